@@ -1,0 +1,170 @@
+"""One backend response, gathered from its chunks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import orjson
+
+from memgpt_proxy.wire.chat import Choice, Chunk, Delta, FunctionCallDelta, ToolCallDelta, Usage
+
+
+class CallInProgress:
+    """A function call of the model while it arrives; `id` and `name` are "" until known."""
+
+    __slots__ = ("_arguments", "id", "index", "name")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.id = ""
+        self.name = ""
+        self._arguments: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        """The text of the arguments so far."""
+        return _joined(self._arguments)
+
+    def add(self, function: FunctionCallDelta) -> str:
+        """Take a piece of the call; return what it adds to the arguments' text."""
+        self.name = self.name or function.get("name") or ""
+        arguments = function.get("arguments")
+        if not arguments and arguments != {}:
+            return ""
+        text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+        self._arguments.append(text)
+        return text
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one chunk added: content, and for each call it touched the new arguments' text."""
+
+    content: str = ""
+    calls: list[tuple[CallInProgress, str]] = field(default_factory=list)
+
+
+class StepReader:
+    """Gathers the chunks of one backend response; of several choices, the one at index 0.
+
+    `finish_reason`, `usage` and `error` are None until a chunk says them. `error` is the object
+    that some backends send as an event in the middle of a stream.
+    """
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.created: int | None = None
+        self.model: str | None = None
+        self.system_fingerprint: str | None = None
+        self.service_tier: str | None = None
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.error: dict[str, Any] | None = None
+        self.calls: list[CallInProgress] = []
+        self._unseen = ["id", "created", "model", "system_fingerprint", "service_tier"]
+        self._call_at: dict[int, CallInProgress] = {}  # by the index that the backend gave
+        self._content: list[str] = []
+        self._refusal: list[str] = []
+        self._reasoning: list[str] = []
+
+    @property
+    def content(self) -> str:
+        """The content so far."""
+        return _joined(self._content)
+
+    @property
+    def refusal(self) -> str:
+        """The refusal so far."""
+        return _joined(self._refusal)
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far, where the backend keeps it apart from the content."""
+        return _joined(self._reasoning)
+
+    def add(self, chunk: Chunk) -> Progress:
+        """Take the next chunk; return what it added."""
+        if self._unseen:
+            self._describe(cast("dict[str, Any]", chunk))
+        if usage := chunk.get("usage"):
+            self.usage = usage
+        if error := chunk.get("error"):
+            self.error = error if isinstance(error, dict) else {"message": error}
+        progress = Progress()
+        for choice in chunk.get("choices") or ():
+            if not choice.get("index"):
+                self._add_choice(choice, progress)
+        return progress
+
+    def _describe(self, chunk: dict[str, Any]) -> None:
+        seen = [name for name in self._unseen if chunk.get(name) is not None]
+        for name in seen:
+            setattr(self, name, chunk[name])
+            self._unseen.remove(name)
+
+    def _add_choice(self, choice: Choice, progress: Progress) -> None:
+        if finish_reason := choice.get("finish_reason"):
+            self.finish_reason = finish_reason
+        delta = choice.get("delta")
+        if not delta:
+            return
+        if content := delta.get("content"):
+            progress.content = content if isinstance(content, str) else _text_of(content)
+            self._content.append(progress.content)
+        if refusal := delta.get("refusal"):
+            self._refusal.append(refusal)
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if reasoning and isinstance(reasoning, str):
+            self._reasoning.append(reasoning)
+        if "tool_calls" in delta or "function_call" in delta:
+            progress.calls = [self._add_call(call) for call in _call_deltas(delta)]
+
+    def _add_call(self, delta: ToolCallDelta) -> tuple[CallInProgress, str]:
+        function = delta.get("function") or {}
+        call = self._call_of(delta, function.get("name"))
+        call.id = call.id or delta.get("id") or ""
+        return call, call.add(function)
+
+    def _call_of(self, delta: ToolCallDelta, name: str | None) -> CallInProgress:
+        index, call_id = delta.get("index"), delta.get("id")
+        if index is None:
+            call = self._call_without_index(call_id, name)
+        else:
+            call = self._call_at.get(index)
+            # Some backends give index 0 to all their calls, others a new id to each piece of one.
+            if call and name and call_id and call.id not in ("", call_id):
+                call = None
+        return call or self._open_call(index)
+
+    def _call_without_index(self, call_id: str | None, name: str | None) -> CallInProgress | None:
+        if call_id:
+            return next((call for call in self.calls if call.id == call_id), None)
+        last = self.calls[-1] if self.calls else None
+        return None if last and name and last.name not in ("", name) else last
+
+    def _open_call(self, index: int | None) -> CallInProgress:
+        if index is None or index in self._call_at:
+            call = CallInProgress(max((call.index for call in self.calls), default=-1) + 1)
+        else:
+            call = CallInProgress(index)
+        self._call_at[call.index if index is None else index] = call
+        self.calls.append(call)
+        return call
+
+
+def _call_deltas(delta: Delta) -> Iterable[ToolCallDelta]:
+    """The pieces of calls in a delta, a legacy `function_call` as the call at index 0."""
+    yield from delta.get("tool_calls") or ()
+    if function := delta.get("function_call"):
+        yield {"index": 0, "function": function}
+
+
+def _text_of(parts: list[dict[str, Any]]) -> str:
+    return "".join(part.get("text") or "" for part in parts if part.get("type") == "text")
+
+
+def _joined(parts: list[str]) -> str:
+    """Join the parts in place, so that asking again costs nothing."""
+    if len(parts) > 1:
+        parts[:] = ["".join(parts)]
+    return parts[0] if parts else ""
