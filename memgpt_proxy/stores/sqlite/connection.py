@@ -1,0 +1,112 @@
+"""Opening the database file, and what SQLite's errors mean to a caller."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
+
+SCHEMA_VERSION = 1
+"""The ``user_version`` of a database that this code reads and writes."""
+
+OLDEST_SQLITE = (3, 38, 0)
+"""The first release with JSON functions always there, and the ``->>`` operator."""
+
+BUSY_SECONDS = 5.0
+"""How long to wait for another process that writes to the same file."""
+
+CACHED_STATEMENTS = 256
+
+Synchronous = Literal["normal", "full"]
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+def store_error(error: sqlite3.Error | OSError | StoreError) -> StoreError:
+    """Return the error that callers see: unavailable if the file, disk or lock is at fault."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, OSError) or primary_code(error) in _UNAVAILABLE:
+        return StoreUnavailable(f"the database is unavailable: {error}")
+    return StoreError(f"the database refused a statement: {error}")
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 for an error of the Python module itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
+    """Create the file (0600, in a directory of 0700) and its schema where missing.
+
+    Raises StoreError for a database of a newer version, or a SQLite that lacks features.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = _connect(path, "rw")
+    try:
+        require_features(connection, {"fts5", "json_each"})
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
+        _create_schema(connection)
+    except (sqlite3.Error, StoreError):
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Connect to an existing database so that nothing can be written to it."""
+    connection = _connect(path, "ro")
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def require_features(connection: sqlite3.Connection, modules: Iterable[str]) -> None:
+    """Raise StoreError unless SQLite is recent enough and has every one of ``modules``."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} is needed")
+    present = {name for (name,) in connection.execute("SELECT name FROM pragma_module_list")}
+    if missing := sorted(set(modules) - present):
+        raise StoreError(f"this Python's SQLite was built without {', '.join(missing)}")
+
+
+def _connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        cached_statements=CACHED_STATEMENTS,
+    )
+
+
+def _create_schema(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"the database has schema version {version}, and this release knows"
+            f" {SCHEMA_VERSION}: it was written by a newer release"
+        )
+    if version < SCHEMA_VERSION:
+        schema = resources.files(__package__).joinpath("schema.sql")
+        connection.executescript(schema.read_text(encoding="utf-8"))

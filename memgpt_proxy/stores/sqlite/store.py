@@ -1,0 +1,180 @@
+"""The embedded store: every protocol of ``memgpt_proxy.stores.protocols`` over one file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar, cast
+
+from memgpt_proxy.stores.records import (
+    Counts,
+    Namespace,
+    Node,
+    NodeId,
+    Page,
+    Passage,
+    QueueState,
+    TurnState,
+    WorkingContext,
+)
+from memgpt_proxy.stores.sqlite import pages, reads, rows, search, writes
+from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
+from memgpt_proxy.stores.sqlite.pages import Window
+from memgpt_proxy.stores.sqlite.threads import Threads
+from memgpt_proxy.stores.sqlite.writes import ContextEdit, Write
+
+READERS = 2
+"""Reading threads: a long search leaves one for the turns."""
+
+MOST_WRITES = 256
+"""Writes that share a transaction at most."""
+
+Read = Callable[[sqlite3.Connection], object]
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class SqliteStore:
+    """A store in one SQLite file, written by one thread and read by a few.
+
+    Args:
+        path: The database file; it is created, and its directory, when missing.
+        synchronous: ``normal`` survives the end of the process at any moment,
+            ``full`` also that of the machine.
+    """
+
+    def __init__(self, path: Path, *, synchronous: Synchronous = "normal") -> None:
+        self._writer: Threads[Write, None] = Threads(
+            "sqlite-writer",
+            count=1,
+            most=MOST_WRITES,
+            connect=partial(connect_writer, path, synchronous),
+            carry_out=writes.carry_out,
+        )
+        self._readers: Threads[Read, object] = Threads(
+            "sqlite-reader",
+            count=READERS,
+            most=1,
+            connect=partial(connect_reader, path),
+            carry_out=_carry_out_reads,
+        )
+
+    async def open(self) -> None:
+        """Create what is missing and start the threads.
+
+        Raises StoreUnavailable when the file cannot be used, and StoreError when it is
+        a newer release's or SQLite lacks a feature.
+        """
+        await self._writer.start()
+        await self._readers.start()
+
+    async def close(self) -> None:
+        """Carry out every write and read accepted so far, then close the file."""
+        await self._writer.stop()
+        await self._readers.stop()
+
+    async def ping(self) -> None:
+        """Return when a transaction can begin and the schema can be read."""
+        await self._writer.submit(Write())
+        await self.counts(Namespace(""))
+
+    async def read_turn(self, namespace: Namespace, chain: Sequence[NodeId]) -> TurnState:
+        """Find the longest known prefix of ``chain`` and read what a turn on it needs."""
+        return await self._read(reads.read_turn, rows.digits(namespace), chain)
+
+    async def nodes(self, namespace: Namespace, ids: Sequence[NodeId]) -> tuple[Node, ...]:
+        """Return those of ``ids`` that are known, in the order asked."""
+        return await self._read(reads.read_nodes, rows.digits(namespace), ids)
+
+    async def commit(
+        self, namespace: Namespace, nodes: Sequence[Node], queues: Sequence[QueueState]
+    ) -> None:
+        """Store messages and queue states, all or nothing; durable when it returns."""
+        owner = rows.digits(namespace)
+        await self._writer.submit(
+            Write(
+                nodes=rows.to_json([rows.node_row(owner, node) for node in nodes]),
+                queues=rows.to_json([rows.queue_row(owner, queue) for queue in queues]),
+            )
+        )
+
+    async def search_messages(
+        self, namespace: Namespace, query: str, *, limit: int, offset: int
+    ) -> Page:
+        """Return messages with every term, newest first; if none has, the best of any term."""
+        return await self._read(
+            pages.search_messages,
+            rows.digits(namespace),
+            search.parse(query),
+            Window(limit, offset),
+        )
+
+    async def messages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        """Return the messages with ``start <= created < end``, newest first."""
+        return await self._read(
+            pages.messages_between,
+            rows.digits(namespace),
+            start.timestamp(),
+            end.timestamp(),
+            Window(limit, offset),
+        )
+
+    async def insert_passages(self, namespace: Namespace, passages: Sequence[Passage]) -> None:
+        """Store passages; one whose id is known is left as it is."""
+        owner = rows.digits(namespace)
+        inserted = [rows.passage_row(owner, passage) for passage in passages]
+        await self._writer.submit(Write(passages=rows.to_json(inserted)))
+
+    async def search_passages(
+        self, namespace: Namespace, query: str, *, limit: int, offset: int
+    ) -> Page:
+        """Return passages with every term, best first; if none has, the best of any term."""
+        return await self._read(
+            pages.search_passages,
+            rows.digits(namespace),
+            search.parse(query),
+            Window(limit, offset),
+        )
+
+    async def context(self, namespace: Namespace) -> WorkingContext:
+        """Return the working context as it is now; version 0 and empty if never written."""
+        return await self._read(reads.context, rows.digits(namespace))
+
+    async def context_at(self, namespace: Namespace, version: int) -> WorkingContext:
+        """Return an earlier version; version 0 is empty. Raises StoreError if unknown."""
+        return await self._read(reads.context_at, rows.digits(namespace), version)
+
+    async def write_context(
+        self, namespace: Namespace, expected: int, content: str, node: NodeId
+    ) -> WorkingContext:
+        """Replace version ``expected``. Raises StaleVersion when it is another by now."""
+        text = rows.clean(content)
+        edit = ContextEdit(rows.digits(namespace), expected, text, rows.clean(node))
+        await self._writer.submit(Write(edit=edit))
+        return WorkingContext(expected + 1, text)
+
+    async def counts(self, namespace: Namespace) -> Counts:
+        """Return how many messages and passages there are."""
+        return await self._read(reads.counts, rows.digits(namespace))
+
+    async def _read(
+        self,
+        statement: Callable[Concatenate[sqlite3.Connection, Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Run ``statement`` in a reading thread."""
+
+        def read(connection: sqlite3.Connection) -> object:
+            return statement(connection, *args, **kwargs)
+
+        return cast("Result", await self._readers.submit(read))
+
+
+def _carry_out_reads(connection: sqlite3.Connection, reads: Sequence[Read]) -> list[object]:
+    return [read(connection) for read in reads]
