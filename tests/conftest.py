@@ -1,0 +1,111 @@
+"""Fixtures: the gateway as a process, a scripted backend and a real llama.cpp server."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.support.backend import ScriptedBackend
+from tests.support.gateway import GatewayProcess
+from tests.support.llama import LlamaServer
+from tests.support.llama_build import server_path
+from tests.support.tiny_model import write_tiny_model
+
+StartGateway = Callable[..., GatewayProcess]
+
+
+def missing_part(reason: str) -> NoReturn:
+    """Skip the test and say why; in continuous integration a missing part is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def backend_server() -> Iterator[ScriptedBackend]:
+    """The scripted backend of the whole run; tests take ``backend``."""
+    with ScriptedBackend() as server:
+        yield server
+
+
+@pytest.fixture
+def backend(backend_server: ScriptedBackend) -> Iterator[ScriptedBackend]:
+    """The scripted backend with an empty script; a request it has no answer for fails the test."""
+    backend_server.reset()
+    yield backend_server
+    unexpected = backend_server.unexpected
+    backend_server.reset()
+    assert unexpected == 0, f"{unexpected} requests more than the script has replies for"
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(
+    backend_server: ScriptedBackend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """The gateway of the whole run; tests take ``gateway``."""
+    directory = tmp_path_factory.mktemp("gateway")
+    with GatewayProcess(directory, backend_server.base_url) as process:
+        yield process
+
+
+@pytest.fixture
+def gateway(shared_gateway: GatewayProcess, backend: ScriptedBackend) -> GatewayProcess:
+    """A running gateway in front of ``backend``, shared: take a key of your own (``api_key``)."""
+    return shared_gateway
+
+
+@pytest.fixture
+def start_gateway(tmp_path: Path, backend: ScriptedBackend) -> Iterator[StartGateway]:
+    """Start gateways of the test's own: ``start_gateway(*options, backend_url=…, env=…)``.
+
+    Each has its own data directory; the scripted backend is behind it unless another is named.
+    """
+    started: list[GatewayProcess] = []
+
+    def start(
+        *options: str, backend_url: str | None = backend.base_url, env: dict[str, str] | None = None
+    ) -> GatewayProcess:
+        directory = tmp_path / f"gateway-{len(started)}"
+        directory.mkdir()
+        process = GatewayProcess(directory, backend_url, *options, env=env)
+        started.append(process)
+        return process.start()
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.fixture
+def api_key() -> str:
+    """A key nobody has used before: an empty memory."""
+    return f"sk-test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The generated model's file."""
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def llama_binary() -> Path:
+    """The built llama.cpp server."""
+    path = server_path()
+    if not path.exists():
+        missing_part(f"no llama.cpp server at {path}: run python -m tests.support.llama_build")
+    return path
+
+
+@pytest.fixture(scope="session")
+def llama_backend(
+    llama_binary: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The base URL (``…/v1``) of a real llama.cpp server whose model is called ``tiny``."""
+    with LlamaServer(llama_binary, tiny_model, tmp_path_factory.mktemp("llama")) as server:
+        yield server.base_url

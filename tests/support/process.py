@@ -1,0 +1,133 @@
+"""Real servers as child processes: started on a free loopback port, waited for, stopped by pid."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+def free_port() -> int:
+    """Return a loopback port that nothing listened on a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """A server at ``http://127.0.0.1:port``, ready when ``ready_path`` answers 200.
+
+    A second ``start`` after ``kill`` or ``stop`` runs the same command on the same port.
+    """
+
+    def __init__(
+        self, command: Sequence[str], port: int, ready_path: str, log: Path, env: Mapping[str, str]
+    ) -> None:
+        self.port = port
+        self.origin = f"http://127.0.0.1:{port}"
+        self.base_url = f"{self.origin}/v1"
+        self._command = list(command)
+        self._ready_path = ready_path
+        self._log = log
+        self._env = dict(env)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start the process and wait until it is ready; its output tells why when it is not."""
+        assert self._process is None, "already started"
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._log.parent,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self.is_ready():
+            if self._exited_within(0.02) or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"{self._command[0]} did not become ready:\n{self.log()}")
+        return self
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", self._ready_path)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def kill(self) -> None:
+        """End the process as a power cut would: SIGKILL, nothing flushed."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int | None:
+        """Ask the process to end, wait for it, and return its exit status; None if it had ended."""
+        return self._end(signal.SIGTERM)
+
+    def restart(self) -> Self:
+        self.stop()
+        return self.start()
+
+    def log(self) -> str:
+        """Everything that was printed so far, by all runs."""
+        return self._log.read_text(errors="replace")
+
+    def _exited_within(self, seconds: float) -> bool:
+        assert self._process is not None
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _end(self, signum: signal.Signals) -> int | None:
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.send_signal(signum)
+        try:
+            return process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(
+                f"{self._command[0]} ignored {signum.name}:\n{self.log()}"
+            ) from None
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """This process's environment without the settings a developer may have exported."""
+    ours = ("MEMGPT_", "OPENAI_", "LLAMA_ARG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
