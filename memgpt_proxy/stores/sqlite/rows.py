@@ -1,7 +1,7 @@
-"""Records to JSON rows and back.
+"""Records to rows, and back from JSON.
 
-Rows travel as one JSON text in each direction: a statement with many rows takes and
-gives back the interpreter lock once and not once a row.
+What is read comes back as one JSON text: a row by itself costs giving the interpreter
+lock back and winning it again from a busy event loop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import (
     Counts,
     Hit,
@@ -25,7 +24,8 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 
-Value = str | int | float | bool
+Row = tuple[str | int | float, ...]
+"""Values in the order of the columns of an insert statement (see ``writes``)."""
 
 NODE_COLUMNS = (
     "nodes.id, nodes.parent, depth, role, text, entries, tokens, printf('%!.17g', created),"
@@ -49,22 +49,10 @@ def digits(namespace: Namespace) -> str:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` with U+FFFD for what SQLite's JSON cannot hold: NUL, lone surrogates."""
+    """Return ``text`` with U+FFFD for what cannot be stored or searched: NUL, lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text
     return _UNSTORABLE.sub("\ufffd", text)
-
-
-def to_json(rows: Sequence[Sequence[Value]]) -> bytes:
-    """Return a JSON array of rows. Raises StoreError for a number out of range."""
-    try:
-        encoded = orjson.dumps(rows)
-        if b"\\u0000" not in encoded:
-            return encoded
-    except orjson.JSONEncodeError:  # a lone surrogate, most likely
-        pass
-    try:
-        return orjson.dumps([[_cleaned(value) for value in row] for row in rows])
-    except orjson.JSONEncodeError as error:
-        raise StoreError(f"a record cannot be stored: {error}") from error
 
 
 def ids_to_json(ids: Iterable[str]) -> str:
@@ -78,41 +66,47 @@ def from_json(text: str) -> list[Any]:
     return rows
 
 
-def node_row(namespace: str, node: Node) -> tuple[Value, ...]:
-    """Return the columns of ``nodes``, in the order of the insert statement."""
+def node_row(namespace: str, node: Node) -> Row:
+    """Return the row of ``nodes`` for a node."""
     return (
         namespace,
-        node.id,
-        node.parent,
+        clean(node.id),
+        clean(node.parent),
         node.depth,
-        node.role,
-        node.text,
-        node.entries,
+        node.role.value,
+        clean(node.text),
+        clean(node.entries),
         node.tokens,
         node.created,
-        node.queue,
+        clean(node.queue),
         node.context_version,
         node.complete,
     )
 
 
-def queue_row(namespace: str, queue: QueueState) -> tuple[Value, ...]:
-    """Return the columns of ``queues``, in the order of the insert statement."""
+def queue_row(namespace: str, queue: QueueState) -> Row:
+    """Return the row of ``queues`` for a queue state."""
     return (
         namespace,
-        queue.node,
+        clean(queue.node),
         queue.start,
-        queue.summary,
+        clean(queue.summary),
         queue.context.version,
-        queue.context.content,
+        clean(queue.context.content),
         queue.counts.messages,
         queue.counts.passages,
     )
 
 
-def passage_row(namespace: str, passage: Passage) -> tuple[Value, ...]:
-    """Return the columns of ``passages``, in the order of the insert statement."""
-    return namespace, passage.id, passage.text, passage.created, passage.node
+def passage_row(namespace: str, passage: Passage) -> Row:
+    """Return the row of ``passages`` for a passage."""
+    return (
+        namespace,
+        clean(passage.id),
+        clean(passage.text),
+        passage.created,
+        clean(passage.node),
+    )
 
 
 def node(row: Sequence[Any]) -> Node:
@@ -149,7 +143,3 @@ def hit(row: Sequence[Any]) -> Hit:
     """Return the search result in a row of ``HIT_COLUMNS``."""
     name, text, created = row
     return Hit(id=name, text=text, created=float(created))
-
-
-def _cleaned(value: Value) -> Value:
-    return clean(value) if isinstance(value, str) else value

@@ -86,5 +86,9 @@ CREATE TRIGGER IF NOT EXISTS passage_stored AFTER INSERT ON passages BEGIN
         ON CONFLICT (namespace) DO UPDATE SET passages = passages + 1;
 END;
 
+CREATE TRIGGER IF NOT EXISTS queue_stored AFTER INSERT ON queues BEGIN
+    UPDATE nodes SET queue = id WHERE namespace = new.namespace AND id = new.node;
+END;
+
 PRAGMA user_version = 1;
 COMMIT;

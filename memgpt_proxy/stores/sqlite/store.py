@@ -96,8 +96,8 @@ class SqliteStore:
         owner = rows.digits(namespace)
         await self._writer.submit(
             Write(
-                nodes=rows.to_json([rows.node_row(owner, node) for node in nodes]),
-                queues=rows.to_json([rows.queue_row(owner, queue) for queue in queues]),
+                nodes=[rows.node_row(owner, node) for node in nodes],
+                queues=[rows.queue_row(owner, queue) for queue in queues],
             )
         )
 
@@ -128,7 +128,7 @@ class SqliteStore:
         """Store passages; one whose id is known is left as it is."""
         owner = rows.digits(namespace)
         inserted = [rows.passage_row(owner, passage) for passage in passages]
-        await self._writer.submit(Write(passages=rows.to_json(inserted)))
+        await self._writer.submit(Write(passages=inserted))
 
     async def search_passages(
         self, namespace: Namespace, query: str, *, limit: int, offset: int

@@ -3,56 +3,59 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from memgpt_proxy.stores.protocols import StaleVersion, StoreError
-from memgpt_proxy.stores.sqlite.connection import primary_code, store_error
+from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
+from memgpt_proxy.stores.sqlite.connection import store_error
+from memgpt_proxy.stores.sqlite.rows import Row
 
-EMPTY = b"[]"
-"""A JSON array of no rows."""
+MOST_ROWS = 64
+"""Rows to one statement at most; each number of rows is a statement of its own to cache."""
 
-INSERT_NODES = """
-INSERT INTO nodes (
-    namespace, id, parent, depth, role, text, entries, tokens, created, queue,
-    context_version, complete
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A statement that inserts any number of rows.
+
+    One for all rows, since each statement gives back the interpreter lock and has
+    to win it again from a busy event loop.
+    """
+
+    into: str
+    columns: int
+    conflict: str = ""
+
+    def statement(self, count: int) -> str:
+        """Return the statement for ``count`` rows."""
+        row = f"({', '.join('?' * self.columns)})"
+        return f"{self.into} VALUES {', '.join([row] * count)} {self.conflict}"
+
+
+INSERT_NODES = Insert(
+    """INSERT INTO nodes (
+        namespace, id, parent, depth, role, text, entries, tokens, created, queue,
+        context_version, complete
+    )""",
+    12,
+    """ON CONFLICT (namespace, id) DO UPDATE
+        SET entries = excluded.entries, tokens = excluded.tokens, complete = 1
+        WHERE excluded.complete AND NOT nodes.complete""",
 )
-SELECT
-    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-    value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
-FROM json_each(?) WHERE true
-ON CONFLICT (namespace, id) DO UPDATE
-    SET entries = excluded.entries, tokens = excluded.tokens, complete = 1
-    WHERE excluded.complete AND NOT nodes.complete
-"""
 
-INSERT_QUEUES = """
-INSERT INTO queues (
-    namespace, node, start, summary, context_version, context, messages, passages
+INSERT_QUEUES = Insert(
+    """INSERT OR REPLACE INTO queues (
+        namespace, node, start, summary, context_version, context, messages, passages
+    )""",
+    8,
 )
-SELECT
-    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-    value ->> 6, value ->> 7
-FROM json_each(?) WHERE true
-ON CONFLICT (namespace, node) DO UPDATE SET
-    start = excluded.start, summary = excluded.summary,
-    context_version = excluded.context_version, context = excluded.context,
-    messages = excluded.messages, passages = excluded.passages
-"""
 
-NAME_QUEUES = """
-UPDATE nodes SET queue = nodes.id
-FROM json_each(?) AS queues
-WHERE nodes.namespace = queues.value ->> 0 AND nodes.id = queues.value ->> 1
-"""
-
-INSERT_PASSAGES = """
-INSERT INTO passages (namespace, id, text, created, node)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
-FROM json_each(?) WHERE true
-ON CONFLICT (namespace, id) DO NOTHING
-"""
+INSERT_PASSAGES = Insert(
+    "INSERT INTO passages (namespace, id, text, created, node)",
+    5,
+    "ON CONFLICT (namespace, id) DO NOTHING",
+)
 
 INSERT_CONTEXT = """
 INSERT INTO contexts (namespace, version, content, node)
@@ -73,11 +76,11 @@ class ContextEdit:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What one caller asked for: JSON arrays of rows, or an edit."""
+    """What one caller asked for: rows to insert, or an edit."""
 
-    nodes: bytes = EMPTY
-    queues: bytes = EMPTY
-    passages: bytes = EMPTY
+    nodes: Sequence[Row] = ()
+    queues: Sequence[Row] = ()
+    passages: Sequence[Row] = ()
     edit: ContextEdit | None = None
 
 
@@ -88,22 +91,20 @@ def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[S
     """
     try:
         return _commit(connection, writes)
+    except OverflowError as error:  # a number beyond 64 bits
+        failure = StoreError(f"a record cannot be stored: {error}")
     except sqlite3.Error as error:
-        if len(writes) == 1 or primary_code(error) not in _FAULTS_OF_ONE:
-            return [store_error(error) for _ in writes]
+        failure = store_error(error)
+    if len(writes) == 1 or isinstance(failure, StoreUnavailable):
+        return [failure for _ in writes]
     return [outcome for write in writes for outcome in carry_out(connection, [write])]
-
-
-_FAULTS_OF_ONE = {0, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
 
 
 def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
     with _transaction(connection):
-        _insert(connection, INSERT_NODES, (write.nodes for write in writes))
-        queues = _insert(connection, INSERT_QUEUES, (write.queues for write in writes))
-        if queues:
-            connection.execute(NAME_QUEUES, (queues,))
-        _insert(connection, INSERT_PASSAGES, (write.passages for write in writes))
+        _insert(connection, INSERT_NODES, [row for write in writes for row in write.nodes])
+        _insert(connection, INSERT_QUEUES, [row for write in writes for row in write.queues])
+        _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
         return [_edit(connection, write.edit) for write in writes]
 
 
@@ -118,14 +119,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def _insert(connection: sqlite3.Connection, statement: str, arrays: Iterable[bytes]) -> str:
-    """Insert the rows of all ``arrays`` with one statement; return them as one array."""
-    parts = [array[1:-1] for array in arrays if array != EMPTY]
-    if not parts:
-        return ""
-    rows = (b"[" + b",".join(parts) + b"]").decode()
-    connection.execute(statement, (rows,))
-    return rows
+def _insert(connection: sqlite3.Connection, insert: Insert, inserted: Sequence[Row]) -> None:
+    for start in range(0, len(inserted), MOST_ROWS):
+        chunk = inserted[start : start + MOST_ROWS]
+        values = [value for row in chunk for value in row]
+        connection.execute(insert.statement(len(chunk)), values)
 
 
 def _edit(connection: sqlite3.Connection, edit: ContextEdit | None) -> StaleVersion | None:
