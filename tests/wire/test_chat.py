@@ -1,16 +1,17 @@
+from typing import Any, cast
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memgpt_proxy.wire.chat import add_usage, completion_to_chunk
+from memgpt_proxy.wire.chat import Completion, add_usage, completion_to_chunk
 
 
 def test_a_completion_becomes_one_chunk():
-    completion = {
+    completion: Completion = {
         "id": "c1",
         "object": "chat.completion",
         "created": 5,
         "model": "m",
-        "vendor": 1,
         "choices": [
             {
                 "index": 0,
@@ -33,7 +34,6 @@ def test_a_completion_becomes_one_chunk():
         "object": "chat.completion.chunk",
         "created": 5,
         "model": "m",
-        "vendor": 1,
         "choices": [
             {
                 "index": 0,
@@ -54,7 +54,7 @@ def test_a_completion_becomes_one_chunk():
 
 
 def test_a_completion_without_choices():
-    assert completion_to_chunk({"error": {"message": "no"}}) == {
+    assert completion_to_chunk(cast("Completion", {"error": {"message": "no"}})) == {
         "object": "chat.completion.chunk",
         "error": {"message": "no"},
         "choices": [],
@@ -62,7 +62,7 @@ def test_a_completion_without_choices():
 
 
 def test_usage_is_summed_with_its_details():
-    first = {
+    first: Any = {
         "prompt_tokens": 10,
         "completion_tokens": 5,
         "total_tokens": 15,
@@ -71,7 +71,7 @@ def test_usage_is_summed_with_its_details():
         "cost": 0.5,
         "tier": "a",
     }
-    second = {
+    second: Any = {
         "prompt_tokens": 1,
         "completion_tokens": 2,
         "total_tokens": 3,
