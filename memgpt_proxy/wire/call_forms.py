@@ -100,16 +100,16 @@ class CallOpening:
         self._functions = functions
         self._node = _ROOT
 
-    def read(self, text: str) -> Verdict:
-        """Return what `text` is so far."""
+    def read(self, text: str, begin: int = 0) -> Verdict:
+        """Return what the text from `begin` on is so far."""
         while self._node.next:
-            self._seen = skip_space(text, self._seen)
+            position = skip_space(text, begin + self._seen)
+            self._seen = position - begin
             if self._seen > _LONGEST:
                 return Verdict.OTHER
-            if self._seen == len(text):
+            if position == len(text):
                 return Verdict.OPEN
-            rest = text[self._seen : self._seen + _WIDEST]
-            token, spelling, may_grow = self._longest(rest)
+            token, spelling, may_grow = self._longest(text[position : position + _WIDEST])
             if may_grow:
                 return Verdict.OPEN
             if not spelling:
@@ -120,15 +120,14 @@ class CallOpening:
     def _take(self, token: str, spelling: str) -> None:
         if token in _CLOSERS:
             self.closers.append(_CLOSERS[token])
-        else:
-            self._node = self._node.next[token]
-            if token == _APPLIED:
-                self.applied = True
-                self.closers.append(")")
-            elif self.start < 0:
-                self.start = self._seen
+        elif token == _APPLIED:
+            self.applied = True
+            self.closers.append(")")
+        elif self.start < 0:
+            self.start = self._seen
         if token in (_NAME, _APPLIED):
             self.name = spelling.strip('"(')
+        self._node = self._node.next.get(token, _ROOT)
         self._seen += len(spelling)
 
     def _longest(self, rest: str) -> tuple[str, str, bool]:

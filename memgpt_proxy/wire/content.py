@@ -153,7 +153,7 @@ class ContentGate:
         return end + len(self._closing_tag)
 
     def _undecided(self, text: str, position: int) -> int:
-        match self._opening.read(text[position:]):
+        match self._opening.read(text, position):
             case Verdict.CALL:
                 self._begin_call()
                 return position + self._opening.start
@@ -193,7 +193,7 @@ class ContentGate:
             if text.startswith(closer, end):
                 del self._closers[self._closers.index(closer) :]
                 return end + len(closer)
-        if any(closer.startswith(text[end:]) for closer in self._closers):
+        if any(closer.startswith(text[end : end + len(closer)]) for closer in self._closers):
             return end
         if text[end] not in "{[":  # else more calls inside the same fence or tag
             self._closers = []
