@@ -21,6 +21,7 @@ LOCK = Path(__file__).parents[2] / "requirements" / "llama.txt"
 OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     "BUILD_SHARED_LIBS": "OFF",
+    "GGML_NATIVE": "OFF",
     "LLAMA_BUILD_APP": "OFF",
     "LLAMA_BUILD_EXAMPLES": "OFF",
     "LLAMA_BUILD_SERVER": "ON",
