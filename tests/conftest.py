@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 
 from tests.support.backend import ScriptedBackend
@@ -15,6 +16,10 @@ from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
 from tests.support.llama_build import server_path
 from tests.support.tiny_model import write_tiny_model
+
+# How long an example takes depends on the machine; each test has its deadline all the same.
+hypothesis.settings.register_profile("steady", deadline=None)
+hypothesis.settings.load_profile("steady")
 
 StartGateway = Callable[..., GatewayProcess]
 
