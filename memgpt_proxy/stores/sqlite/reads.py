@@ -11,11 +11,8 @@ from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Counts, Node, TurnState, WorkingContext
 from memgpt_proxy.stores.sqlite import rows
 
-FIRST_LOOK = 8
-"""Ids at a chain's end that are looked up first: in most turns one of them is known."""
-
 FURTHER_LOOKS = 16
-"""Each further look up the chain is so many times longer."""
+"""Each further look up a chain is so many times longer than the one before."""
 
 NO_CONTEXT = WorkingContext(0, "")
 NO_COUNTS = Counts(0, 0)
@@ -73,18 +70,23 @@ SELECT version, content FROM contexts WHERE namespace = :namespace AND version =
 COUNTS = "SELECT messages, passages FROM namespaces WHERE namespace = :namespace"
 
 
-def read_turn(connection: sqlite3.Connection, namespace: str, chain: Sequence[str]) -> TurnState:
-    """Find the last known id of ``chain``, and read what a turn needs that follows it."""
-    end, length = len(chain), FIRST_LOOK
+def read_turn(
+    connection: sqlite3.Connection, namespace: str, chain: Sequence[str], look: int
+) -> TurnState:
+    """Find the last known id of ``chain``, and read what a turn needs that follows it.
+
+    Ids before a known one are known, so it is looked for in the last ``look`` ids first.
+    """
+    end = len(chain)
     while True:
-        start = max(0, end - length)
+        start = max(0, end - look)
         parameters = {"namespace": namespace, "ids": rows.ids_to_json(chain[start:end])}
         (position, queue, nodes, context, counts) = connection.execute(
             READ_TURN, parameters
         ).fetchone()
         if position is not None or start == 0:
             break
-        end, length = start, length * FURTHER_LOOKS
+        end, look = start, look * FURTHER_LOOKS
     return TurnState(
         known=0 if position is None else start + position + 1,
         nodes=tuple(sorted(map(rows.node, rows.from_json(nodes)), key=lambda node: node.depth)),

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
+from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import (
     Counts,
     Namespace,
@@ -25,6 +26,9 @@ from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, c
 from memgpt_proxy.stores.sqlite.pages import Window
 from memgpt_proxy.stores.sqlite.threads import Threads
 from memgpt_proxy.stores.sqlite.writes import ContextEdit, Write
+
+FIRST_LOOK = 8
+"""Ids at a chain's end that are looked up first, at least: mostly one of them is known."""
 
 READERS = 2
 """Reading threads: a long search leaves one for the turns."""
@@ -69,7 +73,11 @@ class SqliteStore:
         a newer release's or SQLite lacks a feature.
         """
         await self._writer.start()
-        await self._readers.start()
+        try:
+            await self._readers.start()
+        except StoreError:
+            await self._writer.stop()
+            raise
 
     async def close(self) -> None:
         """Carry out every write and read accepted so far, then close the file."""
@@ -81,9 +89,15 @@ class SqliteStore:
         await self._writer.submit(Write())
         await self.counts(Namespace(""))
 
-    async def read_turn(self, namespace: Namespace, chain: Sequence[NodeId]) -> TurnState:
-        """Find the longest known prefix of ``chain`` and read what a turn on it needs."""
-        return await self._read(reads.read_turn, rows.digits(namespace), chain)
+    async def read_turn(
+        self, namespace: Namespace, chain: Sequence[NodeId], *, enough: int
+    ) -> TurnState:
+        """Find the longest known prefix of ``chain`` and read what a turn on it needs.
+
+        It is always the longest; ``enough`` tells how far from the end to look at first.
+        """
+        look = max(FIRST_LOOK, len(chain) - enough + 1)
+        return await self._read(reads.read_turn, rows.digits(namespace), chain, look)
 
     async def nodes(self, namespace: Namespace, ids: Sequence[NodeId]) -> tuple[Node, ...]:
         """Return those of ``ids`` that are known, in the order asked."""

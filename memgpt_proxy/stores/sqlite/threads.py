@@ -60,14 +60,13 @@ class Threads(Generic[Job, Result]):
 
     async def start(self) -> None:
         """Start the threads and connect. Raises StoreError when that fails."""
-        self._loop = asyncio.get_running_loop()
-        for _ in range(self._count):
-            ready: asyncio.Future[None] = self._loop.create_future()
-            ended: asyncio.Future[None] = self._loop.create_future()
-            arguments = (self._loop, ready, ended)
-            threading.Thread(target=self._run, args=arguments, name=self._name, daemon=True).start()
-            await ready
-            self._ended.append(ended)
+        self._loop = loop = asyncio.get_running_loop()
+        try:
+            for _ in range(self._count):
+                await self._start_one(loop)
+        except StoreError:
+            await self.stop()
+            raise
 
     def submit(self, job: Job) -> asyncio.Future[Result]:
         """Accept a job; it is carried out whatever becomes of the future."""
@@ -84,6 +83,14 @@ class Threads(Generic[Job, Result]):
         for _ in ended:
             self._asked.put(None)
         await asyncio.gather(*ended)
+
+    async def _start_one(self, loop: asyncio.AbstractEventLoop) -> None:
+        ready: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
+        arguments = (loop, ready, ended)
+        threading.Thread(target=self._run, args=arguments, name=self._name, daemon=True).start()
+        await ready
+        self._ended.append(ended)
 
     def _run(
         self,

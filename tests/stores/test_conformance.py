@@ -1,0 +1,571 @@
+"""What every family of stores does, by the words of ``memgpt_proxy.stores.protocols``."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreError
+from memgpt_proxy.stores.records import (
+    Counts,
+    Namespace,
+    NodeId,
+    Page,
+    TurnState,
+    WorkingContext,
+)
+from tests.stores.build import ALICE, BOB, EPOCH, branch, ids, message, passage, queue
+
+
+async def said(store: Store, *texts: str) -> None:
+    await store.commit(ALICE, branch(texts), [])
+
+
+async def found(store: Store, query: str) -> list[str]:
+    page = await store.search_messages(ALICE, query, limit=100, offset=0)
+    assert page.total == len(page.hits)
+    return [hit.text for hit in page.hits]
+
+
+async def archived(store: Store, query: str) -> list[str]:
+    page = await store.search_passages(ALICE, query, limit=100, offset=0)
+    assert page.total == len(page.hits)
+    return [hit.text for hit in page.hits]
+
+
+async def read_turn(store: Store, namespace: Namespace, chain: list[NodeId]) -> TurnState:
+    """The turn on the longest known prefix, with no hint that less is enough."""
+    return await store.read_turn(namespace, chain, enough=len(chain))
+
+
+class TestTranscript:
+    async def test_knows_nothing_at_first(self, store: Store) -> None:
+        turn = await read_turn(store, ALICE, [NodeId("m0")])
+        assert (turn.known, turn.nodes, turn.queue) == (0, (), None)
+        assert turn.context == WorkingContext(0, "")
+        assert turn.counts == Counts(0, 0)
+
+    async def test_an_empty_chain_is_a_turn_too(self, store: Store) -> None:
+        await store.write_context(ALICE, 0, "Name: Chad", NodeId("m0"))
+        turn = await read_turn(store, ALICE, [])
+        assert (turn.known, turn.nodes, turn.context.content) == (0, (), "Name: Chad")
+
+    async def test_finds_the_longest_known_prefix(self, store: Store) -> None:
+        nodes = branch(["hi", "hello", "how are you"])
+        await store.commit(ALICE, nodes, [])
+        turn = await read_turn(store, ALICE, [*ids(nodes), NodeId("new"), NodeId("newer")])
+        assert turn.known == 3
+        assert list(turn.nodes) == nodes
+        assert turn.counts == Counts(messages=3, passages=0)
+
+    async def test_reads_the_branch_asked_for(self, store: Store) -> None:
+        nodes = branch(["hi", "hello", "how are you"])
+        other = message("other", "and you?", parent=NodeId("m1"), depth=2)
+        await store.commit(ALICE, [*nodes, other], [])
+        turn = await read_turn(store, ALICE, [*ids(nodes[:2]), NodeId("other")])
+        assert [node.text for node in turn.nodes] == ["hi", "hello", "and you?"]
+
+    async def test_reads_from_the_start_of_the_queue(self, store: Store) -> None:
+        nodes = branch([f"message {depth}" for depth in range(10)])
+        await store.commit(ALICE, nodes, [queue("m7", start=5)])
+        later = replace(nodes[9], id=NodeId("m10"), parent=NodeId("m9"), depth=10)
+        await store.commit(ALICE, [replace(later, queue=NodeId("m7"))], [])
+        turn = await read_turn(store, ALICE, [*ids(nodes), NodeId("m10"), NodeId("new")])
+        assert turn.known == 11
+        assert turn.queue == queue("m7", start=5)
+        assert [node.depth for node in turn.nodes] == [5, 6, 7, 8, 9, 10]
+
+    async def test_a_queue_that_starts_behind_the_last_message_is_empty(self, store: Store) -> None:
+        nodes = branch(["a", "b"])
+        await store.commit(ALICE, nodes, [queue("m1", start=2)])
+        turn = await read_turn(store, ALICE, ids(nodes))
+        assert (turn.known, turn.nodes, turn.queue) == (2, (), queue("m1", start=2))
+
+    @pytest.mark.parametrize("unknown", [0, 1, 9, 200, 3000])
+    async def test_a_long_chain_is_found_wherever_it_ends(self, store: Store, unknown: int) -> None:
+        nodes = branch([""] * 300)
+        await store.commit(ALICE, nodes, [queue("m299", start=298)])
+        turn = await read_turn(store, ALICE, ids(nodes) + [NodeId(f"u{i}") for i in range(unknown)])
+        assert turn.known == 300
+        assert ids(turn.nodes) == ["m298", "m299"]
+
+    @pytest.mark.parametrize("enough", [0, 1, 39, 40, 41, 60])
+    async def test_less_than_the_longest_may_be_enough(self, store: Store, enough: int) -> None:
+        nodes = branch([f"message {depth}" for depth in range(40)])
+        await store.commit(ALICE, nodes, [])
+        chain = ids(nodes) + [NodeId(f"new{i}") for i in range(20)]
+        turn = await store.read_turn(ALICE, chain, enough=enough)
+        assert min(enough, 40) <= turn.known <= 40
+        assert list(turn.nodes) == nodes[: turn.known]
+
+    async def test_nodes_come_in_the_order_asked(self, store: Store) -> None:
+        nodes = branch(["hi", "hello", "how are you"])
+        await store.commit(ALICE, nodes, [])
+        asked = [NodeId("m2"), NodeId("nobody"), NodeId("m0")]
+        assert await store.nodes(ALICE, asked) == (nodes[2], nodes[0])
+
+    async def test_a_repeated_commit_changes_nothing(self, store: Store) -> None:
+        nodes = branch(["hi", "hello"])
+        await store.commit(ALICE, nodes, [queue("m1", start=0)])
+        before = await read_turn(store, ALICE, ids(nodes))
+        await store.commit(ALICE, nodes, [queue("m1", start=0)])
+        assert await read_turn(store, ALICE, ids(nodes)) == before
+        assert await found(store, "hello") == ["hello"]
+
+    async def test_a_known_node_is_left_as_it_is(self, store: Store) -> None:
+        node = message("m0", "first")
+        await store.commit(ALICE, [node], [])
+        await store.commit(ALICE, [replace(node, text="second", entries="[]", tokens=9)], [])
+        await store.commit(ALICE, [replace(node, entries="[]", complete=False)], [])
+        assert await store.nodes(ALICE, [node.id]) == (node,)
+
+    async def test_an_incomplete_node_becomes_complete(self, store: Store) -> None:
+        cut_off = message("m0", "half", entries='["half"]', complete=False)
+        whole = replace(cut_off, entries='["step","half"]', tokens=12, complete=True)
+        await store.commit(ALICE, [cut_off], [])
+        assert await store.nodes(ALICE, [cut_off.id]) == (cut_off,)
+        await store.commit(ALICE, [whole], [])
+        assert await store.nodes(ALICE, [cut_off.id]) == (whole,)
+        assert (await store.counts(ALICE)).messages == 1
+
+    async def test_a_queue_state_replaces_the_earlier_one(self, store: Store) -> None:
+        nodes = branch(["a", "b", "c"])
+        await store.commit(ALICE, nodes, [queue("m1", start=0, summary="old")])
+        newer = queue("m1", start=1, summary="new", messages=9)
+        await store.commit(ALICE, [], [newer])
+        turn = await read_turn(store, ALICE, ids(nodes[:2]))
+        assert turn.queue == newer
+        assert [(node.id, node.queue) for node in turn.nodes] == [("m1", "m1")]
+
+    async def test_a_branch_from_before_a_flush_keeps_its_own_queue(self, store: Store) -> None:
+        nodes = branch(["a", "b", "c"])
+        await store.commit(ALICE, nodes, [queue("m2", start=2)])
+        turn = await read_turn(store, ALICE, [*ids(nodes[:2]), NodeId("edited")])
+        assert (turn.known, turn.queue, len(turn.nodes)) == (2, None, 2)
+
+    async def test_a_commit_is_whole_or_not_at_all(self, store: Store) -> None:
+        beyond = message("m1", "beyond", tokens=2**70)
+        with pytest.raises(StoreError):
+            await store.commit(ALICE, [message("m0", "fine"), beyond], [])
+        assert await store.nodes(ALICE, [NodeId("m0"), NodeId("m1")]) == ()
+        assert await store.counts(ALICE) == Counts(0, 0)
+
+    async def test_one_bad_write_fails_alone(self, store: Store) -> None:
+        good = [store.commit(ALICE, [message(f"g{i}", "good")], []) for i in range(8)]
+        bad = store.commit(ALICE, [message("bad", "bad", tokens=2**70)], [])
+        *fine, failed = await asyncio.gather(*good, bad, return_exceptions=True)
+        assert fine == [None] * 8
+        assert isinstance(failed, StoreError)
+        assert await store.counts(ALICE) == Counts(8, 0)
+
+    async def test_silent_nodes_are_no_messages(self, store: Store) -> None:
+        await store.commit(ALICE, branch(["hi", "", "there"]), [])
+        assert await store.counts(ALICE) == Counts(messages=2, passages=0)
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(
+        text=st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+        created=st.floats(min_value=0, max_value=1e11),
+        tokens=st.integers(min_value=0, max_value=2**40),
+    )
+    async def test_what_is_stored_comes_back(
+        self, store: Store, text: str, created: float, tokens: int
+    ) -> None:
+        namespace = Namespace(uuid4().hex)
+        node = message("m0", text, entries=text, created=created, tokens=tokens)
+        await store.commit(namespace, [node], [replace(queue("m0", start=0), summary=text)])
+        turn = await read_turn(store, namespace, [node.id])
+        assert turn.nodes == (replace(node, queue=NodeId("m0")),)
+        assert turn.queue is not None
+        assert turn.queue.summary == text
+        assert turn.counts.messages == (1 if text else 0)
+
+    async def test_text_that_is_no_unicode_is_replaced(self, store: Store) -> None:
+        await store.commit(ALICE, [message("m0", "half \ud83d of a pair, \0 nothing")], [])
+        (node,) = await store.nodes(ALICE, [NodeId("m0")])
+        assert node.text == "half \ufffd of a pair, \ufffd nothing"
+        assert await found(store, "pair") == [node.text]
+        assert await found(store, "\ud83d pair \0") == [node.text]
+        namespace = Namespace("\udc00\0")
+        await store.insert_passages(namespace, [passage("p\udc00", "x \udfff")])
+        written = await store.write_context(namespace, 0, "\udc00", NodeId("\ud800"))
+        assert written == await store.context(namespace) == WorkingContext(1, "\ufffd")
+
+
+class TestRecall:
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("boyfriend", ["my boyfriend James", "a boyfriend?"]),
+            ("BOYFRIENDS", ["my boyfriend James", "a boyfriend?"]),
+            ("boyfriend james", ["my boyfriend James"]),
+            ('"boyfriend James"', ["my boyfriend James"]),
+            ('"james boyfriend"', []),
+            ("six flags", ["lol yeah six flags"]),
+            ("flags, six!", ["lol yeah six flags"]),
+            ("zebra", []),
+            ("", []),
+            ("   ", []),
+            ("?", ["a boyfriend?"]),
+        ],
+    )
+    async def test_words_and_phrases(self, store: Store, query: str, expected: list[str]) -> None:
+        await said(store, "a boyfriend?", "lol yeah six flags", "my boyfriend James")
+        assert await found(store, query) == expected
+
+    async def test_all_terms_come_newest_first(self, store: Store) -> None:
+        texts = ["cake cake cake", "a cake among many other words of no matter", "cake, then"]
+        await said(store, *texts)
+        assert await found(store, "cake") == texts[::-1]
+
+    async def test_equal_times_are_told_apart_by_depth_and_id(self, store: Store) -> None:
+        nodes = [
+            message("b", "cake one"),
+            message("a", "cake two"),
+            message("c", "cake three", depth=1),
+        ]
+        await store.commit(ALICE, nodes, [])
+        assert await found(store, "cake") == ["cake three", "cake two", "cake one"]
+
+    async def test_without_a_message_that_has_all_any_term_counts(self, store: Store) -> None:
+        await said(store, "apple banana", "apple", "cherry " * 30 + "apple", "nothing")
+        hits = await found(store, "banana apple zebra")
+        assert hits[0] == "apple banana"
+        assert set(hits[1:]) == {"apple", "cherry " * 30 + "apple"}
+
+    async def test_identifiers_that_share_a_prefix(self, store: Store) -> None:
+        uuids = [f"3f2b8c1a-9d4e-4b6f-8a7c-00000000000{digit}" for digit in range(5)]
+        await said(store, *(f"the key of {uuid} is here" for uuid in uuids))
+        for uuid in uuids:
+            assert await found(store, uuid) == [f"the key of {uuid} is here"]
+            assert await found(store, uuid.upper()) == [f"the key of {uuid} is here"]
+            assert await found(store, f"key {uuid}") == [f"the key of {uuid} is here"]
+        assert await found(store, "3f2b8c1a-9d4e-4b6f-8a7c-000000000009") == []
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("ann.lee@example.com", "write to ann.lee@example.com."),
+            ("lee@example.com", "write to lee@example.com, please"),
+            ("foo_bar.py", "see foo_bar.py"),
+            ("foo-bar.py", "see foo-bar.py"),
+            ("a-b", "a-b"),
+            ("report.pdf", "the report.pdf file"),
+            ("https://example.com/a?b=1", "at https://example.com/a?b=1"),
+            ("ERR_4711", "it said err_4711"),
+            ("100%", "100% sure"),
+            ("v1.2.3", "release v1.2.3"),
+            ("10.0.0.1", "host 10.0.0.1"),
+        ],
+    )
+    async def test_exact_identifiers(self, store: Store, query: str, expected: str) -> None:
+        await said(
+            store,
+            "write to ann.lee@example.com.",
+            "write to ann lee at example com",
+            "see foo_bar.py",
+            "see foo-bar.py",
+            "see foo bar py",
+            "a-b",
+            "a b",
+            "the report.pdf file",
+            "the report pdf file and reports.pdf",
+            "at https://example.com/a?b=1",
+            "it said err_4711",
+            "it said err 4711",
+            "100% sure",
+            "release v1.2.3",
+            "release v1.2.30",
+            "release v1 2 3",
+            "host 10.0.0.1",
+            "host 10.0.0.10",
+            "host 10 0 0 1",
+            "write to lee@example.com, please",
+        )
+        assert (await found(store, query))[:1] == [expected]
+        assert set(await found(store, query)) <= {expected, "write to ann.lee@example.com."}
+
+    async def test_the_exact_part_holds_where_any_term_counts(self, store: Store) -> None:
+        await said(store, "the order a-1", "the order a 1", "the parcel", "order b-2")
+        assert set(await found(store, "a-1 parcel zebra")) == {"the order a-1", "the parcel"}
+        assert set(await found(store, "a-1 b-2")) == {"the order a-1", "order b-2"}
+
+    async def test_phrases_run_over_line_breaks(self, store: Store) -> None:
+        await said(store, "the quick\nbrown fox", "brown quick", "quick-brown")
+        assert await found(store, '"quick  brown"') == ["the quick\nbrown fox"]
+
+    @pytest.mark.parametrize("query", ["cafe", "café", "CAFÉ", "brulee", "crème brûlée", "Müller"])
+    async def test_diacritics_and_case(self, store: Store, query: str) -> None:
+        text = "Herr MULLER had a crème brûlée at the café"
+        await said(store, text, "nothing of that kind")
+        assert await found(store, query) == [text]
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("東京", ["明日は東京へ行きます"]),
+            ("大阪 行きます", ["大阪へ行きます"]),
+            ("行きます", ["大阪へ行きます", "明日は東京へ行きます"]),
+            ("ภาษาไทย", ["ฉันเรียนภาษาไทย"]),
+            ("서울", ["저는 서울에서 삽니다"]),
+            ("Kyoto 京都", ["Kyoto is 京都です"]),
+            ("京都 zebra", ["Kyoto is 京都です"]),
+            ("ПРИВЕТ-1", ["привет-1"]),
+        ],
+    )
+    async def test_other_scripts(self, store: Store, query: str, expected: list[str]) -> None:
+        await said(
+            store,
+            "明日は東京へ行きます",
+            "大阪へ行きます",
+            "ฉันเรียนภาษาไทย",
+            "저는 서울에서 삽니다",
+            "Kyoto is 京都です",
+            "привет-1",
+            "привет 1",
+        )
+        assert await found(store, query) == expected
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            '" OR 1=1 --',
+            "NEAR(",
+            "NEAR(a b, 2)",
+            "*",
+            "col:",
+            "text:secret",
+            '"',
+            '"""',
+            '"unbalanced',
+            "'); DROP TABLE nodes; --",
+            "a AND",
+            "NOT",
+            "^secret",
+            "{namespace}:x",
+            "%",
+            "_",
+            "\\",
+            "-",
+            "(" * 500,
+            '" "',
+            "+",
+            "\0",
+            "\ud800",
+            "🎉",
+        ],
+    )
+    async def test_no_query_is_syntax(self, store: Store, query: str) -> None:
+        await store.commit(BOB, [message("m0", "the secret of bob % _ \\ - * 🎉 a")], [])
+        await store.insert_passages(BOB, [passage("p0", "the secret of bob % _ \\ - * 🎉 a")])
+        assert await found(store, query) == []
+        assert await archived(store, query) == []
+        await said(store, "harmless")
+        assert await found(store, query) == []
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(query=st.text())
+    async def test_any_text_is_a_query(self, store: Store, query: str) -> None:
+        await store.commit(BOB, [message(query, query)], [])
+        assert await found(store, query) == []
+        assert await archived(store, query) == []
+
+    @pytest.mark.parametrize("query", ["word " * 2000, "x" * 10_000, "a." * 5000, "東" * 10_000])
+    async def test_very_long_queries_are_bounded(self, store: Store, query: str) -> None:
+        await said(store, "a word", query)
+        assert query in await found(store, query) or len(query.split()) == 1
+
+    async def test_pages_of_124_results(self, store: Store) -> None:
+        await said(store, *(f"cake number n{i}" for i in range(124)), "nothing")
+        pages = [
+            await store.search_messages(ALICE, "cake", limit=10, offset=offset)
+            for offset in range(0, 140, 10)
+        ]
+        assert [page.total for page in pages] == [124] * 14
+        assert [len(page.hits) for page in pages] == [10] * 12 + [4, 0]
+        texts = [hit.text for page in pages for hit in page.hits]
+        assert texts == [f"cake number n{i}" for i in reversed(range(124))]
+
+    async def test_messages_between_dates(self, store: Store) -> None:
+        day = datetime(2024, 1, 24, tzinfo=UTC)
+        nodes = [
+            message(f"m{hours}", f"at {hours}", created=(day + timedelta(hours=hours)).timestamp())
+            for hours in (-1, 0, 12, 23, 24)
+        ]
+        await store.commit(ALICE, [*nodes, message("silent", created=day.timestamp())], [])
+        between = await store.messages_between(
+            ALICE, day, day + timedelta(days=1), limit=2, offset=0
+        )
+        assert between.total == 3
+        assert [hit.text for hit in between.hits] == ["at 23", "at 12"]
+        assert between.hits[0].created == (day + timedelta(hours=23)).timestamp()
+        rest = await store.messages_between(ALICE, day, day + timedelta(days=1), limit=2, offset=2)
+        assert [hit.text for hit in rest.hits] == ["at 0"]
+        empty = await store.messages_between(ALICE, day, day, limit=2, offset=0)
+        assert empty == Page(0, ())
+
+
+class TestArchival:
+    async def test_what_was_inserted_is_found_at_once(self, store: Store) -> None:
+        await store.insert_passages(ALICE, [passage("p0", "Chad likes Taylor Swift")])
+        assert await archived(store, "taylor swift") == ["Chad likes Taylor Swift"]
+        assert await store.counts(ALICE) == Counts(messages=0, passages=1)
+
+    async def test_a_repeated_insertion_changes_nothing(self, store: Store) -> None:
+        await store.insert_passages(ALICE, [passage("p0", "first"), passage("p1", "other")])
+        await store.insert_passages(ALICE, [passage("p0", "second"), passage("p2", "third")])
+        assert await archived(store, "first second third") == ["first", "third"]
+        assert await store.counts(ALICE) == Counts(messages=0, passages=3)
+
+    async def test_best_match_first(self, store: Store) -> None:
+        much, little = "nobel prize nobel prize", "a nobel prize, " + "and other words " * 30
+        await store.insert_passages(
+            ALICE, [passage("p0", much, EPOCH), passage("p1", little, EPOCH + 1)]
+        )
+        assert await archived(store, "nobel prize") == [much, little]
+
+    async def test_equal_matches_come_newest_first_and_page(self, store: Store) -> None:
+        inserted = [passage(f"p{i}", f"nobel p{i}", EPOCH + i) for i in range(124)]
+        await store.insert_passages(ALICE, inserted)
+        pages = [
+            await store.search_passages(ALICE, "nobel", limit=10, offset=offset)
+            for offset in range(0, 130, 10)
+        ]
+        assert {page.total for page in pages} == {124}
+        assert [len(page.hits) for page in pages] == [10] * 12 + [4]
+        assert [hit.id for page in pages for hit in page.hits] == [
+            f"p{i}" for i in reversed(range(124))
+        ]
+
+
+class TestContext:
+    async def test_versions_are_kept(self, store: Store) -> None:
+        assert await store.context(ALICE) == WorkingContext(0, "")
+        for version, content in enumerate(["one", "two", ""]):
+            written = await store.write_context(ALICE, version, content, NodeId("m0"))
+            assert written == await store.context(ALICE) == WorkingContext(version + 1, content)
+        assert await store.context_at(ALICE, 2) == WorkingContext(2, "two")
+        assert await store.context_at(ALICE, 0) == WorkingContext(0, "")
+        assert (await read_turn(store, ALICE, [])).context == WorkingContext(3, "")
+
+    @pytest.mark.parametrize("version", [-1, 2, 99])
+    async def test_an_unknown_version_is_an_error(self, store: Store, version: int) -> None:
+        await store.write_context(ALICE, 0, "one", NodeId("m0"))
+        with pytest.raises(StoreError):
+            await store.context_at(ALICE, version)
+
+    @pytest.mark.parametrize("expected", [-1, 0, 2])
+    async def test_a_stale_edit_changes_nothing(self, store: Store, expected: int) -> None:
+        await store.write_context(ALICE, 0, "one", NodeId("m0"))
+        with pytest.raises(StaleVersion):
+            await store.write_context(ALICE, expected, "two", NodeId("m0"))
+        assert await store.context(ALICE) == WorkingContext(1, "one")
+
+    async def test_one_of_twenty_racing_edits_wins_each_version(self, store: Store) -> None:
+        async def edit(version: int, name: int) -> bool:
+            try:
+                await store.write_context(ALICE, version, f"by {name}", NodeId("m0"))
+            except StaleVersion:
+                return False
+            return True
+
+        for version in range(5):
+            won = await asyncio.gather(*(edit(version, name) for name in range(20)))
+            assert sum(won) == 1
+            assert await store.context(ALICE) == WorkingContext(
+                version + 1, f"by {won.index(True)}"
+            )
+
+    async def test_a_stale_edit_fails_no_other_write(self, store: Store) -> None:
+        edits = [store.write_context(ALICE, 0, "edit", NodeId("m0")) for _ in range(3)]
+        commits = [store.commit(ALICE, [message(f"m{i}", "hi")], []) for i in range(3)]
+        outcomes = await asyncio.gather(*edits, *commits, return_exceptions=True)
+        assert outcomes[3:] == [None] * 3
+        assert sum(isinstance(outcome, StaleVersion) for outcome in outcomes) == 2
+        assert (await store.counts(ALICE)).messages == 3
+
+
+async def test_ping(store: Store) -> None:
+    await store.ping()
+
+
+@dataclass
+class Owned:
+    """What a namespace should hold, kept apart from any store."""
+
+    nodes: dict[str, str] = field(default_factory=dict)
+    passages: dict[str, str] = field(default_factory=dict)
+    contents: list[str] = field(default_factory=lambda: [""])
+
+
+WORDS = ["apple", "banana", "cherry", "date-1", "東京"]
+texts = st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join)
+operations = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1]),
+        st.sampled_from(["commit", "insert", "edit"]),
+        st.integers(0, 5).map(str),
+        texts,
+    ),
+    max_size=25,
+)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
+@given(done=operations)
+async def test_namespaces_never_see_each_other(
+    store: Store, done: list[tuple[int, str, str, str]]
+) -> None:
+    example = uuid4().hex  # examples share the store, and must not share namespaces
+    namespaces = (Namespace(example), Namespace(f"{example} "))
+    owned = (Owned(), Owned())
+    for side, operation, name, text in done:
+        await apply(store, namespaces[side], owned[side], operation, name, text)
+    for namespace, expected in zip(namespaces, owned, strict=True):
+        await assert_holds(store, namespace, expected)
+
+
+async def apply(
+    store: Store, namespace: Namespace, owned: Owned, operation: str, name: str, text: str
+) -> None:
+    if operation == "commit":
+        await store.commit(namespace, [message(name, text)], [])
+        owned.nodes.setdefault(name, text)
+    elif operation == "insert":
+        await store.insert_passages(namespace, [passage(name, text)])
+        owned.passages.setdefault(name, text)
+    else:
+        await store.write_context(namespace, len(owned.contents) - 1, text, NodeId(name))
+        owned.contents.append(text)
+
+
+async def assert_holds(store: Store, namespace: Namespace, owned: Owned) -> None:
+    everything = [NodeId(str(name)) for name in range(6)]
+    nodes = await store.nodes(namespace, everything)
+    assert {node.id: node.text for node in nodes} == owned.nodes
+    spoken = {name: text for name, text in owned.nodes.items() if text}
+    assert await store.counts(namespace) == Counts(len(spoken), len(owned.passages))
+    for name in everything:
+        assert (await read_turn(store, namespace, [name])).known == (name in owned.nodes)
+    day = datetime.fromtimestamp(EPOCH, UTC)
+    between = await store.messages_between(
+        namespace, day, day + timedelta(days=1), limit=99, offset=0
+    )
+    assert {hit.id for hit in between.hits} == set(spoken)
+    for word in WORDS:
+        page = await store.search_messages(namespace, word, limit=99, offset=0)
+        assert {hit.id for hit in page.hits} == holding(word, spoken)
+        page = await store.search_passages(namespace, word, limit=99, offset=0)
+        assert {hit.id for hit in page.hits} == holding(word, owned.passages)
+    version = len(owned.contents) - 1
+    assert await store.context(namespace) == WorkingContext(version, owned.contents[version])
+
+
+def holding(word: str, kept: dict[str, str]) -> set[str]:
+    return {name for name, text in kept.items() if word in text.split()}

@@ -1,0 +1,278 @@
+"""What is SQLite's own: durability, shared transactions, threads, the file."""
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
+from memgpt_proxy.stores.records import Counts, NodeId
+from memgpt_proxy.stores.sqlite import SqliteStore, rows
+from memgpt_proxy.stores.sqlite.connection import (
+    SCHEMA_VERSION,
+    connect_reader,
+    connect_writer,
+    require_features,
+)
+from memgpt_proxy.stores.sqlite.writes import ContextEdit, Write, carry_out
+from tests.stores.build import ALICE, message, passage
+
+OWNER = rows.digits(ALICE)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "memory.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore(path)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[sqlite3.Connection]:
+    """The writing thread's kind of connection, without a thread."""
+    with closing(connect_writer(path, "normal")) as connection:
+        yield connection
+
+
+def commit_of(name: str, text: str = "hi", **changes: float) -> Write:
+    return Write(nodes=[rows.node_row(OWNER, message(name, text, **changes))])
+
+
+def stored(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT id FROM nodes")}
+
+
+class TestDurability:
+    async def test_acknowledged_messages_survive_a_kill(self, path: Path) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.stores.acknowledging_writer",
+            str(path),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            lines = [await process.stdout.readline() for _ in range(300)]
+            process.kill()
+            lines += (await process.stdout.read()).splitlines(keepends=True)
+            await process.wait()
+        acknowledged = [NodeId(line.decode().strip()) for line in lines if line.endswith(b"\n")]
+        store = SqliteStore(path)
+        await store.open()
+        kept = await store.nodes(ALICE, acknowledged)
+        assert [node.id for node in kept] == acknowledged
+        for name in acknowledged[-8:]:
+            page = await store.search_passages(ALICE, name, limit=9, offset=0)
+            assert f"passage {name}" in {hit.text for hit in page.hits}
+        counts = await store.counts(ALICE)
+        await store.close()
+        with closing(connect_writer(path, "normal")) as connection:
+            assert counts == Counts(
+                *(
+                    connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                    for table in ("nodes", "passages")
+                )
+            )
+            assert_indexes_are_sound(connection)
+
+    async def test_close_drains_what_was_accepted(self, path: Path) -> None:
+        store = SqliteStore(path)
+        await store.open()
+        async with asyncio.TaskGroup() as group:
+            for number in range(500):
+                group.create_task(store.commit(ALICE, [message(f"m{number}", "hi")], []))
+            group.create_task(store.close())
+        with closing(connect_reader(path)) as connection:
+            assert len(stored(connection)) == 500
+
+    async def test_a_cancelled_caller_leaves_its_write(
+        self, store: SqliteStore, path: Path
+    ) -> None:
+        with locked(path):
+            caller = asyncio.get_running_loop().create_task(
+                store.commit(ALICE, [message("m0", "hi")], [])
+            )
+            await store.counts(ALICE)
+            caller.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+        await store.commit(ALICE, [message("m1", "hi")], [])
+        assert await store.counts(ALICE) == Counts(2, 0)
+
+    async def test_what_is_closed_accepts_nothing(self, path: Path) -> None:
+        store = SqliteStore(path)
+        with pytest.raises(StoreError):
+            await store.ping()
+        await store.open()
+        await store.close()
+        await store.close()
+        with pytest.raises(StoreError):
+            await store.commit(ALICE, [], [])
+        with pytest.raises(StoreError):
+            await store.counts(ALICE)
+
+    async def test_it_can_be_opened_again(self, path: Path) -> None:
+        for number in range(3):
+            store = SqliteStore(path, synchronous="full")
+            await store.open()
+            await store.commit(ALICE, [message(f"m{number}", "hi")], [])
+            assert await store.counts(ALICE) == Counts(number + 1, 0)
+            await store.close()
+
+
+class TestEventLoop:
+    async def test_reads_go_on_while_a_write_waits(self, store: SqliteStore, path: Path) -> None:
+        with locked(path):
+            write = asyncio.get_running_loop().create_task(
+                store.commit(ALICE, [message("m0", "hi")], [])
+            )
+            for _ in range(20):
+                assert await store.counts(ALICE) == Counts(0, 0)
+            assert not write.done()
+        await write
+        assert await store.counts(ALICE) == Counts(1, 0)
+
+    async def test_many_searches_and_writes_at_once(self, store: SqliteStore) -> None:
+        async def turn(number: int) -> None:
+            await store.commit(ALICE, [message(f"m{number}", f"cake n{number}")], [])
+            page = await store.search_messages(ALICE, f"n{number}", limit=1, offset=0)
+            assert page.total == 1
+
+        await asyncio.gather(*(turn(number) for number in range(200)))
+
+
+class TestSharedTransaction:
+    def test_a_batch_is_one_commit(self, writer: sqlite3.Connection) -> None:
+        statements: list[str] = []
+        writer.set_trace_callback(statements.append)
+        outcomes = carry_out(writer, [commit_of(f"m{number}") for number in range(50)])
+        assert outcomes == [None] * 50
+        assert statements.count("BEGIN IMMEDIATE") == statements.count("COMMIT") == 1
+        assert len(stored(writer)) == 50
+
+    def test_more_rows_than_a_statement_takes(self, writer: sqlite3.Connection) -> None:
+        names = [f"m{number}" for number in range(1000)]
+        assert carry_out(writer, [commit_of(name) for name in names]) == [None] * 1000
+        assert stored(writer) == set(names)
+
+    def test_edits_of_one_batch_race(self, writer: sqlite3.Connection) -> None:
+        edits = [Write(edit=ContextEdit(OWNER, version, "x", "m")) for version in (0, 0, 1, 3, 2)]
+        outcomes = carry_out(writer, [*edits, commit_of("m0")])
+        stale = [isinstance(outcome, StaleVersion) for outcome in outcomes]
+        assert stale == [False, True, False, True, False, False]
+
+    @pytest.mark.parametrize("changes", [{"tokens": 2**64}, {"created": float("nan")}])
+    def test_a_bad_row_fails_its_own_write(
+        self, writer: sqlite3.Connection, changes: dict[str, float]
+    ) -> None:
+        edit = Write(edit=ContextEdit(OWNER, 0, "x", "m"))
+        batch = [edit, commit_of("good"), commit_of("bad", **changes), commit_of("fine")]
+        outcomes = carry_out(writer, batch)
+        assert [type(outcome) for outcome in outcomes] == [
+            type(None),
+            type(None),
+            StoreError,
+            type(None),
+        ]
+        assert stored(writer) == {"good", "fine"}
+
+    def test_a_full_disk_fails_the_whole_batch(self, writer: sqlite3.Connection) -> None:
+        carry_out(writer, [commit_of("before")])
+        (pages,) = writer.execute("PRAGMA page_count").fetchone()
+        writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+        large = [commit_of(f"m{number}", "word " * 5000) for number in range(4)]
+        outcomes = carry_out(writer, [commit_of("small"), *large])
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 5
+        assert stored(writer) == {"before"}
+        writer.execute("PRAGMA max_page_count = 100000")
+        assert carry_out(writer, [commit_of("small"), *large]) == [None] * 5
+        assert_indexes_are_sound(writer)
+
+    def test_a_lock_that_stays_is_unavailable(self, writer: sqlite3.Connection, path: Path) -> None:
+        writer.execute("PRAGMA busy_timeout = 0")
+        with locked(path):
+            (outcome,) = carry_out(writer, [commit_of("m0")])
+        assert isinstance(outcome, StoreUnavailable)
+        assert carry_out(writer, [commit_of("m0")]) == [None]
+
+
+class TestFile:
+    async def test_nobody_else_may_read_it(self, store: SqliteStore, path: Path) -> None:
+        await store.commit(ALICE, [message("m0", "secret")], [])
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        files = list(path.parent.iterdir())
+        assert len(files) == 3  # with its log and the log's index
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+    async def test_a_newer_database_is_refused(self, path: Path) -> None:
+        with closing(connect_writer(path, "normal")) as connection:
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        with pytest.raises(StoreError, match="newer release") as refused:
+            await SqliteStore(path).open()
+        assert not isinstance(refused.value, StoreUnavailable)
+
+    def test_another_kind_of_file_is_unavailable(self, path: Path) -> None:
+        path.parent.mkdir()
+        path.write_bytes(b"no database, but " * 100)
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(SqliteStore(path).open())
+        assert path.read_bytes() == b"no database, but " * 100
+
+    async def test_a_directory_that_cannot_be_is_unavailable(self, path: Path) -> None:
+        path.parent.write_text("a file stands where the directory should")
+        with pytest.raises(StoreUnavailable):
+            await SqliteStore(path).open()
+
+    def test_a_reader_cannot_write(self, writer: sqlite3.Connection, path: Path) -> None:
+        with closing(connect_reader(path)) as reader, pytest.raises(sqlite3.OperationalError):
+            reader.execute("DELETE FROM nodes")
+
+    def test_a_missing_feature_is_named(self, writer: sqlite3.Connection) -> None:
+        require_features(writer, {"fts5", "json_each"})
+        with pytest.raises(StoreError, match="without fts9"):
+            require_features(writer, {"fts5", "fts9"})
+
+    def test_paths_with_syntax(self, tmp_path: Path) -> None:
+        path = tmp_path / "a b?mode=ro#%41" / "ü.db"
+        with closing(connect_writer(path, "normal")) as connection:
+            assert carry_out(connection, [commit_of("m0")]) == [None]
+        assert path.exists()
+
+
+def test_every_query_starts_from_its_namespace(writer: sqlite3.Connection) -> None:
+    carry_out(writer, [commit_of(f"m{number}") for number in range(9)])
+    carry_out(writer, [Write(passages=[rows.passage_row(OWNER, passage("p0", "hi"))])])
+    for table in ("nodes", "passages", "queues", "contexts", "namespaces"):
+        plan = writer.execute(f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE namespace = 'x'")
+        assert "SEARCH" in plan.fetchone()[3]
+
+
+class locked:  # noqa: N801 - reads like contextlib's
+    """Another connection's write lock on the database, for as long as the block runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None)
+
+    def __enter__(self) -> None:
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.execute("ROLLBACK")
+        self.connection.close()
+
+
+def assert_indexes_are_sound(connection: sqlite3.Connection) -> None:
+    for index in ("messages_index", "passages_index"):
+        connection.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")
