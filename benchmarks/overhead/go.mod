@@ -1,0 +1,3 @@
+module memgpt-proxy/benchmarks/overhead
+
+go 1.21
