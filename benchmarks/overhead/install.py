@@ -34,7 +34,7 @@ class Programs:
 
 def build_programs() -> Programs:
     """Build the mock backend and the load generator; Go's own cache makes a second time quick."""
-    _need("go", "install Go 1.21 or newer")
+    need("go", "install Go 1.21 or newer")
     target = cache_directory() / "bin"
     target.mkdir(exist_ok=True)
     _do(["go", "build", "-o", f"{target}/", "./mock", "./load"], HERE)
@@ -48,7 +48,7 @@ def install_nginx() -> Path:
     directory = cache_directory() / "nginx"
     program = directory / "usr" / "sbin" / "nginx"
     if not program.exists():
-        _need("apt-get", "install nginx, or leave it out with --targets")
+        need("apt-get", "install nginx, or leave it out with --targets")
         directory.mkdir(exist_ok=True)
         _do(["apt-get", "download", "-q", "nginx"], directory)
         package = next(directory.glob("nginx_*.deb"))
@@ -77,16 +77,17 @@ def install_portkey() -> Path:
     directory = cache_directory() / f"portkey-{PORTKEY_VERSION}"
     script = directory / "node_modules/@portkey-ai/gateway/build/start-server.js"
     if not script.exists():
-        _need("npm", "install Node 20 or newer, or leave out --with portkey")
+        need("npm", "install Node 20 or newer, or leave out --with portkey")
         directory.mkdir(exist_ok=True)
         shutil.copy(HERE / "portkey.json", directory / "package.json")
         _do(["npm", "install", "--silent"], directory)
     return script
 
 
-def _need(program: str, advice: str) -> None:
+def need(program: str, advice: str) -> None:
+    """Raise InstallError, with the advice, unless the program can be started."""
     if not shutil.which(program):
-        raise InstallError(f"{program} is not on the PATH: {advice}")
+        raise InstallError(f"no program {program}: {advice}")
 
 
 def _do(command: Sequence[str], directory: Path) -> None:

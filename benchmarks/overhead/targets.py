@@ -127,6 +127,7 @@ def portkey() -> Target:
 
 def gateway(start: Sequence[str]) -> Target:
     """The gateway of this checkout, started by the arguments given: an interpreter, a script."""
+    install.need(start[0], "run scripts/setup, or say --gateway-command")
 
     def command(site: Site) -> Command:
         arguments = [*start, "serve", "--host", "127.0.0.1", "--port", str(site.port)]
