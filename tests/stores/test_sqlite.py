@@ -44,8 +44,8 @@ def writer(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def commit_of(name: str, text: str = "hi", **changes: float) -> Write:
-    return Write(nodes=[rows.node_row(OWNER, message(name, text, **changes))])
+def commit_of(name: str, text: str = "hi") -> Write:
+    return Write(nodes=[rows.node_row(OWNER, message(name, text))])
 
 
 def stored(connection: sqlite3.Connection) -> set[str]:
@@ -178,7 +178,8 @@ class TestSharedTransaction:
         self, writer: sqlite3.Connection, changes: dict[str, float]
     ) -> None:
         edit = Write(edit=ContextEdit(OWNER, 0, "x", "m"))
-        batch = [edit, commit_of("good"), commit_of("bad", **changes), commit_of("fine")]
+        bad = Write(nodes=[rows.node_row(OWNER, message("bad", "hi", **changes))])
+        batch = [edit, commit_of("good"), bad, commit_of("fine")]
         outcomes = carry_out(writer, batch)
         assert [type(outcome) for outcome in outcomes] == [
             type(None),
@@ -215,6 +216,14 @@ class TestFile:
         files = list(path.parent.iterdir())
         assert len(files) == 3  # with its log and the log's index
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+    async def test_closed_it_is_one_file(self, path: Path) -> None:
+        store = SqliteStore(path)
+        await store.open()
+        await store.commit(ALICE, [message("m0", "hi")], [])
+        assert await store.counts(ALICE) == Counts(1, 0)
+        await store.close()
+        assert list(path.parent.iterdir()) == [path]
 
     async def test_a_newer_database_is_refused(self, path: Path) -> None:
         with closing(connect_writer(path, "normal")) as connection:

@@ -80,9 +80,13 @@ class SqliteStore:
             raise
 
     async def close(self) -> None:
-        """Carry out every write and read accepted so far, then close the file."""
-        await self._writer.stop()
+        """Carry out every read and write accepted so far, then close the file.
+
+        The writer goes last: only the last connection folds the log into the file,
+        and readers may not.
+        """
         await self._readers.stop()
+        await self._writer.stop()
 
     async def ping(self) -> None:
         """Return when a transaction can begin and the schema can be read."""
