@@ -14,7 +14,7 @@ RUN /opt/memgpt-proxy/bin/python -m pip install --no-cache-dir --disable-pip-ver
 
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/memgpt-proxy /opt/memgpt-proxy
-RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin memgpt \
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin memgpt \
     && install --directory --owner=memgpt --group=memgpt --mode=0700 /data
 ENV PATH=/opt/memgpt-proxy/bin:$PATH \
     PYTHONUNBUFFERED=1 \
