@@ -8,7 +8,16 @@ from typing import Any
 from memgpt_proxy.demo.dates import named_day, relative_day
 from memgpt_proxy.demo.move import Move
 from memgpt_proxy.demo.prompt import Call, Prompt
-from memgpt_proxy.demo.words import FILLERS, WORD, capitalised, clipped, keywords, stem, words
+from memgpt_proxy.demo.words import (
+    FILLERS,
+    WORD,
+    capitalised,
+    clipped,
+    keywords,
+    stem,
+    vocabulary,
+    words,
+)
 
 MEMORY_FUNCTIONS = frozenset(
     {
@@ -21,12 +30,12 @@ MEMORY_FUNCTIONS = frozenset(
         "recall_storage_search_date",
     }
 )
-_COMMON = frozenset(
-    "get set fetch search query lookup list create read run user current return value data tool "
-    "function use given this use used using name string".split()
+_COMMON = vocabulary(
+    """get set fetch search query lookup list create read run user current return value data tool
+    function use given this use used using name string"""
 )
-_PLACE = frozenset("city location place town country region address destination where".split())
-_DATE = frozenset("date day when".split())
+_PLACE = vocabulary("city location place town country region address destination where")
+_DATE = vocabulary("date day when")
 _AFTER = re.compile(
     rf"\b(?i:in|at|for|near|to|of|from)\s+(?:the\s+)?(?P<place>{WORD}(?:(?:\s+|,\s*)[A-Z]\S*)*)"
 )
@@ -133,5 +142,5 @@ def _place(text: str) -> str | None:
         place = match["place"].strip(" ?.!,")
         if place.lower() not in FILLERS | {"today", "tomorrow", "weather"}:
             return capitalised(place)
-    match = _CAPITALS.search(text)
-    return match[0] if match else None
+    named = _CAPITALS.search(text)
+    return named[0] if named else None

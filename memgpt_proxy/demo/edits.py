@@ -26,7 +26,7 @@ class Edit:
 
 
 _ABOUT_US = re.compile(r"\b(?:i|me|we|my|us|i'm)\b", re.I)
-_PARTNER = rf"(?:{'|'.join(PARTNERS)})"
+_PARTNER = rf"(?:{'|'.join(sorted(PARTNERS, reverse=True))})"
 _BROKE_UP = re.compile(
     r"\b(?:broke|broken|split|splitting|breaking) up\b|\bdumped\b|\b(?:got|are) divorced\b", re.I
 )
@@ -70,9 +70,9 @@ def _edits(statement: str, today: date | None, lines: list[str]) -> Iterator[Edi
         lines = _applied(lines, edit)
         yield edit
     for fact in stated:
-        if edit_ := _edit(fact, lines):
-            lines = _applied(lines, edit_)
-            yield edit_
+        if wording := _edit(fact, lines):
+            lines = _applied(lines, wording)
+            yield wording
     yield from _unknown_partner(statement, lines)
 
 
@@ -174,7 +174,8 @@ def _unsaved(prompt: Prompt, edits: Sequence[Edit]) -> list[Edit]:
                 now = _as_it_stands(fact, statement)
                 found[fact.subjects or (fact.text,)] = now.text
     new = [Fact(text, subjects) for subjects, text in found.items() if text not in removed]
-    return [edit for fact in new if (edit := _edit(fact, known)) and not edit.old]
+    appended = (_edit(fact, known) for fact in new)
+    return [edit for edit in appended if edit and not edit.old]
 
 
 def _removed(prompt: Prompt) -> set[str]:

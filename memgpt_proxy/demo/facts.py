@@ -11,7 +11,7 @@ from datetime import date
 
 from memgpt_proxy.demo import people
 from memgpt_proxy.demo.dates import MONTHS, Day, named_day, relative_day
-from memgpt_proxy.demo.words import WORD, capitalised, is_question, sentences
+from memgpt_proxy.demo.words import WORD, capitalised, is_question, utterances
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ _FAVOURITE = re.compile(
     r"\bmy (?P<word>favou?rite) (?P<thing>\w+(?: \w+)?) (?:is|are)(?: now)? (?P<value>.+)", re.I
 )
 _IS_FAVOURITE = re.compile(
-    r"^(?:\w+, )?(?P<value>[\w' ]{1,40}?) (?:is|are) my (?P<word>favou?rite) (?P<thing>\w+(?: \w+)?)",
+    r"^(?:\w+, )?(?P<value>[\w' ]{1,40}?) (?:is|are) my (?P<word>favou?rite)"
+    r" (?P<thing>\w+(?: \w+)?)",
     re.I,
 )
 _BIRTHDAY = re.compile(r"\b(?:my birthday(?:'s| is| was)|i was born)\b(?P<value>.*)", re.I)
@@ -134,7 +135,7 @@ def value(text: str, longest: int = 8) -> str | None:
 def statements(text: str) -> list[str]:
     """What a text states: its sentences without the questions among them."""
     kept = []
-    for sentence in sentences(text):
+    for sentence in utterances(text):
         if not is_question(sentence):
             kept.append(sentence)
         elif "," in sentence and not is_question(sentence.rpartition(",")[0]):

@@ -27,6 +27,17 @@ MOST_CALLS = 10
 
 _MOST_EDITS = 5
 
+
+def _small_talk(prompt: Prompt) -> Move | None:
+    """Greetings, thanks and questions about the model itself, unless there is more to say."""
+    said = talk.known(prompt.user, _name(prompt), prompt.today)
+    if said is None or _saved(prompt) or not prompt.user:
+        return None
+    if talk.is_greeting(prompt.user) and questions.is_birthday(prompt.lines, prompt.today):
+        return Move(f"Happy birthday! {said}")
+    return Move(said)
+
+
 _RULES: tuple[Rule, ...] = (
     keys.look_up,
     searches.note,
@@ -36,6 +47,7 @@ _RULES: tuple[Rule, ...] = (
     questions.from_working_context,
     client_tools.use_tool,
     questions.from_storage,
+    _small_talk,
     searches.in_documents,
 )
 
@@ -60,7 +72,7 @@ def answer(
     if not prompt.tools and (done := tasks.task(messages)):
         return Answer(content=done)
     if forced and (call := client_tools.filled(forced, prompt)):
-        return Answer("I am told to use this.", [call])
+        return Answer(calls=[call])
     if prompt.user.startswith("### Task:") and (done := tasks.task(messages)):
         return _reply(prompt, done)
     if must_reply(prompt):
@@ -90,7 +102,7 @@ def _edit(prompt: Prompt) -> Answer | None:
     calls = calls or _overflow(prompt)
     if not calls:
         return None
-    return Answer("This is worth remembering.", [_with_heartbeat(call) for call in calls])
+    return _call(prompt, "This is worth remembering.", calls)
 
 
 def _overflow(prompt: Prompt) -> list[Call]:
@@ -105,8 +117,13 @@ def _act(prompt: Prompt) -> Answer:
     move = _move(prompt)
     if move is None or move.call is None or not possible(prompt, move.call):
         return _reply(prompt, _said(prompt, move))
-    own = move.call.name in client_tools.MEMORY_FUNCTIONS
-    return Answer(move.thought, [_with_heartbeat(move.call) if own else move.call])
+    return _call(prompt, move.thought, [move.call])
+
+
+def _call(prompt: Prompt, thought: str, calls: Sequence[Call]) -> Answer:
+    """Call functions; without `send_message` content is the reply, so that no thought may show."""
+    thought = thought if "send_message" in prompt.tools else ""
+    return Answer(thought, [_with_heartbeat(call) for call in calls])
 
 
 def _move(prompt: Prompt) -> Move | None:
@@ -118,6 +135,9 @@ def _move(prompt: Prompt) -> Move | None:
 
 
 def _with_heartbeat(call: Call) -> Call:
+    """The call, asking to run on after it; the client's tools know no heartbeat."""
+    if call.name not in client_tools.MEMORY_FUNCTIONS:
+        return call
     return Call(call.name, {**call.arguments, "request_heartbeat": True})
 
 
@@ -126,7 +146,7 @@ def _said(prompt: Prompt, move: Move | None) -> str:
     saved = _saved(prompt)
     if move is not None:
         return " ".join(filter(None, [saved, move.reply]))
-    return saved or _about_alert(prompt) or _small_talk(prompt)
+    return saved or _about_alert(prompt) or talk.fallback(prompt.user, _name(prompt))
 
 
 def _saved(prompt: Prompt) -> str:
@@ -140,7 +160,7 @@ def _saved(prompt: Prompt) -> str:
 def _change(step: Step) -> str:
     arguments = step.call.arguments
     new = str(arguments.get("content") or arguments.get("new_content") or "")
-    return questions.second_person(new).rstrip(".") if new else "no more of that"
+    return questions.second_person(new).rstrip(".") if new else ""
 
 
 def _about_alert(prompt: Prompt) -> str:
@@ -151,12 +171,10 @@ def _about_alert(prompt: Prompt) -> str:
     return "Your documents have arrived. Ask me “search my documents for …”."
 
 
-def _small_talk(prompt: Prompt) -> str:
-    names = [line.removeprefix("Name is ") for line in prompt.lines if line.startswith("Name is ")]
-    said = talk.small_talk(prompt.user, names[0] if names else "", prompt.today)
-    if talk.is_greeting(prompt.user) and questions.is_birthday(prompt.lines, prompt.today):
-        return f"Happy birthday! {said}"
-    return said
+def _name(prompt: Prompt) -> str:
+    """The user's name, empty while it is not known."""
+    names = (line.removeprefix("Name is ") for line in prompt.lines if line.startswith("Name is "))
+    return next(names, "")
 
 
 def _reply(prompt: Prompt, text: str) -> Answer:

@@ -2,7 +2,7 @@
 
 import re
 
-from memgpt_proxy.demo.words import WORD, capitalised
+from memgpt_proxy.demo.words import WORD, capitalised, vocabulary
 
 SHORT_FORMS = {
     "bf": "boyfriend",
@@ -11,18 +11,24 @@ SHORT_FORMS = {
     "bestie": "best friend",
     "bff": "best friend",
 }
-PARTNERS = "boyfriend girlfriend husband wife fiancé fiancée fiance fiancee partner spouse".split()
-ANIMALS = (
-    "dog puppy cat kitten hamster rabbit bunny parrot horse fish goldfish turtle bird pet".split()
+PARTNERS = vocabulary(
+    "boyfriend girlfriend husband wife fiancé fiancée fiance fiancee partner spouse"
 )
-_SINGLE = "mum mom mother dad father boss manager roommate flatmate best-friend".split()
-_SEVERAL = (
-    "friend brother sister son daughter kid child cousin aunt uncle niece nephew colleague "
-    "coworker neighbour neighbor teacher doctor grandma grandpa grandmother grandfather".split()
+_ANIMALS = vocabulary(
+    "dog puppy cat kitten hamster rabbit bunny parrot horse fish goldfish turtle bird pet"
 )
-RELATION = "(?:best friend|(?:ex-?)?(?:%s))" % "|".join(
-    sorted([*SHORT_FORMS, *PARTNERS, *ANIMALS, *_SINGLE, *_SEVERAL], key=len, reverse=True)
+_SINGLE = vocabulary("mum mom mother dad father boss manager roommate flatmate")
+_SEVERAL = vocabulary(
+    """friend brother sister son daughter kid child cousin aunt uncle niece nephew colleague
+    coworker neighbour neighbor teacher doctor grandma grandpa grandmother grandfather"""
 )
+_ONE_WORD = "|".join(
+    sorted(
+        {*SHORT_FORMS, *PARTNERS, *_ANIMALS, *_SINGLE, *_SEVERAL},
+        key=lambda word: (-len(word), word),
+    )
+)
+RELATION = rf"(?:best friend|(?:ex-?)?(?:{_ONE_WORD}))"
 _QUALIFIER = (
     r"(?:(?:new|old|dear|lovely|sweet|little|big|younger|older|youngest|oldest|only|beloved|other"
     r"|second|late|cute)\s+)?"
@@ -43,7 +49,7 @@ _IS_MINE = re.compile(
     rf"\b(?P<rest>{WORD})\s+is\s+(?P<own>my\s+{_QUALIFIER})(?P<relation>{RELATION})\b", re.I
 )
 
-NOT_NAMES = frozenset(
+NOT_NAMES = vocabulary(
     """a about after again all alone already also always an and any are around as ask at away baby
     back bad batman bed because been being better bit bored busy but by came called can crazy day
     did do does done down early even ever every excited far feel felt fine finally first food for
@@ -54,13 +60,13 @@ NOT_NAMES = frozenset(
     since so some sometimes soon sorry still sure that the their them then there these they this
     those thing to today together told tomorrow tonight too took toy tired told up very was we well
     went were what when where which who why will with without would wrong yes yesterday yet you
-    your""".split()
+    your"""
 )
-_PAST = frozenset(
+_PAST = vocabulary(
     """asked ate baked bought broke brought came cooked did does found gave got had has hates helps
     is left likes lives lost loves made met paid runs said sang sent sleeps saw says sings thinks
     thought told took wants was went will won works wrote can could would and who are were just
-    always never really also turned barks""".split()
+    always never really also turned barks"""
 )
 
 

@@ -183,6 +183,8 @@ def _events(messages: Sequence[Mapping[str, Any]]) -> list[Event]:
                 events.extend(_assistant(message, text, today))
             case "tool":
                 _attach(events, message.get("tool_call_id"), text)
+            case _:
+                pass
     return events
 
 

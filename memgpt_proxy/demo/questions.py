@@ -10,7 +10,16 @@ from memgpt_proxy.demo.people import SHORT_FORMS
 from memgpt_proxy.demo.prompt import Prompt
 from memgpt_proxy.demo.results import Hit
 from memgpt_proxy.demo.talk import is_own
-from memgpt_proxy.demo.words import FILLERS, is_question, keywords, sentences, stem, stems, words
+from memgpt_proxy.demo.words import (
+    FILLERS,
+    is_question,
+    keywords,
+    sentences,
+    stem,
+    stems,
+    utterances,
+    words,
+)
 
 _EVERYTHING = re.compile(
     r"\bwhat (?:do|did) (?:you|u) (?:know|remember|recall)(?: about me)?\W*$"
@@ -24,7 +33,8 @@ _ABOUT_NAME = re.compile(
     r"\bwho(?:'s| is| was|s) (?P<name>(?!my\b|your\b|the\b|you\b)\w+)\W*$", re.I
 )
 _ADVICE = re.compile(
-    r"\b(?:should|can|could|would|shall|may) (?:i|you|we)\b|\bhelp me\b|\bhow do (?:i|we)\b"
+    r"\b(?:should|can|could|would|shall|may) (?:i|we)\b|\bhelp me\b|\bhow do (?:i|we)\b"
+    r"|\b(?:can|could|would|will) you (?!tell|remind|say|remember|recall|still)\b"
     r"|\bplease (?:write|make|create|give)\b",
     re.I,
 )
@@ -76,7 +86,7 @@ _SHAPES = (
 
 def asked(prompt: Prompt) -> str | None:
     """The question about themselves that the user asks, or None."""
-    for sentence in reversed(sentences(prompt.user)):
+    for sentence in reversed(utterances(prompt.user)):
         personal = _FIRST_PERSON.search(sentence) or _ABOUT_NAME.search(sentence)
         if is_question(sentence) and personal and not _ADVICE.search(sentence):
             return sentence
@@ -141,7 +151,7 @@ _VERBS = {
 
 
 def second_person(line: str) -> str:
-    """A line of the working context as said to the user: `Lives in Porto`, `You live in Porto.`"""
+    """A line of the working context as the user is told it: `You live in Porto.`."""
     first, _, rest = line.partition(" ")
     ending = "" if line.endswith((".", "!", "?")) else "."
     if match := re.fullmatch(r"([\w -]{1,30}?) named (.+)", line):

@@ -132,7 +132,9 @@ def _tools(request: Mapping[str, Any]) -> tuple[list[object], str]:
             return [tool for tool, n in zip(tools, names, strict=True) if n == name], name
         case None | "auto" | "required":
             return tools, ""
-    raise BadRequest("tool_choice has to be none, auto, required or a function.", "tool_choice")
+        case _:
+            message = "tool_choice has to be none, auto, required or a function."
+            raise BadRequest(message, "tool_choice")
 
 
 def _tool_name(tool: object, where: str) -> str:

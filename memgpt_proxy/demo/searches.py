@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from memgpt_proxy.demo import wishes
 from memgpt_proxy.demo.dates import span, spoken
 from memgpt_proxy.demo.move import Move, archival, next_search, possible, recall, results
 from memgpt_proxy.demo.prompt import Call, Prompt, Step
@@ -15,78 +16,15 @@ _SHOWN = 10
 _HIT_LENGTH = 300
 _PAGES_TRIED = 3
 
-_TALKED = (
-    r"(?:talk(?:ed|ing)?|spoke|spoken|chat(?:ted)?|discuss(?:ed)?|mention(?:ed)?|say|said|tell|told"
-    r"|bring up|brought up|write|wrote)"
-)
-_ABOUT = (
-    r"(?:(?: (?:to )?(?:you|me|each other))?(?: anything| something)?(?: about| regarding| of)?)"
-)
-_RECALL = tuple(
-    re.compile(pattern, re.I)
-    for pattern in (
-        rf"\bremember (?:when |that |the time |how )*(?:we|i|you) (?:\w+ )?{_TALKED}{_ABOUT} (?P<topic>.+)",
-        rf"\b(?:did|have|had) (?:i|we|you) (?:ever |already |not )?{_TALKED}{_ABOUT} (?P<topic>.+)",
-        rf"\b(?:what|when|how often|how many times|what else) (?:did|have|had) (?:i|we) (?:last |ever |first )?"
-        rf"{_TALKED}{_ABOUT}(?P<topic> .*)",
-        r"\b(?:search|look (?:through|in)|check) (?:\w+ )?(?:conversations?|chats?|messages|history|recall(?: storage)?)"
-        r" for (?P<topic>.+)",
-        r"\bwhat (?:was it|did i say) (?:about|with) (?P<topic>.+)",
-        r"\b(?:do you|can you|don't you) (?:still )?(?:remember|recall) "
-        r"(?!my\b|me\b|who\b|what\b|where\b|that\b)(?:when |the time |how |about )*(?:we |i )?(?P<topic>.+)",
-        r"^remember (?!that\b|to\b|my\b|i'm\b|i am\b)(?:when |the time |how |about )*(?:we |i )?(?P<topic>[^.!]+)\?",
-        r"^remember (?:when|the time|how) (?:we |i )?(?P<topic>.+)",
-    )
-)
-_WHEN = re.compile(
-    r"\b(?:on |in |from |during )?(?:yesterday|today|tonight|this morning|\d+ days ago"
-    r"|(?:last|this|past) (?:week|month|year|\w+day)|\w+day|(?:the )?(?:last|past) few days"
-    r"|(?:january|february|march|april|june|july|august|september|october|november|december)"
-    r"(?: \d{1,2}(?:st|nd|rd|th)?)?(?:,? \d{4})?|may \d{1,2}(?:st|nd|rd|th)?(?:,? \d{4})?"
-    r"|\d{1,2}(?:st|nd|rd|th)?(?: of)? \w+|\d{4}-\d\d-\d\d)\b",
-    re.I,
-)
-_NO_TOPIC = re.compile(
-    r"^(?:(?:a|an|the|my|our|to|that|about|anything|something|before|earlier|again|once|you|me|it"
-    r"|please|this|with|of|on|going|went)\b\s*)+|\s*(?:\bbefore|\bearlier|\bin the past|\bagain"
-    r"|\bonce|\blast time|\bto you)*\W*$",
-    re.I,
-)
-
-_SHELF = r"(?:documents?|docs?|notes?|files?|archives?|archival storage|uploads?|papers?)"
-_DOCUMENTS = tuple(
-    re.compile(pattern, re.I)
-    for pattern in (
-        rf"\b(?:search|look (?:through|in|at)|check|query|scan|find in)(?: through| in)? (?:\w+ )?(?:uploaded )?{_SHELF}"
-        r"(?: for| about| on)?\W+(?P<query>.+)",
-        rf"\b(?:search|look|find|show me|get)(?: for| up)? (?P<query>.+?) (?:in|from) (?:\w+ )?(?:uploaded )?{_SHELF}\b",
-        rf"\bwhat (?:do|does|did|is|'s)(?: in)? (?:\w+ )?(?:uploaded )?{_SHELF} (?:say|tell(?: me)?|mention|have)?"
-        r" ?(?:about|on|of|regarding) (?P<query>.+)",
-        rf"\b(?:according to|based on|from) (?:\w+ )?(?:uploaded )?{_SHELF},? (?P<query>.+)",
-        rf"\bdo (?:\w+ )?{_SHELF} (?:say|mention)(?: anything)?(?: about)? (?P<query>.+)",
-    )
-)
-_NOTE = re.compile(
-    r"\b(?:note (?:this |that |it )?down|(?:save|keep|store|archive|file) (?:this|the following)"
-    r"(?: as)?(?: an?| in my)?(?: notes?)?|make a note(?: that| of)?|take a note|add (?:this )?to my notes"
-    r"|save (?:a|the) note|new note)\s*[:,\-–—]?\s+(?P<note>\S.*)",
-    re.I | re.DOTALL,
-)
-_MORE = re.compile(
-    r"^(?:(?:ok|okay|yes|and|please|show|give|tell|me|any|some|the|see|is|are|there|go to) )*"
-    r"(?:more|next(?: page| ones?| results?)?|what else|anything else|continue|go on|keep going)\b"
-    r"(?: (?:about|of|results|pages?|please|is there|did i say|them|that|it|hits)\b.*)?\W*$",
-    re.I,
-)
 _SEARCHES = frozenset({"recall_storage_search", "archival_storage_search"})
 
 
 def note(prompt: Prompt) -> Move | None:
     """Keep a note in archival storage."""
-    match = _NOTE.search(prompt.user)
-    if match is None or is_question(prompt.user):
+    content = wishes.note(prompt.user)
+    if content is None:
         return None
-    call = Call("archival_storage_insert", {"content": match["note"].strip()})
+    call = Call("archival_storage_insert", {"content": content})
     result = prompt.result(call)
     if result is None:
         return Move("I cannot keep notes here.", call, "A note belongs in archival storage.")
@@ -96,7 +34,7 @@ def note(prompt: Prompt) -> Move | None:
 
 def more(prompt: Prompt) -> Move | None:
     """The next page of the latest search of the turns before."""
-    if not _MORE.match(prompt.user):
+    if not wishes.wants_more(prompt.user):
         return None
     earlier = [event for event in prompt.before if isinstance(event, Step)]
     last = next((step for step in reversed(earlier) if step.call.name in _SEARCHES), None)
@@ -114,22 +52,9 @@ def more(prompt: Prompt) -> Move | None:
     return Move(_found(query, found, found.hits))
 
 
-def topic(text: str) -> str | None:
-    """What a text asks to be remembered; empty if it names only a time, None if it asks nothing."""
-    for sentence in reversed(sentences(text)):
-        for pattern in _RECALL:
-            if match := pattern.search(sentence):
-                return _bare(_WHEN.sub(" ", match["topic"]))
-    return None
-
-
-def _bare(text: str) -> str:
-    return _NO_TOPIC.sub("", " ".join(text.split()).strip(" ?.!,\"'")).strip(" ?.!,\"'")
-
-
 def recollect(prompt: Prompt) -> Move | None:
     """Find what was said: by its day, if one is named, or by its words."""
-    about = topic(prompt.user)
+    about = wishes.topic(prompt.user)
     if about is None:
         return None
     days = span(prompt.user, prompt.today)
@@ -144,7 +69,7 @@ def recollect(prompt: Prompt) -> Move | None:
 
 
 def _no_day(prompt: Prompt) -> Move | None:
-    if _WHEN.search(prompt.user):
+    if wishes.names_time(prompt.user):
         return Move("I don't know which day that is, so I cannot look it up.")
     return None
 
@@ -176,7 +101,7 @@ def _told(prompt: Prompt, hits: Sequence[Hit]) -> list[Hit]:
     return [
         hit
         for hit in hits
-        if hit.text != prompt.user and not is_own(hit.text) and topic(hit.text) is None
+        if hit.text != prompt.user and not is_own(hit.text) and wishes.topic(hit.text) is None
     ]
 
 
@@ -187,7 +112,7 @@ def _matching(prompt: Prompt, hits: Sequence[Hit], about: str) -> list[Hit]:
 
 def documents(prompt: Prompt) -> Move | None:
     """Search archival storage for what the user wants from their documents."""
-    query = document_query(prompt.user)
+    query = wishes.document_query(prompt.user)
     if query is None:
         return None
     call = archival(query)
@@ -197,17 +122,6 @@ def documents(prompt: Prompt) -> Move | None:
         missing = call.name not in prompt.tools
         return Move(unable if missing else _nothing(query), call, "I search the documents.")
     return Move(_found(query, found, found.hits) if found.hits else _nothing(query))
-
-
-def document_query(text: str) -> str | None:
-    """What a text wants from the user's documents, or None."""
-    for pattern in _DOCUMENTS:
-        if match := pattern.search(text):
-            query = match["query"].strip(" ?.!\"'")
-            if is_question(query):
-                query = " ".join(keywords(query))
-            return query or None
-    return None
 
 
 def in_documents(prompt: Prompt) -> Move | None:

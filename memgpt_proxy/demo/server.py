@@ -35,7 +35,7 @@ def create_app() -> Starlette:
             Route("/v1/models", _models),
             Route("/v1/models/{model:path}", _one_model),
         ],
-        exception_handlers={BadRequest: _bad_request, HTTPException: _http_error},
+        exception_handlers={BadRequest: _refused, HTTPException: _refused},
     )
 
 
@@ -63,12 +63,13 @@ async def _one_model(request: Request) -> Response:
     return JSONResponse(_MODEL)
 
 
-async def _bad_request(request: Request, error: Exception) -> Response:
-    assert isinstance(error, BadRequest)
-    return JSONResponse({"error": error.error}, status_code=error.status)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    refusal = BadRequest(f"{request.method} {request.url.path}: {error.detail}")
-    return JSONResponse({"error": refusal.error}, error.status_code, error.headers)
+async def _refused(request: Request, error: Exception) -> Response:
+    """Words a BadRequest, or Starlette's own refusal of a path or a method, as OpenAI does."""
+    match error:
+        case BadRequest():
+            return JSONResponse({"error": error.error}, error.status)
+        case HTTPException():
+            refusal = BadRequest(f"{request.method} {request.url.path}: {error.detail}")
+            return JSONResponse({"error": refusal.error}, error.status_code, error.headers)
+        case _:
+            raise error

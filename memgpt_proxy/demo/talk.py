@@ -40,7 +40,7 @@ _WHO_ARE_YOU = re.compile(
     re.I,
 )
 _DATE = re.compile(
-    r"\bwhat(?:'s| is)? (?:the )?(?:day|date)(?: is it| is today| today|'s date)?\b"
+    r"\bwhat(?:'s| is)? (?:the )?(?:day|date)(?: is it| is today| today|\W*$)"
     r"|\bwhat is today\b|\btoday's date\b",
     re.I,
 )
@@ -61,8 +61,8 @@ def is_greeting(text: str) -> bool:
     return bool(_GREETING.search(text))
 
 
-def small_talk(text: str, name: str, today: date | None) -> str:
-    """A short reply to what no other rule answers, never empty."""
+def known(text: str, name: str, today: date | None) -> str | None:
+    """The reply to a turn of small talk, None if it is none."""
     you = f", {name}" if name else ""
     if _WHO_ARE_YOU.search(text):
         return _INTRODUCTION
@@ -70,15 +70,20 @@ def small_talk(text: str, name: str, today: date | None) -> str:
         return _today(today)
     if _HOW_ARE_YOU.search(text):
         return f"I am fine, thank you{you}. How was your day today?"
+    if is_question(text) or _REQUEST.search(text):
+        return None
     if _THANKS.search(text):
         return f"You are welcome{you}!"
     if _BYE.search(text):
         return f"Goodbye{you}! I will remember our conversation."
+    return f"Hello{you}! How was your day today?" if is_greeting(text) or not text else None
+
+
+def fallback(text: str, name: str) -> str:
+    """A reply to anything at all: honest about what a demo cannot do, never empty."""
     if is_question(text) or _REQUEST.search(text):
         return HONEST
-    if _GREETING.search(text):
-        return f"Hello{you}! How was your day today?"
-    return f"I see{you}. Tell me more!" if text else f"Hello{you}! How was your day today?"
+    return f"I see, {name}. Tell me more!" if name else "I see. Tell me more!"
 
 
 def _today(today: date | None) -> str:
@@ -88,7 +93,12 @@ def _today(today: date | None) -> str:
 
 
 def acknowledgement(saved: Sequence[str], failures: Sequence[str]) -> str:
-    """What is said about changes of the working context: those made, and errors."""
-    said = [f"Got it, I will remember: {'; '.join(saved)}."] if saved else []
+    """What is said about changes of the working context, and about errors.
+
+    `saved` are the facts as they stand now, empty where one was deleted.
+    """
+    facts = "; ".join(fact[:1].lower() + fact[1:] for fact in saved if fact)
+    said = [f"Got it, I will remember: {facts}."] if facts else []
+    said += ["Got it, that is forgotten."] if "" in saved else []
     said += [f"I could not save that: {failure}" for failure in failures[:1]]
     return " ".join(said)

@@ -5,16 +5,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from memgpt_proxy.demo import working_context
 from memgpt_proxy.demo.prompt import ALERT, text_of
 from memgpt_proxy.demo.words import capitalised, clipped, is_question, keywords, sentences
 
-_SUMMARY = re.compile(r"\bsummar(?:y|i[sz]e|i[sz]ing|ies)\b", re.I)
+_ASK = r"\b(?:generate|create|write|give|suggest|provide|make|produce|keep|return)\b[^\n]{0,80}"
+_SUMMARY = re.compile(rf"\bsummari[sz]e\b|{_ASK}\bsummary\b", re.I)
 _JSON_KEY = re.compile(r"\"(?P<key>title|tags|follow_ups|queries)\"\s*:")
-_TITLE = re.compile(r"\b(?:titles?|headline)\b", re.I)
-_TAGS = re.compile(r"\btags\b", re.I)
+_TITLE = re.compile(rf"{_ASK}\b(?:title|headline)\b", re.I)
+_TAGS = re.compile(rf"{_ASK}\btags\b", re.I)
 _USER_LINE = re.compile(
-    r"^[ \t]*(?:[-*][ \t]+)?(?:\[[^\]\n]*\][ \t]*)?\**(?:user|human)\**[ \t]*(?:\([^)\n]*\)[ \t]*)?:\**"
-    r"[ \t]*(?P<said>\S.*)$",
+    r"^[ \t]*(?:[-*][ \t]+)?(?:\[[^\]\n]*\][ \t]*)?\**(?:user|human)\**[ \t]*(?:\([^)\n]*\)[ \t]*)?"
+    r":\**[ \t]*(?P<said>\S.*)$",
     re.I | re.MULTILINE,
 )
 _SUMMARISED = "The user said:"
@@ -27,21 +29,33 @@ _LONGEST_STATEMENT = 200
 def task(messages: Sequence[Mapping[str, Any]]) -> str | None:
     """The answer to a task about a conversation; None if the messages set none."""
     told = [message for message in messages if text_of(message.get("content")).strip()]
-    asks = [text_of(m.get("content")) for m in told if m.get("role") in ("system", "developer")]
-    last = text_of(told[-1].get("content")) if told else ""
-    request = "\n".join([*asks, last])
+    request = _request(told)
     said = conversation(told)
     if key := _JSON_KEY.search(request):
         return json.dumps({key["key"]: title(said) if key["key"] == "title" else tags(said)[:3]})
-    if _SUMMARY.search(_head(request)):
+    if _SUMMARY.search(request):
         return summary(said)
-    if _TITLE.search(_head(request)) and len(request) > len(_head(last)):
+    if _TITLE.search(request):
         return title(said)
-    return ", ".join(tags(said)) if _TAGS.search(_head(last)) else None
+    return ", ".join(tags(said)) if _TAGS.search(request) else None
+
+
+def _request(told: Sequence[Mapping[str, Any]]) -> str:
+    """Where a task would be named: in the instructions and the last message, if a user's.
+
+    Instructions with a working context are those of a conversation.
+    """
+    last = told[-1] if told else {}
+    asks = [text_of(m.get("content")) for m in told if m.get("role") in ("system", "developer")]
+    if any(working_context.section(text) is not None for text in asks):
+        asks = []
+    if last.get("role") == "user":
+        asks.append(_head(text_of(last.get("content"))))
+    return "\n".join(asks)
 
 
 def _head(text: str) -> str:
-    """Where a task is named: the beginning and the end, not the conversation in between."""
+    """A text's beginning and end, without the conversation that it may hold in between."""
     return text if len(text) <= 1200 else f"{text[:600]}\n{text[-600:]}"
 
 
@@ -71,7 +85,7 @@ def _before(text: str) -> list[str]:
 
 
 def summary(said: Sequence[str]) -> str:
-    """The statements among what the user said, each once, the newest ones that there is room for."""
+    """The newest statements among what the user said, each once, as far as there is room."""
     stated = [sentence for text in said for sentence in sentences(text) if _tells(sentence)]
     lines = [clipped(sentence, _LONGEST_STATEMENT) for sentence in dict.fromkeys(stated)]
     while len(lines) > 1 and sum(map(len, lines)) > _LONGEST_SUMMARY:

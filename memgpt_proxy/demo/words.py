@@ -4,16 +4,25 @@ import re
 
 WORD = r"[^\W\d_]+(?:['\-][^\W\d_]+)*"
 
-FILLERS = frozenset(
+
+def vocabulary(text: str) -> frozenset[str]:
+    """The words that a text lists, parted by white space."""
+    return frozenset(text.split())
+
+
+FILLERS = vocabulary(
     """a about actually again all also am an and any anymore anything are as at be been but by call
     called can could did do does done ever find for from get give had has have he hello her hey hi
-    him his how i i'd i'll i'm i've if im in is it it's its just know let like-that look made make
+    him his how i i'd i'll i'm i've if im in is it it's its just know let like look made make
     me mine my no not now of off ok okay on or our out over please really remember said say says
     search she should so some something still sure tell than thank thanks that that's the their
     them then there these they thing this those time to told too up us very want was we well were
     what what's whats when where which who who's whom whose why will with would yeah yes you
-    you're your""".split()
+    you're your"""
 )
+
+LONGEST_UTTERANCE = 500
+"""Characters of a sentence that the rules for talk still read."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _SUFFIX = re.compile(r"(?:'s|ies|ied|ing|ed|es|s|e|y)$")
@@ -21,7 +30,7 @@ _QUESTION = re.compile(
     r"^(?:(?:and|so|ok|okay|hey|hi|hello|please|well)\W+)*"
     r"(?:(?:what|what's|whats|who|who's|whos|when|when's|where|where's|which|whose|why|how)\b"
     r"|(?:do|did|am|have|can|could|would|are|is|was|were|does) (?:i|we|you|my|it|there)\b"
-    r"|tell me\b)",
+    r"|(?:tell|remind) me (?!to\b))",
     re.IGNORECASE,
 )
 
@@ -33,7 +42,13 @@ def plain(text: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text, in order; line ends part sentences too."""
-    return [part.strip() for part in _SENTENCE_END.split(plain(text)) if part.strip()]
+    parts = (" ".join(part.split()) for part in _SENTENCE_END.split(plain(text)))
+    return [part for part in parts if part]
+
+
+def utterances(text: str) -> list[str]:
+    """The sentences of a text that a person may have spoken: not those of endless length."""
+    return [sentence for sentence in sentences(text) if len(sentence) <= LONGEST_UTTERANCE]
 
 
 def is_question(sentence: str) -> bool:

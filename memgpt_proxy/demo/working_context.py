@@ -15,7 +15,7 @@ _NEXT_HEADER = re.compile(r"^# ", re.MULTILINE)
 
 def current(instructions: str, events: Iterable[Event]) -> tuple[str, ...]:
     """The lines of the working context: the section, changed by the queue's events."""
-    lines = _lines(section(instructions))
+    lines = _lines(section(instructions) or "")
     for event in events:
         if isinstance(event, Step):
             lines = _after_call(lines, event)
@@ -24,11 +24,11 @@ def current(instructions: str, events: Iterable[Event]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def section(instructions: str) -> str:
-    """The text under the last working-context header of the instructions."""
+def section(instructions: str) -> str | None:
+    """The text under the last working-context header of the instructions; None without one."""
     headers = list(_HEADER.finditer(instructions))
     if not headers:
-        return ""
+        return None
     rest = instructions[headers[-1].end() :]
     text, found, _ = rest.rpartition("\n# External context")
     return text.strip() if found else _NEXT_HEADER.split(rest, maxsplit=1)[0].strip()
