@@ -50,7 +50,7 @@ def build() -> Path:
     """Return the server's path, building it first where it is missing."""
     target = server_path()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
+    with _beside(target, ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may be building it
         if not target.exists():
             sys.stderr.write(f"Building {target} from source, this once …\n")
@@ -59,12 +59,16 @@ def build() -> Path:
     return target
 
 
+def _beside(target: Path, ending: str) -> Path:
+    return target.with_name(target.name + ending)
+
+
 def _build_in(work: Path, target: Path) -> None:
     source = _unpack(_download(work), work) / "vendor" / "llama.cpp"
     objects = work / "objects"
     options = [f"-D{name}={value}" for name, value in OPTIONS.items()]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    log = target.with_suffix(".log")
+    log = _beside(target, ".log")
     commands: list[list[str | Path]] = [
         ["cmake", "-S", source, "-B", objects, "-G", "Ninja", *options],
         ["cmake", "--build", objects, "--target", "llama-server"],
@@ -76,7 +80,7 @@ def _build_in(work: Path, target: Path) -> None:
             )
             if done.returncode != 0:
                 raise SystemExit(f"llama.cpp was not built: {command[1]} failed, see {log}")
-    finished = target.with_suffix(".part")
+    finished = _beside(target, ".part")
     shutil.copy2(objects / "bin" / "llama-server", finished)
     finished.rename(target)
 
