@@ -1,0 +1,253 @@
+"""Settings: one frozen object, read once at the start.
+
+Each has one name. ``context_window`` is ``--context-window`` on the command line,
+``MEMGPT_CONTEXT_WINDOW`` in the environment and ``context_window`` in the YAML file;
+the first of these that names it wins.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+ENV_PREFIX = "MEMGPT_"
+
+
+class ReplyMode(StrEnum):
+    """How the model speaks to the user."""
+
+    AUTO = "auto"
+    FUNCTION = "function"
+    CONTENT = "content"
+
+
+class Rendering(StrEnum):
+    """Which working context the prompt shows."""
+
+    SNAPSHOT = "snapshot"
+    LIVE = "live"
+
+
+class Durability(StrEnum):
+    """What a committed message survives."""
+
+    PROCESS = "process"
+    POWER = "power"
+
+
+class Tokenizer(StrEnum):
+    """The table by which tokens are counted, before calibration."""
+
+    CL100K = "cl100k_base"
+    O200K = "o200k_base"
+
+
+class LogLevel(StrEnum):
+    """The least severe log records that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _default_data_dir() -> Path:
+    return Path("~/.local/share/memgpt-proxy").expanduser()
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Sizes and durations name their unit."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8484, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    backend_url: HttpUrl | None = Field(
+        None,
+        description="Base URL of the chat-completions backend, such as http://127.0.0.1:11434/v1. "
+        "Unset: a local backend is looked for, else the demo backend is started.",
+    )
+    backend_api_key: SecretStr | None = Field(
+        None,
+        description="Key for the backend. Unset: each client's own key goes through to it.",
+    )
+    accepted_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="API keys that clients may use, separated by commas. Empty: any key, "
+        "and the backend decides. Needed when backend_api_key is set and the gateway listens "
+        "on more than this machine.",
+    )
+    anonymous: bool = Field(
+        False, description="Take requests without an API key; they share one namespace."
+    )
+    data_dir: Path = Field(
+        default_factory=_default_data_dir,
+        description="Directory of the embedded store and of the secret that namespaces are "
+        "derived with. Default: ~/.local/share/memgpt-proxy.",
+    )
+    durability: Durability = Field(
+        Durability.PROCESS,
+        description="What a committed message survives: the end of the process by any "
+        "signal, or a power cut too (one disk flush a commit).",
+    )
+    context_window: int | None = Field(
+        None,
+        ge=2048,
+        description="Tokens of the model's context window. Unset: as the backend reports it, "
+        "else from a table of known models, else 8192.",
+    )
+    tokenizer: Tokenizer = Field(
+        Tokenizer.CL100K,
+        description="Table by which tokens are counted, then calibrated on the backend's usage.",
+    )
+    reply_reserve: int = Field(
+        1024,
+        ge=64,
+        description="Tokens of the window kept free for the model's answer, at most a quarter "
+        "of the window.",
+    )
+    pressure_at: float = Field(
+        0.7, gt=0, le=1, description="Part of the window at which memory pressure is signalled."
+    )
+    flush_at: float = Field(
+        1.0, gt=0, le=1, description="Part of the usable window at which the queue is flushed."
+    )
+    flush_to: float = Field(
+        0.5, gt=0, lt=1, description="Part of the usable window that the queue keeps in a flush."
+    )
+    summary_tokens: int = Field(
+        512, ge=64, description="Bound on the recursive summary, in tokens."
+    )
+    summary_model: str | None = Field(
+        None, description="Model that writes the recursive summary. Unset: the request's own."
+    )
+    working_context_limit: int = Field(
+        8000, ge=100, description="Size of the working context, in characters."
+    )
+    working_context_rendering: Rendering = Field(
+        Rendering.SNAPSHOT,
+        description="Show the working context as it stood at the last flush, which keeps the "
+        "backend's prompt cache, or live, as it is at each step.",
+    )
+    reply_mode: ReplyMode = Field(
+        ReplyMode.AUTO,
+        description="How the model replies: by the function send_message, by plain content, "
+        "or auto: asks for send_message and accepts content.",
+    )
+    max_steps: int = Field(
+        12, ge=2, le=1000, description="Backend calls in one turn; the last may only reply."
+    )
+    time_zone: str = Field(
+        "UTC", description="Time zone of dates in prompts and search results, by IANA name."
+    )
+    max_request_mib: int = Field(
+        64, ge=1, le=2048, description="Largest request body that is taken, in MiB."
+    )
+    keepalive_seconds: float = Field(
+        10.0, gt=0, description="A stream that is silent for so long gets an SSE comment."
+    )
+    connect_timeout_seconds: float = Field(5.0, gt=0, description="Time to connect to the backend.")
+    idle_timeout_seconds: float = Field(
+        600.0, gt=0, description="Longest silence of the backend, before or inside its answer."
+    )
+    max_connections: int = Field(
+        1024, ge=1, description="Open connections to the backend at the most."
+    )
+    cache_mib: int = Field(
+        16, ge=1, description="Memory for the hot state of namespaces in use, in MiB."
+    )
+    log_level: LogLevel = Field(LogLevel.INFO, description="Least severe log record written.")
+
+    @field_validator("accepted_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(key.strip() for key in value.split(",") if key.strip())
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _expand_home(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError) as error:
+            raise ValueError("is no IANA time zone, such as Europe/Lisbon") from error
+        return value
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Self:
+        if not self.flush_to < self.flush_at:
+            raise ValueError("flush_to must be below flush_at")
+        return self
+
+    @model_validator(mode="after")
+    def _no_open_gateway(self) -> Self:
+        if self.backend_api_key and not self.accepted_keys and not _is_loopback(self.host):
+            raise ValueError(
+                f"backend_api_key is set and {self.host} is open to others: anyone could spend "
+                "it. Set accepted_keys, or listen on 127.0.0.1"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then the file."""
+        file = settings_cls.model_config.get("yaml_file")
+        sources = (init_settings, env_settings)
+        return (*sources, YamlConfigSettingsSource(settings_cls)) if file else sources
+
+
+def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Settings:
+    """Read the settings from ``options`` (command line), the environment and a YAML file.
+
+    Raises:
+        pydantic.ValidationError: A value is wrong, or a name unknown.
+        OSError: The file cannot be read.
+        yaml.YAMLError: The file is not YAML.
+    """
+    if file is None:
+        return Settings(**options)
+    with file.open(encoding="utf-8"):
+        pass  # a file that was asked for and cannot be read is an error, not a default
+
+    class FileSettings(Settings):
+        model_config = SettingsConfigDict(yaml_file=file)
+
+    values = FileSettings(**options)
+    return Settings.model_validate(values.model_dump())
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,140 @@
+"""What can go wrong on the way to a reply, as the client sees it.
+
+::
+
+    GatewayError              has a status and OpenAI's error body
+    ├── InvalidRequest        400  the client's mistake; names the parameter
+    ├── Unauthenticated       401  no key, or one that is not accepted here
+    ├── RequestTooLarge       413
+    ├── NoReply               502  the model never came to a reply
+    ├── BackendUnreachable    502  no answer at all
+    ├── BackendBroken         502  an answer that broke off or was none
+    ├── BackendTimeout        504
+    ├── MemoryUnavailable     503  the store is away
+    └── BackendRefused        the backend's own status, body and headers
+
+Every border maps what it catches to one of these, once; ``body`` renders them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class GatewayError(Exception):
+    """An error that the client is told about, in OpenAI's shape.
+
+    Args:
+        message: One sentence for a person; never holds a key or a prompt.
+        param: The request's field that is at fault, as OpenAI names it.
+        code: A short word for programs.
+    """
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    @property
+    def headers(self) -> Headers:
+        """Headers that belong to the answer, besides its content type and length."""
+        return ()
+
+    def body(self) -> bytes:
+        """Return the JSON body: OpenAI's ``{"error": {message, type, param, code}}``."""
+        error = {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
+        return orjson.dumps({"error": error})
+
+
+class InvalidRequest(GatewayError):
+    """The request cannot be understood or is not allowed."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthenticated(GatewayError):
+    """No API key, or one that is not accepted here."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class RequestTooLarge(GatewayError):
+    """The body is larger than the gateway takes."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class NoReply(GatewayError):
+    """The model ended its turn without a word to the user."""
+
+    status = 502
+    code = "no_reply"
+
+
+class BackendUnreachable(GatewayError):
+    """The backend gave no answer at all."""
+
+    status = 502
+    code = "backend_unreachable"
+
+
+class BackendBroken(GatewayError):
+    """The backend's answer broke off, or was not a chat completion."""
+
+    status = 502
+    code = "backend_broken"
+
+
+class BackendTimeout(GatewayError):
+    """The backend took too long to connect, to begin or to go on."""
+
+    status = 504
+    code = "backend_timeout"
+
+
+class MemoryUnavailable(GatewayError):
+    """The store is away and the operator prefers an error to an answer without memory."""
+
+    status = 503
+    code = "memory_unavailable"
+
+
+class BackendRefused(GatewayError):
+    """The backend answered with an error of its own, which goes to the client as it is."""
+
+    code = "backend_refused"
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        super().__init__(f"The backend answered with status {status}.")
+        self.status = status
+        self._headers = headers
+        self._body = body
+
+    @property
+    def headers(self) -> Headers:
+        """The backend's headers, end to end ones only."""
+        return self._headers
+
+    def body(self) -> bytes:
+        """Return the backend's body, byte for byte."""
+        return self._body
