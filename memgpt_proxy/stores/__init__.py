@@ -1,0 +1,1 @@
+"""Stores: where memory is kept. They never see an OpenAI type."""

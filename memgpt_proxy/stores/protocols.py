@@ -1,0 +1,142 @@
+"""What memory asks of a store. Every family of stores implements all of it.
+
+Each call takes the namespace first: to forget it is a type error, not a leak.
+Every write can be repeated, since records carry their own ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from memgpt_proxy.stores.records import (
+    Counts,
+    Namespace,
+    Node,
+    NodeId,
+    Page,
+    Passage,
+    QueueState,
+    TurnState,
+    WorkingContext,
+)
+
+
+class StoreError(Exception):
+    """A store could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is away, full or broken; the same call may work later."""
+
+
+class StaleVersion(StoreError):
+    """The working context has changed since the version that an edit was made against."""
+
+
+class TranscriptStore(Protocol):
+    """The transcript tree: messages as nodes, and the queue states that hang on them."""
+
+    async def read_turn(
+        self, namespace: Namespace, chain: Sequence[NodeId], *, enough: int
+    ) -> TurnState:
+        """Find the longest known prefix of ``chain`` and read what a turn on it needs.
+
+        Args:
+            chain: The names of all messages of the request, first to last.
+            enough: A hint: a known prefix of at least this length need not be longer, since
+                what follows are the client's own new messages.
+        """
+        ...
+
+    async def nodes(self, namespace: Namespace, ids: Sequence[NodeId]) -> tuple[Node, ...]:
+        """Return those of ``ids`` that are known, in the order asked."""
+        ...
+
+    async def commit(
+        self, namespace: Namespace, nodes: Sequence[Node], queues: Sequence[QueueState]
+    ) -> None:
+        """Store messages and queue states, all or nothing; durable when it returns.
+
+        A node that is known already is left as it is, except that it becomes
+        complete, with the new entries, when it was not. A queue state replaces an
+        earlier one of the same node, and its node's ``queue`` then names itself.
+        """
+        ...
+
+
+class RecallStore(Protocol):
+    """Every message that was said."""
+
+    async def search_messages(
+        self, namespace: Namespace, query: str, *, limit: int, offset: int
+    ) -> Page:
+        """Search messages for words, "quoted phrases" and exact identifiers.
+
+        Messages with all of the query's terms come newest first. Where no message
+        has them all, those with any of them come best match first.
+        """
+        ...
+
+    async def messages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        """Return the messages with ``start <= created < end``, newest first."""
+        ...
+
+
+class ArchivalStore(Protocol):
+    """Passages: documents and notes of any length."""
+
+    async def insert_passages(self, namespace: Namespace, passages: Sequence[Passage]) -> None:
+        """Store passages; one whose id is known is left as it is. Found by the next search."""
+        ...
+
+    async def search_passages(
+        self, namespace: Namespace, query: str, *, limit: int, offset: int
+    ) -> Page:
+        """Search passages as messages are searched, always best match first."""
+        ...
+
+
+class ContextStore(Protocol):
+    """The working context, with its history."""
+
+    async def context(self, namespace: Namespace) -> WorkingContext:
+        """Return the working context as it is now; version 0 and empty if never written."""
+        ...
+
+    async def context_at(self, namespace: Namespace, version: int) -> WorkingContext:
+        """Return an earlier version; version 0 is empty. Raises StoreError if unknown."""
+        ...
+
+    async def write_context(
+        self, namespace: Namespace, expected: int, content: str, node: NodeId
+    ) -> WorkingContext:
+        """Replace version ``expected`` by ``content``; the new version is one higher.
+
+        Raises StaleVersion, and changes nothing, when the version is another by now.
+        ``node`` is the message during whose turn the edit was made.
+        """
+        ...
+
+
+class Store(TranscriptStore, RecallStore, ArchivalStore, ContextStore, Protocol):
+    """One family of stores, whole."""
+
+    async def open(self) -> None:
+        """Make it ready; create what is missing. Raises StoreUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked, then let go of every resource."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when reads and writes would work; else raise StoreUnavailable."""
+        ...
+
+    async def counts(self, namespace: Namespace) -> Counts:
+        """Return how much external context holds."""
+        ...

@@ -1,0 +1,143 @@
+"""The records that stores keep: plain values, no I/O, no OpenAI type.
+
+A *node* is one message of one conversation, named by a hash over its whole
+history (see ``memgpt_proxy.memory.transcript``). Its *entries* are what stands
+for it in the FIFO queue: the message as the model sees it, with the alerts in
+front of it and, for a reply, the function calls and results that led to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+Namespace = NewType("Namespace", str)
+"""What one API key (and, within it, one end user) owns. An opaque keyed hash."""
+
+NodeId = NewType("NodeId", str)
+"""Hash of namespace, parent, role and content: 32 hexadecimal digits."""
+
+ROOT = NodeId("")
+"""The parent of a conversation's first message."""
+
+
+class Role(StrEnum):
+    """Who a message comes from, as the client's transcript says it."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One message in the transcript tree.
+
+    Attributes:
+        id: Name of the node, and its document id.
+        parent: The message before it, or ``ROOT``.
+        depth: Number of messages before it in its branch.
+        role: Who said it.
+        text: Its words, as recall storage finds them; empty for what nobody said.
+        entries: JSON array of the messages that stand for it in the FIFO queue.
+        tokens: Tokens of ``entries``, uncalibrated.
+        created: Seconds since the epoch.
+        queue: Node at which the queue state in force after this message is kept.
+        context_version: Version of the working context this branch has seen.
+        complete: False when the reply was cut off (client or backend went away).
+    """
+
+    id: NodeId
+    parent: NodeId
+    depth: int
+    role: Role
+    text: str
+    entries: str
+    tokens: int
+    created: float
+    queue: NodeId
+    context_version: int
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """Where a branch's FIFO queue starts, and what was evicted before that.
+
+    It holds from ``node`` on, until a later flush of the same branch. The
+    working context and the counts are kept as they stood then, since the prompt
+    shows them so until the next flush (DESIGN: a prompt that caches).
+    """
+
+    node: NodeId
+    start: int
+    """Depth of the first message in the queue."""
+    summary: str
+    """The recursive summary of everything evicted; empty before the first flush."""
+    context: WorkingContext
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingContext:
+    """The fixed-size read/write text in the prompt, at one version (0: never written)."""
+
+    version: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much external context holds."""
+
+    messages: int
+    passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One archival passage. ``id`` makes its insertion repeatable."""
+
+    id: str
+    text: str
+    created: float
+    node: NodeId
+    """The message during whose turn it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result."""
+
+    id: str
+    text: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of search results. ``total`` counts all hits, not just these."""
+
+    total: int
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnState:
+    """All that a turn has to read: one call, one round trip.
+
+    Attributes:
+        known: Number of leading messages of the request that are stored.
+        nodes: The known messages from the queue's start to the last known one.
+        queue: The queue state in force after the last known message, if any.
+        context: The working context as it is now.
+        counts: What external context holds now.
+    """
+
+    known: int
+    nodes: tuple[Node, ...]
+    queue: QueueState | None
+    context: WorkingContext
+    counts: Counts
