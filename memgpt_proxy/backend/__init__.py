@@ -1,0 +1,1 @@
+"""The backend: any server that speaks chat completions."""

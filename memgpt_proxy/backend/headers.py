@@ -1,0 +1,75 @@
+"""Which headers go on, and which belong to one connection (RFC 9110, section 7.6.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+# The body that goes to the backend is another one, and a turn takes several requests.
+_OF_THE_BODY = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"idempotency-key",
+    }
+)
+_OF_THIS_GATEWAY = (b"x-memgpt-",)
+
+# What a backend says about a call, not about its body; worth knowing to any client.
+_ABOUT_THE_CALL = frozenset({b"x-request-id", b"retry-after", b"retry-after-ms"})
+_ABOUT_THE_CALL_PREFIXES = (b"x-ratelimit-", b"openai-")
+
+
+def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return ``headers``, names in lower case, without those of one connection."""
+    kept = ((name.lower(), value) for name, value in headers)
+    return [(name, value) for name, value in kept if name not in HOP_BY_HOP]
+
+
+def for_a_step(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return what of a client's headers goes with every backend call of its turn."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name not in _OF_THE_BODY
+        and name not in HOP_BY_HOP
+        and name != b"host"
+        and not name.startswith(_OF_THIS_GATEWAY)
+    ]
+
+
+def about_the_call(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return request ids and rate limits out of a backend's response headers."""
+    kept = ((name.lower(), value) for name, value in headers)
+    return [
+        (name, value)
+        for name, value in kept
+        if name in _ABOUT_THE_CALL or name.startswith(_ABOUT_THE_CALL_PREFIXES)
+    ]
+
+
+def with_authorization(headers: RawHeaders, api_key: str | None) -> RawHeaders:
+    """Return ``headers`` with the backend's own key in place of the client's, if there is one."""
+    if api_key is None:
+        return headers
+    others = [(name, value) for name, value in headers if name != b"authorization"]
+    return [*others, (b"authorization", b"Bearer " + api_key.encode())]

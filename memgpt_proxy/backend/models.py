@@ -1,0 +1,76 @@
+"""What a backend reports of its models: their context windows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import orjson
+
+from memgpt_proxy.backend.client import Backend
+from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.errors import GatewayError
+
+_SECONDS = 3.0
+_FIELDS = (
+    "context_window",  # Groq, and the demo backend
+    "max_model_len",  # vLLM
+    "context_length",  # OpenRouter, Together
+    "max_context_length",  # LM Studio, Mistral
+)
+
+
+async def reported_windows(backend: Backend, headers: RawHeaders) -> Mapping[str, int]:
+    """Return the context window of each model that the backend tells one of, in tokens.
+
+    Empty where it tells nothing, cannot be reached or takes longer than three seconds.
+    """
+    try:
+        async with asyncio.timeout(_SECONDS):
+            listed = await _get(backend, "/models", headers)
+            if _is_llama_cpp(listed):
+                return await _llama_cpp(backend, listed, headers)
+    except (GatewayError, TimeoutError):
+        return {}
+    return {m["id"]: size for m in _models(listed) if (size := _window(m))}
+
+
+async def _get(backend: Backend, target: str, headers: RawHeaders) -> Any:
+    credentials = [(name, value) for name, value in headers if name == b"authorization"]
+    request = backend.forward("GET", target, credentials, b"")
+    response = await backend.send(request)
+    try:
+        body = await response.aread() if response.status_code == 200 else b"{}"
+    except httpx.TransportError:
+        return {}
+    finally:
+        await response.aclose()
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+
+
+def _models(listed: Any) -> list[dict[str, Any]]:
+    models = listed.get("data") if isinstance(listed, dict) else None
+    kept = models if isinstance(models, list) else []
+    return [m for m in kept if isinstance(m, dict) and isinstance(m.get("id"), str)]
+
+
+def _window(model: Mapping[str, Any]) -> int | None:
+    sizes = (model.get(field) for field in _FIELDS)
+    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
+
+
+def _is_llama_cpp(listed: Any) -> bool:
+    return any(model.get("owned_by") == "llamacpp" for model in _models(listed))
+
+
+async def _llama_cpp(backend: Backend, listed: Any, headers: RawHeaders) -> Mapping[str, int]:
+    """llama.cpp lists the window its model was trained with; the one in use is a property."""
+    properties = await _get(backend, "/../props", headers)
+    settings = properties.get("default_generation_settings")
+    size = settings.get("n_ctx") if isinstance(settings, dict) else None
+    return {m["id"]: size for m in _models(listed)} if isinstance(size, int) else {}
