@@ -1,0 +1,1 @@
+"""Memory: the transcript, the FIFO queue, working context, recall and archival storage."""

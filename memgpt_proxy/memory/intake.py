@@ -1,0 +1,124 @@
+"""Taking a client's new messages in: each becomes a node with its entries in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import orjson
+
+from memgpt_proxy.memory import alerts
+from memgpt_proxy.memory.archival import cut
+from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.memory.transcript import Message, said
+from memgpt_proxy.memory.working_context import grouped
+from memgpt_proxy.stores.records import Node, NodeId, Passage, Role
+
+_HEAD_CHARACTERS = 2000
+_ROLES = {
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "tool": Role.TOOL,
+    "function": Role.TOOL,
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Where new messages hang.
+
+    Attributes:
+        parent: The last known message, or ROOT.
+        depth: Number of messages before the first new one.
+        queue: Node of the queue state in force.
+        context_version: Version of the working context that the branch has seen.
+    """
+
+    parent: NodeId
+    depth: int
+    queue: NodeId
+    context_version: int
+
+
+@dataclass(slots=True)
+class Intake:
+    """New messages as nodes, and the passages that oversize ones were cut to."""
+
+    nodes: list[Node] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list)
+
+
+async def take_in(
+    messages: Sequence[Message],
+    ids: Sequence[NodeId],
+    branch: Branch,
+    *,
+    events: Sequence[Message],
+    now: datetime,
+    counter: TokenCounter,
+    largest: int,
+) -> Intake:
+    """Return ``messages`` as nodes after ``branch``.
+
+    Args:
+        messages: The new messages, and ``ids`` their names.
+        events: Alerts that come before the last of them.
+        now: The time that they are said at.
+        largest: Tokens of one message beyond which it is moved to archival storage.
+    """
+    intake = Intake()
+    parent = branch.parent
+    last = len(messages) - 1
+    for index, (message, node_id) in enumerate(zip(messages, ids, strict=True)):
+        entries, tokens = await _entries(message, node_id, intake, now, counter, largest)
+        if index == last and events:
+            entries = [*events, *entries]
+            tokens += counter.messages(events)
+        role = _ROLES[message["role"]]
+        intake.nodes.append(
+            Node(
+                id=node_id,
+                parent=parent,
+                depth=branch.depth + index,
+                role=role,
+                text=said(message) if role in (Role.USER, Role.ASSISTANT) else "",
+                entries=orjson.dumps(entries).decode(),
+                tokens=tokens,
+                created=now.timestamp(),
+                queue=branch.queue,
+                context_version=branch.context_version,
+            )
+        )
+        parent = node_id
+    return intake
+
+
+async def _entries(
+    message: Message,
+    node: NodeId,
+    intake: Intake,
+    now: datetime,
+    counter: TokenCounter,
+    largest: int,
+) -> tuple[list[Message], int]:
+    entry = _entry(message)
+    tokens = await counter.messages_off_loop([entry])
+    if tokens <= largest:
+        return [entry], tokens
+    text = said(entry)
+    passages = cut(text, node, now.timestamp())
+    if len(passages) < 2:
+        return [entry], tokens  # large by its images or calls, which no search would find
+    intake.passages += passages
+    head = {**entry, "content": text[:_HEAD_CHARACTERS] + "…"}
+    entries = [head, alerts.message_archived(grouped(len(text)), len(passages))]
+    return entries, counter.messages(entries)
+
+
+def _entry(message: Message) -> Message:
+    if message["role"] in ("system", "developer"):
+        return alerts.from_application(said(message))
+    return message

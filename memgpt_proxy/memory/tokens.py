@@ -1,0 +1,112 @@
+"""Counting tokens, with tables that come with the installation."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tiktoken
+
+_TABLES = Path(__file__).parent.parent / "tables"
+_PER_MESSAGE = 4
+_PER_CALL = 8
+_PER_PART = 765
+"""What OpenAI bills for one image of 1024 × 1024 in high detail; other parts are no larger."""
+_LONG_TEXT = 64 * 1024
+"""Characters beyond which counting leaves the event loop: above some 5 ms of work."""
+
+
+class TokenCounter:
+    """Counts tokens by one tiktoken table.
+
+    Counts are of the table, not of the backend's own tokenizer; ``Calibration``
+    carries the difference.
+    """
+
+    def __init__(self, table: str) -> None:
+        os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(_TABLES))
+        encoding = tiktoken.get_encoding(table)
+        self._encode = encoding.encode_ordinary
+        self._decode = encoding.decode
+        self._remembered = lru_cache(maxsize=512)(self.text)
+
+    def text(self, text: str) -> int:
+        """Return the tokens of ``text``."""
+        return len(self._encode(text))
+
+    def head(self, text: str, tokens: int) -> tuple[str, int]:
+        """Return the beginning of ``text`` that takes ``tokens`` at most, and what it takes."""
+        encoded = self._encode(text)
+        if len(encoded) <= tokens:
+            return text, len(encoded)
+        return self._decode(encoded[:tokens], errors="ignore"), tokens
+
+    def remembered(self, text: str) -> int:
+        """Return the tokens of a text that comes again, such as a system prompt."""
+        return self._remembered(text)
+
+    def messages(self, messages: Iterable[Mapping[str, Any]]) -> int:
+        """Return the tokens of messages in OpenAI's shape, roles and calls included."""
+        return sum(_PER_MESSAGE + self._message(message) for message in messages)
+
+    async def messages_off_loop(self, messages: list[Mapping[str, Any]]) -> int:
+        """Return the same, without keeping the event loop from its work."""
+        if sum(map(_length, messages)) > _LONG_TEXT:
+            return await asyncio.to_thread(self.messages, messages)
+        return self.messages(messages)
+
+    def _message(self, message: Mapping[str, Any]) -> int:
+        content = message.get("content")
+        count = self.text(content) if isinstance(content, str) else self._parts(content)
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") or {}
+            arguments = function.get("arguments") or ""
+            count += _PER_CALL + self.text(f"{function.get('name')}{arguments}")
+        return count
+
+    def _parts(self, parts: Any) -> int:
+        if not isinstance(parts, list):
+            return 0
+        texts = (part.get("text") if isinstance(part, dict) else None for part in parts)
+        return sum(self.text(text) if isinstance(text, str) else _PER_PART for text in texts)
+
+
+class Calibration:
+    """How many tokens of a backend's own one of ours is, learned from its ``usage``.
+
+    The ratio follows the counts slowly, so that one odd answer does not shift the
+    window, and is never taken below one: a prompt must fit.
+    """
+
+    _WEIGHT = 0.2
+    _SANE = (0.5, 4.0)
+
+    def __init__(self) -> None:
+        self._ratio = 1.0
+
+    @property
+    def ratio(self) -> float:
+        """Backend's tokens per token of ours, at least 1."""
+        return max(1.0, self._ratio)
+
+    def learn(self, counted: int, reported: int) -> None:
+        """Take one prompt's count by us and by the backend."""
+        if counted <= 0 or reported <= 0:
+            return
+        low, high = self._SANE
+        seen = min(high, max(low, reported / counted))
+        self._ratio += self._WEIGHT * (seen - self._ratio)
+
+
+def _length(message: Mapping[str, Any]) -> int:
+    content = message.get("content")
+    if isinstance(content, str):
+        return len(content)
+    if not isinstance(content, list):
+        return 0
+    texts = (part.get("text") for part in content if isinstance(part, dict))
+    return sum(len(text) for text in texts if isinstance(text, str))

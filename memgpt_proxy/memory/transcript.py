@@ -1,0 +1,85 @@
+"""The transcript tree: which of a client's messages are new, and where they hang.
+
+A client resends its history with every request. Each message is a node named by a
+hash over the namespace, its parent's name and what it says, like a commit; so the
+longest known prefix of a transcript is what we have, and only the rest is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
+
+Message = dict[str, Any]
+"""A message in OpenAI's shape, checked by the api layer."""
+
+_ID_BYTES = 16
+
+
+def chain(namespace: Namespace, messages: Iterable[Message]) -> list[NodeId]:
+    """Return the names of the nodes that ``messages`` are, first to last."""
+    ids = []
+    parent = ROOT
+    for message in messages:
+        parent = node_id(namespace, parent, message)
+        ids.append(parent)
+    return ids
+
+
+def node_id(namespace: Namespace, parent: NodeId, message: Message) -> NodeId:
+    """Return the name of the node that ``message`` is after ``parent``."""
+    digest = blake2b(canonical(message), digest_size=_ID_BYTES, person=b"memgpt node")
+    digest.update(f"\0{parent}\0{namespace}".encode())
+    return NodeId(digest.hexdigest())
+
+
+def canonical(message: Message) -> bytes:
+    """Return what a message says, whichever way a client writes it.
+
+    Text is the same as a list with one text part, white space at its ends does not
+    count, a call's arguments are compared as JSON.
+    """
+    calls = message.get("tool_calls")
+    content = message.get("content")
+    what = [
+        message["role"],
+        content.strip() if isinstance(content, str) else _canonical_parts(content),
+        message.get("name"),
+        message.get("tool_call_id"),
+        [_canonical_call(call) for call in calls] if calls else None,
+    ]
+    return orjson.dumps(what, option=orjson.OPT_SORT_KEYS)
+
+
+def said(message: Message) -> str:
+    """Return the words of a message, for recall; images and the like have none."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    return "\n".join(_texts(content)) if isinstance(content, list) else ""
+
+
+def _texts(parts: list[Any]) -> list[str]:
+    return [part["text"] for part in parts if isinstance(part.get("text"), str)]
+
+
+def _canonical_parts(parts: Any) -> Any:
+    if not parts:
+        return ""
+    if len(parts) == 1 and parts[0].get("type") == "text":
+        return str(parts[0].get("text", "")).strip()
+    return parts
+
+
+def _canonical_call(call: dict[str, Any]) -> list[Any]:
+    function = call.get("function") or {}
+    arguments: Any = function.get("arguments")
+    with suppress(orjson.JSONDecodeError, TypeError):  # a model's arguments need not be JSON
+        arguments = orjson.loads(arguments)
+    return [call.get("id"), function.get("name"), arguments, call.get("custom")]

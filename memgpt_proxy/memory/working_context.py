@@ -1,0 +1,92 @@
+"""The working context: a small text that the model itself keeps, always in its prompt."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from memgpt_proxy.memory.failure import CallFailed
+from memgpt_proxy.stores.protocols import ContextStore, StaleVersion
+from memgpt_proxy.stores.records import Namespace, NodeId, WorkingContext
+
+_ATTEMPTS = 5
+
+
+class WorkingContextEditor:
+    """Edits the working context by compare-and-set: no edit of another turn is lost.
+
+    Args:
+        store: Where it is kept.
+        limit: Its size, in characters.
+    """
+
+    def __init__(self, store: ContextStore, limit: int) -> None:
+        self._store = store
+        self.limit = limit
+
+    async def append(self, namespace: Namespace, node: NodeId, content: str) -> WorkingContext:
+        """Add ``content`` as a line. Raises CallFailed when there is no room for it."""
+        line = content.strip()
+        if not line:
+            raise CallFailed("content is empty; give the text to append.")
+        return await self._edit(namespace, node, lambda text: f"{text}\n{line}" if text else line)
+
+    async def replace(
+        self, namespace: Namespace, node: NodeId, old: str, new: str
+    ) -> WorkingContext:
+        """Put ``new`` in the place of ``old``, which must occur exactly once; empty deletes.
+
+        Raises CallFailed when it does not, or when there is no room for the new text.
+        """
+        if not old:
+            raise CallFailed("old_content is empty; give the exact text to replace.")
+        return await self._edit(namespace, node, lambda text: _replace_once(text, old, new))
+
+    async def _edit(
+        self, namespace: Namespace, node: NodeId, change: Callable[[str], str]
+    ) -> WorkingContext:
+        for _ in range(_ATTEMPTS):
+            now = await self._store.context(namespace)
+            content = change(now.content)
+            if len(content) > self.limit:
+                raise CallFailed(self._no_room(len(content), len(now.content)))
+            try:
+                return await self._store.write_context(namespace, now.version, content, node)
+            except StaleVersion:
+                continue
+        raise CallFailed("the working context is being changed elsewhere; try again.")
+
+    def _no_room(self, wanted: int, used: int) -> str:
+        return (
+            f"the working context would hold {grouped(wanted)} characters; its limit is "
+            f"{grouped(self.limit)} and {grouped(used)} are used. Replace or delete something "
+            "with working_context_replace, or keep this in archival storage."
+        )
+
+
+def changes(before: str, after: str) -> list[str]:
+    """Return the lines that were removed (``- …``) and added (``+ …``) between two versions."""
+    lines = difflib.ndiff(before.splitlines(), after.splitlines())
+    return [line for line in lines if line.startswith(("- ", "+ "))]
+
+
+def grouped(number: int) -> str:
+    """Return ``number`` with its digits in groups of three: 8 000."""
+    return f"{number:,}".replace(",", " ")
+
+
+def _replace_once(text: str, old: str, new: str) -> str:
+    match text.count(old):
+        case 0:
+            raise CallFailed(
+                "old_content does not occur in the working context; "
+                "copy the text exactly as it stands there."
+            )
+        case 1:
+            lines = text.replace(old, new).splitlines()
+            return "\n".join(line for line in lines if line.strip())
+        case several:
+            raise CallFailed(
+                f"old_content occurs {several} times in the working context; "
+                "give more of the text around it."
+            )
