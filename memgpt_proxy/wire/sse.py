@@ -7,7 +7,7 @@ kept, since that is all a chat-completions backend speaks through.
 _BOM = b"\xef\xbb\xbf"
 
 
-class StreamTooLarge(ValueError):  # noqa: N818
+class StreamTooLarge(ValueError):
     """An event, or one line of the stream, is longer than the parser was told to accept."""
 
 

@@ -1,0 +1,57 @@
+"""The agent: opens the turn that answers a request."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from memgpt_proxy.agent import instructions
+from memgpt_proxy.agent.opening import Opener
+from memgpt_proxy.agent.request import TurnRequest
+from memgpt_proxy.agent.running import Faculties, RunningTurn
+from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
+from memgpt_proxy.config import ReplyMode
+from memgpt_proxy.stores.protocols import StoreError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Answers requests, each by one turn.
+
+    Attributes:
+        faculties: What its turns share.
+        opener: Finds what is new in a request.
+        mode: How the model is to speak to the user.
+    """
+
+    faculties: Faculties
+    opener: Opener
+    mode: ReplyMode
+
+    async def open(self, request: TurnRequest) -> RunningTurn:
+        """Return the turn that answers ``request``, ready to run.
+
+        While the store is away it is a turn without memory: the conversation goes on.
+        """
+        by_content = speaks_by_content(self.mode, request.tools)
+        window = await self.faculties.windows.of(request.model, request.headers)
+        now = self.faculties.clock()
+        told = _instructions(request, by_content=by_content)
+        try:
+            opening = await self.opener.open(request, told, now, window.largest_message)
+            steps = StepRequests(request, by_content=by_content)
+            degraded = False
+        except StoreError:
+            log.warning("memory is away: answering without it", exc_info=True)
+            opening = await self.opener.open_without_memory(request, now)
+            steps = StepRequests(request, by_content=True, remembers=False)
+            degraded = True
+        return RunningTurn(self.faculties, request, opening, steps, window, degraded=degraded)
+
+
+def _instructions(request: TurnRequest, *, by_content: bool) -> str:
+    if request.clean:
+        return instructions.without_functions()
+    return instructions.by_content() if by_content else instructions.by_function()

@@ -1,0 +1,107 @@
+"""The main context: the prompt of one step, composed so that its beginning stays the same.
+
+One system message (instructions, the client's own system prompt, working context, what
+external context holds), then the FIFO queue, its summary first. From one step to the
+next it changes only at its end, except after a flush (DESIGN, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from memgpt_proxy.memory.alerts import conversation_summary
+from memgpt_proxy.memory.queue import Queue
+from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.memory.working_context import grouped
+from memgpt_proxy.stores.records import Counts, WorkingContext
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands before the queue.
+
+    Attributes:
+        instructions: The MemGPT system instructions.
+        application: The client's own system prompt; may be empty.
+        limit: Size of the working context, in characters.
+        live: The working context as it is now, where that is to be shown, not the snapshot.
+    """
+
+    instructions: str
+    application: str
+    limit: int
+    live: WorkingContext | None = None
+
+
+@dataclass(slots=True)
+class MainContext:
+    """One turn's prompt: head, queue, and what the turn itself has added so far."""
+
+    head: Head
+    queue: Queue
+    counter: TokenCounter
+    added: list[Message] = field(default_factory=list)
+    _added_tokens: int = 0
+
+    def add(self, message: Message) -> None:
+        """Put an alert, a step or a result behind everything else."""
+        self.added.append(message)
+        self._added_tokens += self.counter.messages([message])
+
+    @property
+    def added_tokens(self) -> int:
+        """Tokens of what the turn has added."""
+        return self._added_tokens
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the whole prompt without tools, uncalibrated."""
+        fixed = self.counter.remembered(self._system())
+        summary = self.queue.state.summary
+        fixed += self.counter.remembered(summary) if summary else 0
+        return fixed + self.queue.tokens + self._added_tokens
+
+    def messages(self) -> orjson.Fragment:
+        """Return the prompt as the JSON array of its messages."""
+        parts = [orjson.dumps({"role": "system", "content": self._system()}).decode()]
+        if summary := self.queue.state.summary:
+            parts.append(orjson.dumps(conversation_summary(summary)).decode())
+        parts += [node.entries[1:-1] for node in self.queue.nodes]
+        if self.added:
+            parts.append(orjson.dumps(self.added)[1:-1].decode())
+        return orjson.Fragment(f"[{','.join(part for part in parts if part)}]")
+
+    def _system(self) -> str:
+        head, state = self.head, self.queue.state
+        sections = [head.instructions]
+        if head.application:
+            sections.append(f"# Application\n{head.application}")
+        sections.append(_working_context(head.live or state.context, head.limit))
+        sections.append(_external_context(state.counts))
+        return "\n\n".join(sections)
+
+
+def application_prompt(instructions: Sequence[str]) -> str:
+    """Return a client's leading system and developer messages as one text."""
+    return "\n\n".join(text for text in instructions if text)
+
+
+def _working_context(context: WorkingContext, limit: int) -> str:
+    use = f"{grouped(len(context.content))} / {grouped(limit)} characters"
+    return f"# Working context ({use})\n{context.content}".rstrip("\n")
+
+
+def _external_context(counts: Counts) -> str:
+    return (
+        "# External context\n"
+        f"Recall storage holds {_number(counts.messages, 'message')}. "
+        f"Archival storage holds {_number(counts.passages, 'passage')}."
+    )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{grouped(count)} {what}" if count == 1 else f"{grouped(count)} {what}s"

@@ -1,0 +1,80 @@
+"""The queue manager: warns of memory pressure and flushes the queue (the paper, section 2.2)."""
+
+from __future__ import annotations
+
+import logging
+
+from memgpt_proxy.agent.main_context import MainContext
+from memgpt_proxy.agent.summarizer import Summarizer
+from memgpt_proxy.agent.window import Window
+from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.memory import alerts
+from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.records import Namespace, NodeId, QueueState
+
+log = logging.getLogger(__name__)
+
+_PRESSURE = f'"{alerts.PREFIX}Memory Pressure'
+
+
+class QueueManager:
+    """Keeps prompts inside the window.
+
+    Args:
+        pressure_at: Part of the usable window at which pressure is signalled.
+    """
+
+    def __init__(self, store: Store, summarizer: Summarizer, pressure_at: float) -> None:
+        self._store = store
+        self._summarizer = summarizer
+        self._pressure_at = pressure_at
+
+    def pressure(self, context: MainContext, window: Window, tools: int) -> Message | None:
+        """Return the warning, if this prompt is due one; once per fill.
+
+        Args:
+            tools: Tokens of the function declarations.
+        """
+        used = window.part(context.tokens + tools)
+        warned = any(_PRESSURE in node.entries for node in context.queue.nodes)
+        return None if used < self._pressure_at or warned else alerts.memory_pressure(used)
+
+    async def flush(
+        self,
+        namespace: Namespace,
+        context: MainContext,
+        window: Window,
+        tools: int,
+        *,
+        at: NodeId,
+        model: str,
+        headers: RawHeaders,
+    ) -> QueueState | None:
+        """Evict the oldest part of the queue and fold it into the summary.
+
+        Args:
+            at: The newest message: the new state holds from there on.
+
+        Returns:
+            The new queue state, not stored yet; None where nothing could go.
+
+        Raises:
+            StoreError: The store is away.
+        """
+        fixed = context.tokens + tools - context.queue.tokens
+        evicted = context.queue.evict(max(0, window.flush_to - fixed))
+        if not evicted:
+            return None
+        summary = await self._summarizer.fold(
+            context.queue.state.summary, evicted, model=model, room=window.usable, headers=headers
+        )
+        now = await self._store.context(namespace)
+        counts = await self._store.counts(namespace)
+        context.queue.flushed(at, summary, now, counts)
+        log.info("queue flushed: %d messages folded into the summary", len(evicted))
+        return context.queue.state
+
+    def needs_flush(self, context: MainContext, window: Window, tools: int) -> bool:
+        """Return whether the prompt has outgrown the usable window."""
+        return context.tokens + tools > window.flush_above

@@ -1,0 +1,66 @@
+"""What a turn is asked for, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from memgpt_proxy.agent.reply import Delta, Reply
+from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.wire.chat import Tool, Usage
+from memgpt_proxy.wire.step import StepReader
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """A client's request, checked.
+
+    Attributes:
+        namespace: Whose memory it is.
+        model: As the client names it.
+        application: The client's leading system and developer messages, as one text.
+        messages: The rest of its messages, from the user's first one on.
+        options: Every other field of the request, to be forwarded as it is.
+        tools: The client's own tools.
+        stop: Texts before which the visible text ends.
+        max_tokens: Length of the visible text at the most.
+        clean: Something has to see the answer itself (``n``, ``logprobs``, a forced tool, a
+            response format): one step without memory functions, its chunks handed on.
+        headers: The client's headers, for the backend.
+    """
+
+    namespace: Namespace
+    model: str
+    application: str
+    messages: Sequence[Message]
+    options: Mapping[str, Any]
+    tools: Sequence[Tool]
+    stop: Sequence[str]
+    max_tokens: int | None
+    clean: bool
+    headers: RawHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    """How a turn ended: all that the client has to be told at its end."""
+
+    reply: Reply
+    finish_reason: str
+    usage: Usage
+    degraded: bool
+
+
+class ReplySink(Protocol):
+    """Where a reply goes while it is made."""
+
+    async def begin(self, first: StepReader, headers: RawHeaders) -> None:
+        """The backend has accepted the turn. ``headers`` are its own about the call."""
+        ...
+
+    async def write(self, deltas: Sequence[Delta]) -> None:
+        """More of the reply."""
+        ...

@@ -1,0 +1,307 @@
+"""A running turn: the thin shell around the pure turn, which does the I/O that it asks for.
+
+``run`` steps and executes until the turn finishes, and commits; ``settle`` does what can
+wait until the client has its reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+import orjson
+
+from memgpt_proxy.agent.executor import CallPlace, CallResult, FunctionCall, FunctionExecutor
+from memgpt_proxy.agent.functions import SEND_MESSAGE
+from memgpt_proxy.agent.habits import Habit, Habits
+from memgpt_proxy.agent.limits import TextLimit
+from memgpt_proxy.agent.opening import Opening
+from memgpt_proxy.agent.queue_manager import QueueManager
+from memgpt_proxy.agent.reply import CleanListener, Reply, Step, StepListener
+from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
+from memgpt_proxy.agent.steps import StepRequests
+from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
+from memgpt_proxy.agent.window import Window, Windows
+from memgpt_proxy.backend.client import Backend, ChunkStream
+from memgpt_proxy.errors import BackendBroken, NoReply
+from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.memory.transcript import Message, node_id, said
+from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.records import Node, NodeId, QueueState, Role
+from memgpt_proxy.wire.chat import Usage, add_usage
+from memgpt_proxy.wire.step import StepReader
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+"""Returns the time, in the operator's time zone."""
+
+_COMMIT_SECONDS = 10.0
+"""How long a turn that is being cancelled may take to store what was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faculties:
+    """What turns share over the life of the process."""
+
+    backend: Backend
+    store: Store
+    counter: TokenCounter
+    executor: FunctionExecutor
+    queue_manager: QueueManager
+    windows: Windows
+    habits: Habits
+    max_steps: int
+    clock: Clock
+
+
+class RunningTurn:
+    """One turn on its way. Made by ``Agent.open``; used once.
+
+    Attributes:
+        degraded: It runs without memory, or could not be stored.
+    """
+
+    def __init__(
+        self,
+        faculties: Faculties,
+        request: TurnRequest,
+        opening: Opening,
+        steps: StepRequests,
+        window: Window,
+        *,
+        degraded: bool,
+    ) -> None:
+        self.degraded = degraded
+        self._can = faculties
+        self._request = request
+        self._opening = opening
+        self._context = opening.context
+        self._steps = steps
+        self._window = window
+        self._place = CallPlace(request.namespace, opening.tip, opening.now)
+        limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
+        self._reply = Reply(limit)
+        self._turn = Turn(self._reply, steps.offer, faculties.max_steps)
+        self._tools = faculties.counter.remembered(steps.tools_text)
+        self._seen = opening.context_version
+        self._usage: Usage | None = None
+        self._accepted = False
+        self._reply_node: NodeId | None = None
+
+    async def run(self, sink: ReplySink) -> TurnResult:
+        """Run the turn to its end; what came of it is stored when this returns.
+
+        It is stored too, as far as it came, when the turn is cancelled or breaks off once
+        the backend has accepted it.
+
+        Raises:
+            GatewayError: The backend failed, or the model came to no reply.
+        """
+        finish = None
+        try:
+            finish = await self._run(sink)
+            await sink.write(self._reply.end())
+        finally:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await self._commit(complete=finish is not None)
+        if finish.reason is None:
+            raise NoReply("The model came to no reply within the steps allowed for one turn.")
+        return TurnResult(self._reply, finish.reason, self._total_usage(), self.degraded)
+
+    async def settle(self) -> None:
+        """Flush the queue if this turn has filled it: after the reply, so that nobody waits."""
+        if self.degraded or self._reply_node is None:
+            return
+        if not self._is_over():
+            return
+        try:
+            if state := await self._flush(self._reply_node):
+                await self._can.store.commit(self._request.namespace, (), (state,))
+        except StoreError:
+            log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
+
+    async def _run(self, sink: ReplySink) -> Finish:
+        if self._steps.offer.ours:
+            self._warn_of_pressure()
+        action = self._turn.begin()
+        while True:
+            match action:
+                case RunStep(last=last):
+                    action = self._turn.stepped(await self._step(sink, last=last))
+                case Execute(calls=calls):
+                    action = self._turn.executed(await self._execute(calls))
+                case Finish():
+                    self._take_added()
+                    return action
+                case _:
+                    assert_never(action)
+
+    async def _step(self, sink: ReplySink, *, last: bool) -> Step:
+        """Run one step on the backend, showing the client what it may see as it comes."""
+        self._take_added()
+        await self._make_room()
+        body = self._steps.body(self._context, last=last)
+        reader, listener = StepReader(), self._listener()
+        async with self._can.backend.stream(body, self._request.headers) as chunks:
+            async for several in chunks:
+                deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
+                if reader.error is not None:
+                    raise BackendBroken(_told(reader.error))
+                if not self._accepted:
+                    await self._accept(sink, reader, chunks)
+                if deltas:
+                    await sink.write(deltas)
+                if self._reply.limit.reached:
+                    break
+            else:
+                _check_whole(reader, chunks)
+        deltas, step = listener.close(reader)
+        if deltas:
+            await sink.write(deltas)
+        self._learn(reader, step)
+        return step
+
+    async def _accept(self, sink: ReplySink, reader: StepReader, chunks: ChunkStream) -> None:
+        """The backend takes the turn: from now on it is remembered, whatever happens."""
+        self._accepted = True
+        await sink.begin(reader, chunks.headers)
+        if passages := self._opening.intake.passages:
+            await self._can.store.insert_passages(self._request.namespace, passages)
+
+    async def _execute(self, calls: Sequence[FunctionCall]) -> list[CallResult]:
+        results = []
+        for call in calls:
+            result = await self._can.executor.run(self._place, call)
+            if result.context is not None:
+                self._seen = result.context.version
+            results.append(result)
+        return results
+
+    def _listener(self) -> StepListener | CleanListener:
+        if self._request.clean:
+            return CleanListener(self._reply)
+        return StepListener(self._reply, self._steps.offer, self._habit())
+
+    def _habit(self) -> Habit:
+        """Without ``send_message`` among the functions, content is the only voice."""
+        if SEND_MESSAGE not in self._steps.offer.ours:
+            return Habit.CONTENT
+        return self._can.habits.of(self._request.model)
+
+    def _learn(self, reader: StepReader, step: Step) -> None:
+        if SEND_MESSAGE in self._steps.offer.ours:
+            names = [call.name for call in step.calls]
+            self._can.habits.learn(
+                self._request.model,
+                sent=SEND_MESSAGE in names,
+                content=bool(step.content),
+                called=bool(names),
+            )
+        counted = self._context.tokens + self._tools
+        if reader.usage is None:
+            self._usage = add_usage(self._usage, self._estimated(counted, step))
+            return
+        self._usage = add_usage(self._usage, reader.usage)
+        reported = reader.usage.get("prompt_tokens", 0)
+        self._can.windows.calibration(self._request.model).learn(counted, reported)
+
+    def _estimated(self, prompt: int, step: Step) -> Usage:
+        """Return the usage of a step whose backend reports none."""
+        written = "".join([step.content, *(f"{c.name}{c.arguments}" for c in step.calls)])
+        answer = self._can.counter.text(written)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": answer,
+            "total_tokens": prompt + answer,
+        }
+
+    def _take_added(self) -> None:
+        for message in self._turn.take_added():
+            self._context.add(message)
+
+    def _warn_of_pressure(self) -> None:
+        warning = self._can.queue_manager.pressure(self._context, self._window, self._tools)
+        if warning is not None:
+            self._context.add(warning)
+
+    async def _make_room(self) -> None:
+        """Flush inside the turn only where the prompt would not fit."""
+        if not self._is_over():
+            return
+        try:
+            await self._flush(self._opening.tip)
+        except StoreError:
+            log.warning("memory is away: the queue is cut without a summary", exc_info=True)
+
+    def _is_over(self) -> bool:
+        return self._can.queue_manager.needs_flush(self._context, self._window, self._tools)
+
+    async def _flush(self, at: NodeId) -> QueueState | None:
+        return await self._can.queue_manager.flush(
+            self._request.namespace,
+            self._context,
+            self._window,
+            self._tools,
+            at=at,
+            model=self._request.model,
+            headers=self._request.headers,
+        )
+
+    async def _commit(self, *, complete: bool) -> None:
+        """Store the new messages and what was said, once the backend has accepted the turn."""
+        if self.degraded or not self._accepted:
+            return
+        nodes = list(self._opening.intake.nodes)
+        if reply := self._node(complete=complete):
+            nodes.append(reply)
+            self._reply_node = reply.id
+        queue = self._context.queue
+        try:
+            await self._can.store.commit(
+                self._request.namespace, nodes, (queue.state,) if queue.changed else ()
+            )
+        except StoreError:
+            log.error("a turn could not be stored", exc_info=True)
+            self.degraded = True
+
+    def _node(self, *, complete: bool) -> Node | None:
+        """Return the reply as a node, or None where nothing was said."""
+        message = self._reply.message()
+        if not said(message) and not self._reply.calls:
+            return None
+        if not complete:
+            self._context.add({"role": "assistant", "content": said(message)})
+        entries: list[Message] = self._context.added
+        request = self._request
+        return Node(
+            id=node_id(request.namespace, self._opening.tip, message),
+            parent=self._opening.tip,
+            depth=len(request.messages),
+            role=Role.ASSISTANT,
+            text=said(message),
+            entries=orjson.dumps(entries).decode(),
+            tokens=self._context.added_tokens,
+            created=self._can.clock().timestamp(),
+            queue=self._context.queue.state.node,
+            context_version=self._seen,
+            complete=complete,
+        )
+
+    def _total_usage(self) -> Usage:
+        return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+def _told(error: Mapping[str, object]) -> str:
+    message = error.get("message")
+    return message if isinstance(message, str) else "The backend reported an error in its answer."
+
+
+def _check_whole(reader: StepReader, chunks: ChunkStream) -> None:
+    """A stream that just ends is no answer: an end is said by ``[DONE]`` or a finish reason."""
+    if not chunks.done and reader.finish_reason is None:
+        raise BackendBroken("The backend's answer broke off.")

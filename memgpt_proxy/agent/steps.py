@@ -1,0 +1,107 @@
+"""The request of one step: the main context, our functions and the client's own options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE, offered
+from memgpt_proxy.agent.main_context import MainContext
+from memgpt_proxy.agent.reply import Offer
+from memgpt_proxy.agent.request import TurnRequest
+from memgpt_proxy.config import ReplyMode
+from memgpt_proxy.wire.chat import Tool
+
+_THOUGHTS_AND_CALLS = 1024
+"""Tokens that a step may take beside the text that the client has limited."""
+
+
+class StepRequests:
+    """Writes the requests of one turn's steps.
+
+    Args:
+        request: The client's.
+        by_content: The model has no ``send_message``: it replies in plain content.
+        remembers: Memory functions are offered.
+    """
+
+    def __init__(self, request: TurnRequest, *, by_content: bool, remembers: bool = True) -> None:
+        self._request = request
+        theirs = () if request.options.get("tool_choice") == "none" else tuple(request.tools)
+        ours = () if request.clean or not remembers else _our_names(theirs, by_content)
+        self.offer = Offer(ours, frozenset(map(tool_name, theirs)), request.clean)
+        self._tools = _join(ours, theirs)
+        self._options = self._forwarded()
+
+    @property
+    def tools_text(self) -> str:
+        """The declarations of all functions, as they are sent; for counting."""
+        return self._tools
+
+    def body(self, context: MainContext, *, last: bool) -> bytes:
+        """Return the JSON of a step's request.
+
+        Args:
+            last: The model may only reply: no memory function, none of the client's.
+        """
+        tools = self._tools
+        if last and SEND_MESSAGE in self.offer.ours:
+            tools = _join((SEND_MESSAGE,), ())
+        fields: dict[str, Any] = {
+            **self._options,
+            "model": self._request.model,
+            "messages": context.messages(),
+            "stream": True,
+            "stream_options": self._stream_options(),
+        }
+        if tools:
+            fields["tools"] = orjson.Fragment(f"[{tools}]")
+            if last and SEND_MESSAGE not in self.offer.ours:
+                fields["tool_choice"] = "none"
+        return orjson.dumps(fields)
+
+    def _forwarded(self) -> dict[str, Any]:
+        options = dict(self._request.options)
+        if self._request.clean:
+            return options
+        for name in ("stop", "tool_choice", "n"):
+            options.pop(name, None)
+        for name in ("max_tokens", "max_completion_tokens"):
+            if isinstance(limit := options.get(name), int):
+                options[name] = limit + _THOUGHTS_AND_CALLS
+        return options
+
+    def _stream_options(self) -> dict[str, Any]:
+        given = self._request.options.get("stream_options")
+        return {**(given if isinstance(given, dict) else {}), "include_usage": True}
+
+
+def tool_name(tool: Tool) -> str:
+    """Return the name that a tool is called by."""
+    return tool["function"]["name"]
+
+
+def _our_names(theirs: Sequence[Tool], by_content: bool) -> tuple[str, ...]:
+    names = [function.name for function in offered({tool_name(tool) for tool in theirs})]
+    return tuple(name for name in names if not (by_content and name == SEND_MESSAGE))
+
+
+def _join(ours: tuple[str, ...], theirs: tuple[Tool, ...]) -> str:
+    parts = [_declared(ours), *(orjson.dumps(tool).decode() for tool in theirs)]
+    return ",".join(part for part in parts if part)
+
+
+@lru_cache(maxsize=32)
+def _declared(names: tuple[str, ...]) -> str:
+    return ",".join(orjson.dumps(FUNCTIONS[name].tool()).decode() for name in names)
+
+
+def speaks_by_content(mode: ReplyMode, client_tools: Sequence[Tool]) -> bool:
+    """Return whether the model is to reply in plain content.
+
+    So it is also where the client has a tool that bears the name ``send_message``.
+    """
+    return mode is ReplyMode.CONTENT or SEND_MESSAGE in map(tool_name, client_tools)

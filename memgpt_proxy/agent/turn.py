@@ -1,0 +1,224 @@
+"""The turn as a pure state machine: what a step gave goes in, what to do next comes out.
+
+Chaining (DESIGN, section 5; the paper, section 2.3): a call that asks for a heartbeat, a
+retrieval and a failed call continue the turn; anything else yields. A turn that yields
+without a word to the user is run again, and one that will not end is ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from memgpt_proxy.agent.executor import CallResult, FunctionCall
+from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE, asks_heartbeat
+from memgpt_proxy.agent.reply import Offer, Reply, Step, StepCall
+from memgpt_proxy.memory import alerts
+from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.wire.arguments import parse_arguments
+
+_REMINDERS = 2
+"""How often a turn without a reply is run again before its last step."""
+
+_CUT_SHORT = frozenset({"length", "content_filter"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """Run the model once more. ``last``: it may only reply."""
+
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run these calls, in order."""
+
+    calls: tuple[FunctionCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The turn is over. ``reason`` is OpenAI's finish_reason; None when nobody was answered."""
+
+    reason: str | None
+
+
+Action = RunStep | Execute | Finish
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of a model.
+
+    Attributes:
+        reply: What the client has been told.
+        offer: The functions that may be called.
+        max_steps: Steps at the most; the last may only reply.
+        added: Messages to put behind the prompt, since they were last taken.
+        steps: Steps run so far.
+    """
+
+    reply: Reply
+    offer: Offer
+    max_steps: int
+    added: list[Message] = field(default_factory=list)
+    steps: int = 0
+    _calls: tuple[StepCall, ...] = ()
+    _results: dict[int, CallResult] = field(default_factory=dict)
+    _running: dict[int, FunctionCall] = field(default_factory=dict)
+    _finish_reason: str | None = None
+    _made: set[tuple[str, str]] = field(default_factory=set)
+    _reminders: int = 0
+
+    def begin(self) -> Action:
+        """Return the first action."""
+        return RunStep(last=False)
+
+    def take_added(self) -> list[Message]:
+        """Return the messages added since this was last asked."""
+        added, self.added = self.added, []
+        return added
+
+    def stepped(self, step: Step) -> Action:
+        """Take a finished step."""
+        self.steps += 1
+        if not step.calls:
+            return self._answered(step)
+        self.added.append(_assistant(step))
+        self._calls = step.calls
+        self._results, self._running = {}, {}
+        for index, call in enumerate(step.calls):
+            self._sort(index, call)
+        self._finish_reason = step.finish_reason
+        if self._running:
+            return Execute(tuple(self._running.values()))
+        return self.executed(())
+
+    def executed(self, results: Sequence[CallResult]) -> Action:
+        """Take the results of the calls that were to be run."""
+        self._results |= dict(zip(self._running, results, strict=True))
+        self._answer_calls()
+        if self.reply.calls:
+            return Finish("tool_calls")
+        if self._replied and self._is_cut_short:
+            return self._end(self._finish_reason)
+        if self.steps >= self.max_steps:
+            return Finish("stop" if self._replied else None)
+        if self._goes_on():
+            return self._run_again()
+        return Finish("stop") if self._replied else self._remind()
+
+    @property
+    def _is_cut_short(self) -> bool:
+        return bool(self.reply.limit.reached) or self._finish_reason in _CUT_SHORT
+
+    @property
+    def _replied(self) -> bool:
+        return bool(self.reply.messages)
+
+    def _sort(self, index: int, call: StepCall) -> None:
+        """Decide a call at once where that is possible, else have it run."""
+        if self.offer.is_theirs(call.name):
+            return
+        function = FUNCTIONS.get(call.name) if call.name in self.offer.ours else None
+        if function is None:
+            self._results[index] = CallResult(
+                f"Error: there is no function {call.name}.", failed=True
+            )
+            return
+        arguments = parse_arguments(call.arguments)
+        if call.name == SEND_MESSAGE:
+            self._results[index] = self._sent(arguments is not None)
+        elif self._is_repeated(call):
+            self._results[index] = CallResult(
+                "Error: you made this very call before in this turn; its result stands above. "
+                "Do something else, or reply.",
+                failed=True,
+            )
+        else:
+            self._running[index] = FunctionCall(call.id, function, arguments)
+
+    def _sent(self, readable: bool) -> CallResult:
+        if self._replied:
+            return CallResult("Message sent.")
+        why = "message is empty" if readable else "the arguments are not a JSON object"
+        return CallResult(f"Error: {why}; the user has heard nothing.", failed=True)
+
+    def _is_repeated(self, call: StepCall) -> bool:
+        made = (call.name, call.arguments)
+        repeated = made in self._made
+        self._made.add(made)
+        return repeated
+
+    def _answer_calls(self) -> None:
+        """Put each result behind the step, in the order of the calls."""
+        for index, call in enumerate(self._calls):
+            if result := self._results.get(index):
+                self.added.append({"role": "tool", "tool_call_id": call.id, "content": result.text})
+
+    def _goes_on(self) -> bool:
+        if any(result.failed for result in self._results.values()):
+            return True
+        if any(call.function.retrieval or call.heartbeat for call in self._running.values()):
+            return True
+        sent = (call for call in self._calls if call.name == SEND_MESSAGE)
+        return any(asks_heartbeat(parse_arguments(call.arguments)) for call in sent)
+
+    def _answered(self, step: Step) -> Action:
+        """Take a step of plain content only."""
+        if step.content:
+            self.added.append({"role": "assistant", "content": step.content})
+        if self._replied:
+            return self._end(step.finish_reason)
+        if self.steps >= self.max_steps:
+            return Finish(None)
+        return self._remind()
+
+    def _end(self, finish_reason: str | None) -> Finish:
+        reached = self.reply.limit.reached
+        return Finish(reached or (finish_reason if finish_reason in _CUT_SHORT else "stop"))
+
+    def _remind(self) -> Action:
+        self._reminders += 1
+        if self._reminders > _REMINDERS:
+            self.steps = max(self.steps, self.max_steps - 1)
+        else:
+            self.added.append(alerts.user_waiting(self._voice))
+        return self._run_again()
+
+    def _run_again(self) -> RunStep:
+        last = self.steps >= self.max_steps - 1
+        if last and not self._replied:
+            self.added.append(alerts.last_step(self._voice))
+        return RunStep(last=last)
+
+    @property
+    def _voice(self) -> str | None:
+        return SEND_MESSAGE if SEND_MESSAGE in self.offer.ours else None
+
+
+def _assistant(step: Step) -> Message:
+    return {
+        "role": "assistant",
+        "content": step.content or None,
+        "tool_calls": [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _valid(call.arguments)},
+            }
+            for call in step.calls
+        ],
+    }
+
+
+def _valid(arguments: str) -> str:
+    """Return arguments that backends take back: chat templates parse them as JSON."""
+    try:
+        orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return orjson.dumps(parse_arguments(arguments) or {}).decode()
+    return arguments

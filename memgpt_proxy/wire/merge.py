@@ -1,0 +1,70 @@
+"""Chunks merged to the completion they stream, all choices of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memgpt_proxy.wire.chat import Chunk
+
+
+class ChoiceMerger:
+    """Gathers the choices of a streamed completion."""
+
+    def __init__(self) -> None:
+        self._choices: dict[int, dict[str, Any]] = {}
+
+    def add(self, chunk: Chunk) -> None:
+        """Take the next chunk."""
+        for choice in chunk.get("choices") or ():
+            index = choice.get("index") or 0
+            known = self._choices.setdefault(index, _empty(index))
+            _merge(known["message"], dict(choice.get("delta") or {}))
+            if logprobs := choice.get("logprobs"):
+                known["logprobs"] = _merged(known["logprobs"], logprobs)
+            if reason := choice.get("finish_reason"):
+                known["finish_reason"] = reason
+
+    def choices(self) -> list[dict[str, Any]]:
+        """Return the choices as a completion that is not streamed has them."""
+        return [self._choices[index] for index in sorted(self._choices)]
+
+
+def _empty(index: int) -> dict[str, Any]:
+    message = {"role": "assistant", "content": None, "refusal": None}
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": "stop"}
+
+
+def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
+    for name, value in delta.items():
+        if name == "tool_calls":
+            _merge_calls(message.setdefault(name, []), value or [])
+        elif name == "role":
+            message[name] = value or message[name]
+        else:
+            message[name] = _merged(message.get(name), value)
+
+
+def _merge_calls(calls: list[dict[str, Any]], deltas: list[dict[str, Any]]) -> None:
+    for delta in deltas:
+        index = delta.get("index", len(calls) - 1 if calls else 0)
+        while len(calls) <= index:
+            calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
+        call = calls[index]
+        for name, value in delta.items():
+            if name in ("id", "type"):
+                call[name] = value or call[name]
+            elif name != "index":
+                call[name] = _merged(call.get(name), value)
+
+
+def _merged(known: Any, more: Any) -> Any:
+    """Return text and lists joined, objects merged by field; else the newer value."""
+    if known is None or more is None:
+        return known if more is None else more
+    if isinstance(known, str) and isinstance(more, str):
+        return known + more
+    if isinstance(known, list) and isinstance(more, list):
+        return known + more
+    if isinstance(known, dict) and isinstance(more, dict):
+        return {name: _merged(known.get(name), more.get(name)) for name in {**known, **more}}
+    return more
