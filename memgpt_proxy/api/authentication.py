@@ -1,0 +1,89 @@
+"""API keys to namespaces: whose memory a request is about (DESIGN, section 8)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+
+from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.errors import Unauthenticated
+from memgpt_proxy.stores.records import Namespace
+
+_SECRET_BYTES = 32
+_NAMESPACE_BYTES = 16
+_ANONYMOUS = b""
+
+
+class Authenticator:
+    """Knows whose a request is by its API key; keeps no key, only keyed hashes.
+
+    Args:
+        secret: What namespaces are derived with. Losing it loses them.
+        accepted: Keys that are accepted; empty accepts any.
+        anonymous: Whether a request may come without a key.
+    """
+
+    def __init__(self, secret: bytes, accepted: Iterable[str], *, anonymous: bool) -> None:
+        self._secret = secret
+        self._accepted = frozenset(self._hash(key.encode()) for key in accepted)
+        self._anonymous = anonymous
+
+    def check(self, headers: RawHeaders) -> bytes:
+        """Return the request's key; empty for an anonymous one that is allowed.
+
+        Raises:
+            Unauthenticated: There is no key, or it is not accepted here.
+        """
+        key = _bearer(headers)
+        if not key:
+            if self._anonymous:
+                return _ANONYMOUS
+            raise Unauthenticated(
+                "You didn't provide an API key. Send it in an Authorization header using "
+                "Bearer auth (Authorization: Bearer YOUR_KEY)."
+            )
+        if self._accepted and self._hash(key) not in self._accepted:
+            raise Unauthenticated("The API key provided is not accepted here.")
+        return key
+
+    def namespace(self, key: bytes, user: str | None) -> Namespace:
+        """Return the namespace of a key and, within it, of one end user."""
+        owner = self._hash(key)
+        if user is None:
+            return Namespace(owner.hex())
+        # The owner's hash has one length, so that no other pair comes to the same bytes.
+        return Namespace(self._hash(b"user\0" + owner + user.encode()).hex())
+
+    def _hash(self, what: bytes) -> bytes:
+        return blake2b(what, digest_size=_NAMESPACE_BYTES, key=self._secret).digest()
+
+
+def load_secret(path: Path) -> bytes:
+    """Return the secret kept at ``path``, made on first use, readable to its owner only.
+
+    Raises OSError; ValueError when the file holds something else.
+    """
+    try:
+        with open(path, "xb", opener=_private) as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+    except FileExistsError:
+        pass  # made by an earlier start
+    secret = path.read_bytes()
+    if len(secret) != _SECRET_BYTES:
+        raise ValueError(f"{path} is not a namespace secret; restore it from the backup.")
+    return secret
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
+
+
+def _bearer(headers: RawHeaders) -> bytes:
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, key = value.partition(b" ")
+            return key.strip() if scheme.lower() == b"bearer" else b""
+    return b""

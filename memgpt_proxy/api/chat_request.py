@@ -1,0 +1,274 @@
+"""A chat-completions request, checked before anything is added to it.
+
+With the gateway's messages and functions inside, the backend would no longer see the
+client's own mistake; so what the gateway builds on is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from memgpt_proxy.agent.main_context import application_prompt
+from memgpt_proxy.errors import InvalidRequest
+from memgpt_proxy.memory.transcript import Message, said
+
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_INSTRUCTIONS = frozenset({"system", "developer"})
+_OURS = frozenset({"model", "messages", "stream", "tools"})
+_MOST_STOPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a client asks of ``POST /v1/chat/completions``.
+
+    Attributes:
+        application: Its leading system and developer messages, as one text.
+        messages: Its other messages.
+        options: Every field that is not read here, as it came.
+        include_usage: A stream is to end with a usage chunk.
+        clean: Something has to see the answer itself; see ``TurnRequest``.
+    """
+
+    model: str
+    application: str
+    messages: Sequence[Message]
+    tools: Sequence[Any]
+    options: Mapping[str, Any]
+    stream: bool
+    include_usage: bool
+    user: str | None
+    stop: Sequence[str]
+    max_tokens: int | None
+    clean: bool
+
+
+def parse_chat_request(body: bytes) -> ChatRequest:
+    """Return the request in ``body``. Raises InvalidRequest, which names the parameter."""
+    fields = _json_object(body)
+    messages = _messages(fields.get("messages"))
+    leading = _leading_instructions(messages)
+    tools = _list(fields, "tools")
+    options = {name: value for name, value in fields.items() if name not in _OURS}
+    stream = _typed(fields, "stream", bool, "a boolean") or False
+    clean = _is_clean(fields, tools)
+    return ChatRequest(
+        model=_model(fields),
+        application=application_prompt([said(message) for message in messages[:leading]]),
+        messages=messages[leading:],
+        tools=tools,
+        options=options,
+        stream=stream,
+        include_usage=_include_usage(fields, stream=stream),
+        user=_typed(fields, "user", str, "a string"),
+        stop=() if clean else _stop(fields.get("stop")),
+        max_tokens=None if clean else _max_tokens(fields),
+        clean=clean,
+    )
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(
+            f"The body of the request is not valid JSON: {error.msg} (character {error.pos})."
+        ) from error
+    if not isinstance(fields, dict):
+        raise InvalidRequest("The body of the request must be a JSON object.")
+    return fields
+
+
+def _model(fields: Mapping[str, Any]) -> str:
+    model: str | None = _typed(fields, "model", str, "a string")
+    if not model:
+        raise InvalidRequest("You must provide a model parameter.", param="model")
+    return model
+
+
+def _typed(fields: Mapping[str, Any], name: str, kind: type, called: str) -> Any:
+    value = fields.get(name)
+    if value is None or (isinstance(value, kind) and not _is_bool_as_int(value, kind)):
+        return value
+    raise InvalidRequest(
+        f"Invalid type for '{name}': expected {called}.", param=name, code="invalid_type"
+    )
+
+
+def _is_bool_as_int(value: object, kind: type) -> bool:
+    return kind is int and isinstance(value, bool)
+
+
+def _list(fields: Mapping[str, Any], name: str) -> Sequence[Any]:
+    items = _typed(fields, name, list, "an array") or ()
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise _invalid(f"{name}[{index}]", "an object")
+        if item.get("type") == "function":
+            _check_function(item.get("function"), f"{name}[{index}].function")
+    return items
+
+
+def _check_function(function: object, param: str) -> None:
+    if not isinstance(function, dict):
+        raise _invalid(param, "an object")
+    if not isinstance(function.get("name"), str) or not function["name"]:
+        raise _invalid(f"{param}.name", "a string")
+
+
+def _invalid(param: str, expected: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Invalid type for '{param}': expected {expected}.", param=param, code="invalid_type"
+    )
+
+
+def _messages(messages: object) -> list[Message]:
+    if messages is None:
+        raise InvalidRequest(
+            "Missing required parameter: 'messages'.",
+            param="messages",
+            code="missing_required_parameter",
+        )
+    if not isinstance(messages, list):
+        raise _invalid("messages", "an array of objects")
+    if not messages:
+        raise InvalidRequest(
+            "Invalid 'messages': empty array. Expected at least one message.",
+            param="messages",
+            code="empty_array",
+        )
+    previous = None
+    for index, message in enumerate(messages):
+        _check_message(message, previous, f"messages[{index}]")
+        previous = message
+    return messages
+
+
+def _check_message(message: object, previous: Message | None, param: str) -> None:
+    if not isinstance(message, dict):
+        raise _invalid(param, "an object")
+    role = message.get("role")
+    if role not in _ROLES:
+        raise InvalidRequest(
+            f"Invalid value for '{param}.role'. Supported values are: "
+            "'system', 'developer', 'user', 'assistant', 'tool' and 'function'.",
+            param=f"{param}.role",
+            code="invalid_value",
+        )
+    _check_content(message, f"{param}.content")
+    if (calls := message.get("tool_calls")) is not None:
+        _check_calls(calls, f"{param}.tool_calls")
+    if role == "tool":
+        _check_tool_message(message, previous, param)
+
+
+def _check_content(message: Message, param: str) -> None:
+    content = message.get("content")
+    if isinstance(content, str):
+        return
+    if content is None:
+        if message["role"] == "assistant":
+            return
+        raise _invalid(param, "a string or an array of content parts")
+    if not isinstance(content, list):
+        raise _invalid(param, "a string or an array of content parts")
+    for index, part in enumerate(content):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise _invalid(f"{param}[{index}]", "an object with a type")
+        if part["type"] == "text" and not isinstance(part.get("text"), str):
+            raise _invalid(f"{param}[{index}].text", "a string")
+
+
+def _check_calls(calls: object, param: str) -> None:
+    if not isinstance(calls, list):
+        raise _invalid(param, "an array")
+    for index, call in enumerate(calls):
+        if not isinstance(call, dict) or not isinstance(call.get("id"), str):
+            raise _invalid(f"{param}[{index}]", "an object with an id")
+        function = call.get("function")
+        if function is not None and not isinstance(function, dict):
+            raise _invalid(f"{param}[{index}].function", "an object")
+
+
+def _check_tool_message(message: Message, previous: Message | None, param: str) -> None:
+    if not isinstance(message.get("tool_call_id"), str):
+        raise InvalidRequest(
+            f"Missing required parameter: '{param}.tool_call_id'.",
+            param=f"{param}.tool_call_id",
+            code="missing_required_parameter",
+        )
+    follows = previous is not None and (previous["role"] == "tool" or previous.get("tool_calls"))
+    if not follows:
+        raise InvalidRequest(
+            f"Invalid parameter: '{param}' has role 'tool' and must follow a message with "
+            "'tool_calls'.",
+            param=param,
+        )
+
+
+def _leading_instructions(messages: Sequence[Message]) -> int:
+    """Return how many leading messages are instructions; at least one message is not."""
+    for index, message in enumerate(messages):
+        if message["role"] not in _INSTRUCTIONS:
+            return index
+    return len(messages) - 1
+
+
+def _include_usage(fields: Mapping[str, Any], *, stream: bool) -> bool:
+    options = _typed(fields, "stream_options", dict, "an object")
+    if options is None:
+        return False
+    if not stream:
+        raise InvalidRequest(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            param="stream_options",
+        )
+    return bool(options.get("include_usage"))
+
+
+def _stop(stop: object) -> Sequence[str]:
+    texts = [stop] if isinstance(stop, str) else [] if stop is None else stop
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise _invalid("stop", "a string or an array of strings")
+    if len(texts) > _MOST_STOPS:
+        raise InvalidRequest(
+            f"Invalid 'stop': array too long. Expected at most {_MOST_STOPS} strings.",
+            param="stop",
+            code="array_above_max_length",
+        )
+    return texts
+
+
+def _max_tokens(fields: Mapping[str, Any]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        limit = _typed(fields, name, int, "an integer")
+        if limit is None:
+            continue
+        if limit < 1:
+            raise InvalidRequest(
+                f"Invalid '{name}': integer below minimum value. Expected a value >= 1.",
+                param=name,
+                code="integer_below_min_value",
+            )
+        return int(limit)
+    return None
+
+
+def _is_clean(fields: Mapping[str, Any], tools: Sequence[Any]) -> bool:
+    """Return whether the answer has to be the backend's own, choice by choice."""
+    count = _typed(fields, "n", int, "an integer")
+    form = _typed(fields, "response_format", dict, "an object")
+    choice = fields.get("tool_choice")
+    return bool(
+        (count is not None and count != 1)
+        or fields.get("logprobs")
+        or (form and form.get("type", "text") != "text")
+        or (choice is not None and choice not in ("auto", "none"))
+        or fields.get("functions")
+        or fields.get("audio")
+        or any(tool.get("type") != "function" for tool in tools)
+    )

@@ -1,0 +1,135 @@
+"""Every other ``/v1`` path: to the backend and back, byte for byte, streams included."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+from starlette.types import Receive, Scope, Send
+
+from memgpt_proxy.api.authentication import Authenticator
+from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
+from memgpt_proxy.api.replies import send_error
+from memgpt_proxy.backend.client import Backend, map_transport_error
+from memgpt_proxy.backend.headers import RawHeaders, end_to_end
+from memgpt_proxy.errors import GatewayError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/v1"
+_WHOLE = 2**20
+"""Bytes of a request body up to which it is read before it is sent on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passthrough:
+    """The endpoint: an ASGI application for all paths under ``/v1``."""
+
+    backend: Backend
+    authenticator: Authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward one request; its client's leaving cancels it."""
+        response = _Response(send)
+        upload = _Upload(receive)
+        try:
+            self.authenticator.check(scope["headers"])
+            request = await self._request(scope, receive, upload)
+        except ClientGone:
+            return
+        except GatewayError as error:
+            await response.fail(error)
+            return
+        await while_client_stays(self._answer(request, response), _watch(receive, upload))
+
+    async def _request(self, scope: Scope, receive: Receive, upload: _Upload) -> httpx.Request:
+        headers: RawHeaders = scope["headers"]
+        size = _size(headers)
+        if size is None or size > _WHOLE:
+            body: bytes | httpx.AsyncByteStream = upload
+        else:
+            body = await read_body(receive, _WHOLE) if size else b""
+            upload.read.set()
+        target = scope["raw_path"].decode("ascii").removeprefix(PREFIX)
+        if query := scope["query_string"]:
+            target = f"{target}?{query.decode('ascii')}"
+        return self.backend.forward(scope["method"], target, headers, body)
+
+    async def _answer(self, request: httpx.Request, response: _Response) -> None:
+        try:
+            answer = await self.backend.send(request)
+            try:
+                await response.relay(answer)
+            finally:
+                await answer.aclose()
+        except GatewayError as error:
+            await response.fail(error)
+
+
+class _Upload(httpx.AsyncByteStream):
+    """A request body on its way to the backend, as the client sends it."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.read = asyncio.Event()
+        """Set once the body is read whole: what the client says then is that it leaves."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            more = message.get("more_body", False)
+            if data := message.get("body", b""):
+                yield data
+        self.read.set()
+
+
+class _Response:
+    """A backend's response on its way to the client."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._started = False
+
+    async def relay(self, answer: httpx.Response) -> None:
+        """Send the whole response as it comes. Raises GatewayError when it breaks off."""
+        self._started = True
+        headers = end_to_end(answer.headers.raw)
+        await self._send(
+            {"type": "http.response.start", "status": answer.status_code, "headers": headers}
+        )
+        try:
+            async for data in answer.stream:  # type: ignore[union-attr]
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        except httpx.TransportError as error:
+            raise map_transport_error(error, answering=True) from error
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def fail(self, error: GatewayError) -> None:
+        """Tell the error; once the response has begun, it can only be left unfinished."""
+        if self._started:
+            log.warning("a forwarded response broke off: %s", error.message)
+        else:
+            await send_error(self._send, error)
+
+
+async def _watch(receive: Receive, upload: _Upload) -> None:
+    await upload.read.wait()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    raise ClientGone
+
+
+def _size(headers: RawHeaders) -> int | None:
+    """Return the size of the request's body, or None where only its end will tell."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+        if name == b"transfer-encoding":
+            return None
+    return 0

@@ -1,0 +1,255 @@
+"""A reply on its way to the client: as an event stream, or as one JSON object.
+
+Both take the same deltas of a running turn; the whole reply is the stream, gathered.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import orjson
+from starlette.types import Send
+
+from memgpt_proxy.agent.reply import CallPart, Delta, Raw, Text
+from memgpt_proxy.agent.request import TurnResult
+from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.wire.chat import Chunk
+from memgpt_proxy.wire.merge import ChoiceMerger
+from memgpt_proxy.wire.step import StepReader
+
+DEGRADED = (b"x-memgpt-degraded", b"true")
+
+_EVENT_STREAM: RawHeaders = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+_KEEP_ALIVE = b": keep-alive\n\n"
+_DONE = b"data: [DONE]\n\n"
+
+
+class Reply(Protocol):
+    """What the endpoint does with either kind of reply; also a turn's sink."""
+
+    async def begin(self, first: StepReader, headers: RawHeaders) -> None:
+        """The backend has accepted the turn."""
+        ...
+
+    async def write(self, deltas: Sequence[Delta]) -> None:
+        """More of the reply."""
+        ...
+
+    async def finish(self, result: TurnResult) -> None:
+        """The turn is over, and stored."""
+        ...
+
+    async def fail(self, error: GatewayError) -> None:
+        """The turn has failed."""
+        ...
+
+    async def beat(self) -> None:
+        """Time has passed; keep the connection alive if nothing was sent in it."""
+        ...
+
+
+class Heading:
+    """What every chunk of one reply repeats: the backend's own id, time and model."""
+
+    def __init__(self, model: str) -> None:
+        self._fields: dict[str, Any] = {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": model,
+        }
+
+    def take(self, first: StepReader) -> None:
+        """Take what the turn's first step says of itself."""
+        for name in ("id", "created", "model", "system_fingerprint", "service_tier"):
+            if (value := getattr(first, name)) is not None:
+                self._fields[name] = value
+
+    def with_fields(self, **fields: Any) -> dict[str, Any]:
+        """Return an object that begins like this."""
+        return {**self._fields, **fields}
+
+
+class StreamedReply:
+    """A reply as server-sent events, in OpenAI's chunks.
+
+    Args:
+        include_usage: The client wants a usage chunk at the end.
+    """
+
+    def __init__(self, send: Send, model: str, *, include_usage: bool, degraded: bool) -> None:
+        self._send = send
+        self._heading = Heading(model)
+        self._include_usage = include_usage
+        self._headers = [DEGRADED] if degraded else []
+        self._started = False
+        self._silent = False
+        self._role_sent = False
+        self._raw = False
+        self._text_head = b""
+
+    async def begin(self, first: StepReader, headers: RawHeaders) -> None:
+        """Know what the reply's chunks begin with; nothing is sent before there is a reply."""
+        self._heading.take(first)
+        self._headers += headers
+
+    async def write(self, deltas: Sequence[Delta]) -> None:
+        """Send deltas, all in one write."""
+        if deltas:
+            await self._write(b"".join([self._event(delta) for delta in deltas]))
+
+    async def finish(self, result: TurnResult) -> None:
+        """Send the finish reason, the usage where it is wanted, and ``[DONE]``."""
+        events = []
+        if not self._raw:
+            events += [self._role(), self._chunk({}, finish_reason=result.finish_reason)]
+        if self._include_usage:
+            fields = self._heading.with_fields(choices=[], usage=result.usage)
+            events.append(_event(fields))
+        events.append(_DONE)
+        await self._write(b"".join(events), last=True)
+
+    async def fail(self, error: GatewayError) -> None:
+        """Send an error: as a response of its own, or as the last event of what has begun."""
+        if not self._started:
+            await send_error(self._send, error)
+            return
+        await self._write(b"data: " + _one_line(error.body()) + b"\n\n", last=True)
+
+    async def beat(self) -> None:
+        """Send a comment if nothing was sent since the last beat."""
+        if self._silent:
+            await self._write(_KEEP_ALIVE)
+        self._silent = True
+
+    def _event(self, delta: Delta) -> bytes:
+        match delta:
+            case Text(text=text):
+                return self._text(text)
+            case CallPart():
+                return self._role() + self._chunk({"tool_calls": [_call_delta(delta)]})
+            case Raw(chunk=chunk):
+                self._raw = True
+                return _event(_without_usage(chunk))
+
+    def _text(self, text: str) -> bytes:
+        """Return a text chunk; all but the text is the same for the whole reply."""
+        if not self._text_head:
+            head, _, tail = self._chunk({"content": "\x00"}).partition(rb'"\u0000"')
+            self._text_head, self._text_tail = head, tail
+        return self._role() + self._text_head + orjson.dumps(text) + self._text_tail
+
+    def _role(self) -> bytes:
+        if self._role_sent:
+            return b""
+        self._role_sent = True
+        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return _event(self._heading.with_fields(choices=[choice]))
+
+    async def _write(self, data: bytes, *, last: bool = False) -> None:
+        self._silent = False
+        if not self._started:
+            self._started = True
+            headers = [*_EVENT_STREAM, *self._headers]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+
+class WholeReply:
+    """A reply as one JSON object, sent when the turn is over."""
+
+    def __init__(self, send: Send, model: str, *, degraded: bool) -> None:
+        self._send = send
+        self._heading = Heading(model)
+        self._headers: RawHeaders = [DEGRADED] if degraded else []
+        self._merger: ChoiceMerger | None = None
+
+    async def begin(self, first: StepReader, headers: RawHeaders) -> None:
+        """Know what the reply begins with."""
+        self._heading.take(first)
+        self._headers += headers
+
+    async def write(self, deltas: Sequence[Delta]) -> None:
+        """Gather the chunks of a clean step; all else is in the turn's result."""
+        for delta in deltas:
+            if isinstance(delta, Raw):
+                self._merger = self._merger or ChoiceMerger()
+                self._merger.add(delta.chunk)
+
+    async def finish(self, result: TurnResult) -> None:
+        """Send the completion."""
+        choices = self._merger.choices() if self._merger else [_choice(result)]
+        completion = self._heading.with_fields(
+            object="chat.completion", choices=choices, usage=result.usage
+        )
+        await send_json(self._send, 200, orjson.dumps(completion), self._headers)
+
+    async def fail(self, error: GatewayError) -> None:
+        """Send an error."""
+        await send_error(self._send, error)
+
+    async def beat(self) -> None:
+        """A response that has not begun cannot be kept alive."""
+
+
+async def send_error(send: Send, error: GatewayError) -> None:
+    """Send an error as a response of its own."""
+    body, headers = error.body(), list(error.headers)
+    if any(name == b"content-type" for name, _ in headers):
+        await _send_response(send, error.status, body, headers)
+    else:
+        await send_json(send, error.status, body, headers)
+
+
+async def send_json(send: Send, status: int, body: bytes, headers: RawHeaders) -> None:
+    """Send a JSON body as a response."""
+    await _send_response(send, status, body, [(b"content-type", b"application/json"), *headers])
+
+
+async def _send_response(send: Send, status: int, body: bytes, headers: RawHeaders) -> None:
+    sized = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": sized})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _event(fields: object) -> bytes:
+    return b"data: " + orjson.dumps(fields) + b"\n\n"
+
+
+def _one_line(body: bytes) -> bytes:
+    """Return a backend's error body as the data of one event."""
+    return body.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def _without_usage(chunk: Chunk) -> Chunk:
+    """The sum over all steps comes at the end, where it is wanted."""
+    chunk.pop("usage", None)
+    return chunk
+
+
+def _call_delta(part: CallPart) -> dict[str, Any]:
+    if part.id is None:
+        return {"index": part.index, "function": {"arguments": part.arguments}}
+    function = {"name": part.name, "arguments": part.arguments}
+    return {"index": part.index, "id": part.id, "type": "function", "function": function}
+
+
+def _choice(result: TurnResult) -> dict[str, Any]:
+    message = {**result.reply.message(), "refusal": None}
+    return {
+        "index": 0,
+        "message": message,
+        "logprobs": None,
+        "finish_reason": result.finish_reason,
+    }

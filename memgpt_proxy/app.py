@@ -1,0 +1,188 @@
+"""The application: everything put together, once, for the life of the process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import httpx
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from memgpt_proxy.agent.agent import Agent
+from memgpt_proxy.agent.executor import FunctionExecutor
+from memgpt_proxy.agent.habits import Habits
+from memgpt_proxy.agent.opening import Opener
+from memgpt_proxy.agent.queue_manager import QueueManager
+from memgpt_proxy.agent.running import Clock, Faculties
+from memgpt_proxy.agent.summarizer import Summarizer
+from memgpt_proxy.agent.window import Thresholds, Windows
+from memgpt_proxy.api.authentication import Authenticator, load_secret
+from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.passthrough import PREFIX, Passthrough
+from memgpt_proxy.backend.client import Backend, Timeouts
+from memgpt_proxy.backend.transport import AiohttpTransport
+from memgpt_proxy.config import Durability, Rendering, Settings
+from memgpt_proxy.memory.archival import Archive
+from memgpt_proxy.memory.recall import Recall
+from memgpt_proxy.memory.results import ResultFormat
+from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.memory.working_context import WorkingContextEditor
+from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.sqlite import SqliteStore
+
+CHAT_COMPLETIONS = f"{PREFIX}/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The ASGI application: hot and forwarded routes straight, the rest by Starlette."""
+
+    chat: ASGIApp
+    passthrough: ASGIApp
+    rest: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to whom it is for."""
+        if scope["type"] != "http":
+            await self.rest(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path == CHAT_COMPLETIONS and scope["method"] == "POST":
+            await self.chat(scope, receive, send)
+        elif path.startswith(f"{PREFIX}/"):
+            await self.passthrough(scope, receive, send)
+        else:
+            await self.rest(scope, receive, send)
+
+
+def create_app(
+    settings: Settings,
+    backend_url: str,
+    *,
+    clock: Clock | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    routes: Sequence[BaseRoute] = (),
+) -> Gateway:
+    """Return the gateway in front of ``backend_url``. Its resources open with its lifespan.
+
+    Args:
+        clock: Returns the time; the machine's, in the operator's time zone, if None.
+        transport: What carries requests to the backend; aiohttp's connections if None.
+        routes: Further routes to serve, such as the demo backend's.
+
+    Raises:
+        OSError, ValueError: The data directory or the secret in it cannot be used.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    zone = ZoneInfo(settings.time_zone)
+    transport = transport or AiohttpTransport(settings.max_connections)
+    backend = _backend(settings, backend_url, transport)
+    authenticator = _authenticator(settings)
+    store = _store(settings)
+    agent = _agent(settings, backend, store, clock or (lambda: datetime.now(zone)))
+    chat = ChatCompletions(
+        agent, authenticator, settings.max_request_mib * 2**20, settings.keepalive_seconds
+    )
+    rest = _starlette(store, transport, routes)
+    return Gateway(chat, Passthrough(backend, authenticator), rest)
+
+
+def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
+    key = settings.backend_api_key
+    return Backend(
+        url,
+        transport,
+        api_key=key.get_secret_value() if key else None,
+        timeouts=Timeouts(settings.connect_timeout_seconds, settings.idle_timeout_seconds),
+    )
+
+
+def _authenticator(settings: Settings) -> Authenticator:
+    accepted = [key.get_secret_value() for key in settings.accepted_keys]
+    secret = load_secret(settings.data_dir / "namespace.secret")
+    return Authenticator(secret, accepted, anonymous=settings.anonymous)
+
+
+def _store(settings: Settings) -> Store:
+    embedded = SqliteStore(
+        settings.data_dir / "memory.db",
+        synchronous="full" if settings.durability is Durability.POWER else "normal",
+    )
+    return HotStore(embedded, settings.cache_mib * 2**20)
+
+
+def _agent(settings: Settings, backend: Backend, store: Store, clock: Clock) -> Agent:
+    counter = TokenCounter(settings.tokenizer)
+    thresholds = Thresholds(
+        settings.pressure_at, settings.flush_at, settings.flush_to, settings.reply_reserve
+    )
+    summarizer = Summarizer(
+        backend, counter, tokens=settings.summary_tokens, model=settings.summary_model
+    )
+    faculties = Faculties(
+        backend=backend,
+        store=store,
+        counter=counter,
+        executor=_executor(settings, store),
+        queue_manager=QueueManager(store, summarizer, settings.pressure_at),
+        windows=Windows(settings.context_window, backend, thresholds),
+        habits=Habits(settings.reply_mode),
+        max_steps=settings.max_steps,
+        clock=clock,
+    )
+    live = settings.working_context_rendering is Rendering.LIVE
+    opener = Opener(store, counter, limit=settings.working_context_limit, live=live)
+    return Agent(faculties, opener, settings.reply_mode)
+
+
+def _executor(settings: Settings, store: Store) -> FunctionExecutor:
+    zone = ZoneInfo(settings.time_zone)
+    wording = ResultFormat(zone)
+    editor = WorkingContextEditor(store, settings.working_context_limit)
+    return FunctionExecutor(editor, Archive(store, wording), Recall(store, wording, zone))
+
+
+def _starlette(
+    store: Store, transport: httpx.AsyncBaseTransport, routes: Sequence[BaseRoute]
+) -> Starlette:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(transport.aclose)
+            await store.open()
+            stack.push_async_callback(store.close)
+            yield
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        try:
+            await store.ping()
+        except StoreError:
+            return JSONResponse({"status": "unavailable", "store": "away"}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+    return Starlette(
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), *routes],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Answer unknown routes in OpenAI's shape, like everything else."""
+    if not isinstance(error, HTTPException):
+        raise error
+    message = f"{error.detail}: {request.method} {request.url.path}. The API is under {PREFIX}."
+    body = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    return JSONResponse({"error": body}, status_code=error.status_code, headers=error.headers)

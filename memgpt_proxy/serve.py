@@ -1,0 +1,156 @@
+"""Starting the gateway: its backend, its port, and what a person reads first."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import closing
+from dataclasses import dataclass
+
+import click
+import uvicorn
+import uvloop
+from starlette.routing import BaseRoute, Mount
+
+from memgpt_proxy.app import Gateway, create_app
+from memgpt_proxy.backend.discovery import find_local_server
+from memgpt_proxy.backend.transport import AiohttpTransport
+from memgpt_proxy.config import Settings
+from memgpt_proxy.data_dir import DataDirError, claimed
+from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
+from memgpt_proxy.demo.server import create_app as create_demo
+from memgpt_proxy.stores.protocols import StoreError
+
+_BACKLOG = 2048
+_DEMO_PATH = "/demo"
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The backend that the gateway stands in front of.
+
+    Attributes:
+        what: Its description for a person.
+        key: A key to show in examples.
+        model: A model to show in examples.
+        routes: What the gateway itself has to serve for it: the demo backend lives inside.
+    """
+
+    url: str
+    what: str
+    key: str
+    model: str
+    routes: tuple[BaseRoute, ...] = ()
+
+
+def serve(settings: Settings) -> None:
+    """Run the gateway until it is told to stop.
+
+    Raises:
+        StartError: It cannot start.
+    """
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        with claimed(settings.data_dir), closing(_listen(settings)) as listener:
+            uvloop.run(_run(settings, listener))
+    except (DataDirError, StoreError, ValueError) as error:
+        raise StartError(str(error)) from error
+
+
+async def _run(settings: Settings, listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    chosen = await _choose_backend(settings, port)
+    app = create_app(settings, chosen.url, routes=chosen.routes)
+    click.echo(_greeting(settings, port, chosen))
+    await _server(app).serve(sockets=[listener])
+
+
+def _server(app: Gateway) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            log_level=logging.WARNING,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            backlog=_BACKLOG,
+        )
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return a listening socket, so that its port is known before anything is printed."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartError(f"host {settings.host}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "choose another port with --port"
+        ) from error
+    return listener
+
+
+async def _choose_backend(settings: Settings, port: int) -> _Chosen:
+    if settings.backend_url is not None:
+        url = str(settings.backend_url)
+        key = "any-key-of-yours" if settings.backend_api_key else "YOUR_BACKEND_KEY"
+        return _Chosen(url, f"backend {url}", key, "MODEL")
+    transport = AiohttpTransport(max_connections=8)
+    try:
+        found = await find_local_server(transport)
+    finally:
+        await transport.aclose()
+    if found is not None:
+        return _Chosen(found.url, f"{found.name} at {found.url}", "any-key-of-yours", found.model)
+    url = f"http://{_own_address(settings.host)}:{port}{_DEMO_PATH}/v1"
+    demo = Mount(_DEMO_PATH, app=create_demo())
+    what = "the demo backend, a small rule-based model (set --backend-url to use a real one)"
+    return _Chosen(url, what, "demo", DEMO_MODEL, (demo,))
+
+
+def _own_address(host: str) -> str:
+    """Return how the gateway reaches itself."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared with, not listened on
+        return "127.0.0.1" if host != "::" else "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+def _greeting(settings: Settings, port: int, chosen: _Chosen) -> str:
+    url = f"http://{_own_address(settings.host)}:{port}/v1"
+    return f"""\
+Base URL  {url}
+API key   {chosen.key}
+
+curl {url}/chat/completions \\
+  -H "Authorization: Bearer {chosen.key}" -H "Content-Type: application/json" \\
+  -d '{{"model": "{chosen.model}", "messages": [{{"role": "user", "content": "My name is Sam."}}]}}'
+
+from openai import OpenAI
+client = OpenAI(base_url="{url}", api_key="{chosen.key}")
+reply = client.chat.completions.create(
+    model="{chosen.model}", messages=[{{"role": "user", "content": "What is my name?"}}])
+print(reply.choices[0].message.content)
+
+Answering with {chosen.what}.
+Memory is kept in {settings.data_dir}, one namespace for each API key. Stop with Ctrl+C."""
