@@ -10,7 +10,7 @@ MONTHS = (
 )
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-_MONTH = "|".join(rf"{name[:3]}(?:{name[3:]})?" if len(name) > 3 else name for name in MONTHS)
+_MONTH = "|".join(["Sept", *MONTHS, *(name[:3] for name in MONTHS)])
 _YEAR = r"(?:,?\s+(?P<year>\d{4})\b)?"
 _NAMED_DAYS = (
     re.compile(

@@ -257,11 +257,12 @@ def _kept_in_mind(sentence: str) -> list[Fact]:
     return [Fact(third_person(told))] if told else []
 
 
+_MODAL = "was|had|did|can|could|will|would|must|may|might|should|never|always"
 _FIRST_PERSON = {
     r"^i(?:'m| am)\b": "is",
     r"^i(?:'ve| have)\b": "has",
     r"^i don't\b": "doesn't",
-    r"^i (?=(?:was|had|did|can|could|will|would|must|may|might|should|never|always)\b|\w+ed\b)": "",
+    rf"^i (?=(?:{_MODAL})\b|(?!need\b|feed\b)\w+ed\b)": "",
     r"^i'll\b": "will",
     r"^i'd\b": "would",
     r"^my ": "",

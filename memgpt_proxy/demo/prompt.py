@@ -121,11 +121,16 @@ class Prompt:
 def text_of(content: object) -> str:
     """The text of a message's content, be it a string or a list of parts."""
     if isinstance(content, str):
-        return content
+        return _whole(content)
     if not isinstance(content, list):
         return ""
     parts = (part.get("text") for part in content if isinstance(part, dict))
-    return "\n".join(part for part in parts if isinstance(part, str))
+    return _whole("\n".join(part for part in parts if isinstance(part, str)))
+
+
+def _whole(text: str) -> str:
+    """The text without halves of surrogate pairs, which few readers of JSON take."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def functions(tools: Sequence[object]) -> dict[str, Mapping[str, Any]]:

@@ -95,7 +95,7 @@ def _messages(messages: object) -> list[dict[str, Any]]:
 def _check_message(message: object, where: str) -> None:
     if not isinstance(message, dict):
         raise BadRequest(f"{where} has to be an object.", where)
-    if message.get("role") not in _ROLES:
+    if str(message.get("role")) not in _ROLES:
         raise BadRequest(f"{where}.role has to be one of {sorted(_ROLES)}.", f"{where}.role")
     if not isinstance(message.get("content"), str | list | None):
         raise BadRequest(f"{where}.content has to be text or a list of parts.", f"{where}.content")
@@ -105,7 +105,7 @@ def _check_message(message: object, where: str) -> None:
 
 def _optional(request: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
     value = request.get(name)
-    if value is None or isinstance(value, kind):
+    if value is None or type(value) is kind:  # not isinstance: True is no number
         return value
     raise BadRequest(f"{name} has to be of JSON's type for {kind.__name__}.", name)
 

@@ -1,14 +1,14 @@
 """The demo backend's server: OpenAI's chat completions and models, with one model, `demo`."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from memgpt_proxy.demo.completion import Completion
@@ -39,12 +39,17 @@ def create_app() -> Starlette:
     )
 
 
+def _json(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    # In ASCII, since a text may hold half of a surrogate pair, which UTF-8 cannot say.
+    return Response(json.dumps(body), status, headers, media_type="application/json")
+
+
 async def _chat_completions(request: Request) -> Response:
     asked = parse(await request.body())
     completion = Completion.of(asked, answer(asked.messages, asked.tools, asked.forced))
     if asked.stream:
         return EventSourceResponse(_events(completion, asked.include_usage))
-    return JSONResponse(completion.whole())
+    return _json(completion.whole())
 
 
 async def _events(completion: Completion, include_usage: bool) -> AsyncIterator[dict[str, Any]]:
@@ -54,22 +59,22 @@ async def _events(completion: Completion, include_usage: bool) -> AsyncIterator[
 
 
 async def _models(request: Request) -> Response:
-    return JSONResponse({"object": "list", "data": [_MODEL]})
+    return _json({"object": "list", "data": [_MODEL]})
 
 
 async def _one_model(request: Request) -> Response:
     if (name := request.path_params["model"]) != MODEL:
         raise unknown_model(name)
-    return JSONResponse(_MODEL)
+    return _json(_MODEL)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Words a BadRequest, or Starlette's own refusal of a path or a method, as OpenAI does."""
     match error:
         case BadRequest():
-            return JSONResponse({"error": error.error}, error.status)
+            return _json({"error": error.error}, error.status)
         case HTTPException():
             refusal = BadRequest(f"{request.method} {request.url.path}: {error.detail}")
-            return JSONResponse({"error": refusal.error}, error.status_code, error.headers)
+            return _json({"error": refusal.error}, error.status_code, error.headers)
         case _:
             raise error
