@@ -187,11 +187,17 @@ def _when(day: date | None) -> str:
 def best(hits: Sequence[Hit], query: str, user: str) -> Hit | None:
     """The statement among some hits that shares most words with a query, or None."""
     wanted = stems(query)
-    told = [hit for hit in hits if hit.text != user and not is_own(hit.text)]
+    told = [hit for hit in hits if hit.text != user and not _is_no_statement(hit.text)]
     stated = [hit for hit in told if not all(map(is_question, sentences(hit.text)))]
     shared = [(len(wanted & stems(hit.text)), hit) for hit in stated]
     most = max((count for count, _ in shared), default=0)
     return next((hit for count, hit in shared if count == most), None) if most else None
+
+
+def _is_no_statement(text: str) -> bool:
+    return is_own(text) or bool(
+        re.match(r"(?:please )?(?:forget|search|look up|find)\b", text, re.I)
+    )
 
 
 def is_birthday(lines: Sequence[str], today: date | None) -> bool:

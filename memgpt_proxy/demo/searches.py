@@ -16,7 +16,9 @@ _SHOWN = 10
 _HIT_LENGTH = 300
 _PAGES_TRIED = 3
 
-_SEARCHES = frozenset({"recall_storage_search", "archival_storage_search"})
+_SEARCHES = frozenset(
+    {"recall_storage_search", "recall_storage_search_date", "archival_storage_search"}
+)
 
 
 def note(prompt: Prompt) -> Move | None:
@@ -41,15 +43,19 @@ def more(prompt: Prompt) -> Move | None:
     if last is None:
         return None
     seen = parse(last.result or "")
-    query = str(last.call.arguments.get("query", ""))
+    query = _subject(last.call)
     if seen.page >= seen.pages:
         return Move(f"That was all I found about {query}.")
-    search = recall if last.call.name.startswith("recall") else archival
-    call = search(query, seen.page + 1)
+    call = Call(last.call.name, {**last.call.arguments, "page": seen.page + 1})
     found = results(prompt, call)
     if found is None:
         return Move(_nothing(query), call, f"There is a page {seen.page + 1}.")
     return Move(_found(query, found, found.hits))
+
+
+def _subject(call: Call) -> str:
+    """What a search was about: its query, or the day that it began with."""
+    return str(call.arguments.get("query") or call.arguments.get("start_date") or "that")
 
 
 def recollect(prompt: Prompt) -> Move | None:

@@ -27,6 +27,7 @@ _OWN = (
     "Got it",
     "That was all",
     "You told me",
+    "Your ",
 )
 _GREETING = re.compile(
     r"^(?:hi|hello|hey|hiya|yo|good (?:morning|evening|afternoon)|greetings)\b", re.I

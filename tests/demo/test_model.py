@@ -147,6 +147,17 @@ def test_documents_are_searched_page_by_page():
     assert talk.say("more") == "That was all I found about nobel physics."
 
 
+def test_days_have_further_pages_too():
+    def search(start_date: str, end_date: str, page: int = 1) -> str:
+        return f'Showing 1 of 2 results (page {page}/2): [02/06/2026] "message {page}"'
+
+    talk = Conversation(functions={"recall_storage_search_date": search})
+    assert "message 1" in talk.say("what did i say yesterday?")
+    assert "message 2" in talk.say("more")
+    days = {"start_date": "2026-02-06", "end_date": "2026-02-06", "page": 2}
+    assert talk.asked == [("recall_storage_search_date", days)]
+
+
 def test_any_question_is_looked_up_where_there_are_documents():
     found = 'Showing 1 of 1 results (page 1/1): "Long ago. The plumber is Ada King. She is good."'
     functions = {"archival_storage_search": lambda query, page=1: found}
@@ -225,6 +236,12 @@ def test_what_is_not_known_is_searched_and_quoted_with_its_date():
     reply = talk.say("what is my cat called?")
     assert talk.asked == [("recall_storage_search", {"query": "cat"})]
     assert reply == "I found this from January 14, 2024: “the cat tom is on the roof”"
+
+
+def test_what_was_to_be_forgotten_is_no_answer():
+    found = 'Showing 2 of 2 results (page 1/1): [02/07/2026] "forget my name", [02/07/2026] "hi"'
+    reply = Conversation(functions=recalls(found)).say("what's my name?")
+    assert reply.startswith("I don't know that yet.")
 
 
 def test_what_is_nowhere_is_admitted():
