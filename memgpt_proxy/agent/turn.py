@@ -7,8 +7,9 @@ without a word to the user is run again, and one that will not end is ended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -70,7 +71,7 @@ class Turn:
     _results: dict[int, CallResult] = field(default_factory=dict)
     _running: dict[int, FunctionCall] = field(default_factory=dict)
     _finish_reason: str | None = None
-    _made: set[tuple[str, str]] = field(default_factory=set)
+    _made: set[tuple[str, object]] = field(default_factory=set)
     _reminders: int = 0
 
     def begin(self) -> Action:
@@ -132,7 +133,7 @@ class Turn:
         arguments = parse_arguments(call.arguments)
         if call.name == SEND_MESSAGE:
             self._results[index] = self._sent(arguments is not None)
-        elif self._is_repeated(call):
+        elif self._is_repeated(call, arguments):
             self._results[index] = CallResult(
                 "Error: you made this very call before in this turn; its result stands above. "
                 "Do something else, or reply.",
@@ -147,8 +148,8 @@ class Turn:
         why = "message is empty" if readable else "the arguments are not a JSON object"
         return CallResult(f"Error: {why}; the user has heard nothing.", failed=True)
 
-    def _is_repeated(self, call: StepCall) -> bool:
-        made = (call.name, call.arguments)
+    def _is_repeated(self, call: StepCall, arguments: Mapping[str, Any] | None) -> bool:
+        made = (call.name, call.arguments if arguments is None else _plain(arguments))
         repeated = made in self._made
         self._made.add(made)
         return repeated
@@ -213,6 +214,11 @@ def _assistant(step: Step) -> Message:
             for call in step.calls
         ],
     }
+
+
+def _plain(arguments: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """Return arguments to compare calls by; none of our functions takes a nested one."""
+    return frozenset((k, v) for k, v in arguments.items() if isinstance(v, str | int | float))
 
 
 def _valid(arguments: str) -> str:
