@@ -5,9 +5,13 @@ They are kept from the backend, where they would cut memory calls, and applied h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from memgpt_proxy.memory.tokens import TokenCounter
+
+_WORD_END = re.compile(r"[^\W_](?=[^\w'’])")
+"""Where a token ends: the tables join a letter to no other sign but an apostrophe."""
 
 
 class TextLimit:
@@ -25,6 +29,7 @@ class TextLimit:
         self._left = max_tokens
         self._counter = counter
         self._held = ""
+        self._tail = ""  # the word being written: it is counted whole, however it is cut
 
     def feed(self, text: str) -> str:
         """Take more text; return what of it (and of what was held back) is to be seen."""
@@ -42,10 +47,11 @@ class TextLimit:
         return self._shortened(held)
 
     def _before_stop(self, text: str) -> str:
-        found = [at for stop in self._stop if (at := text.find(stop)) >= 0]
+        found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
             self.reached, self._held = "stop", ""
-            return text[: min(found)]
+            _, at = min(found)  # the first to be complete, as if the text came letter by letter
+            return text[:at]
         keep = max(_overlap(text, stop) for stop in self._stop)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
@@ -53,11 +59,16 @@ class TextLimit:
     def _shortened(self, text: str) -> str:
         if self._left is None:
             return text
-        head, used = self._counter.head(text, self._left)
-        self._left -= used
-        if len(head) < len(text):
+        seen, tail = len(self._tail), self._tail + text
+        head, _ = self._counter.head(tail, self._left)
+        if len(head) < len(tail):
             self.reached = "length"
-        return head
+            return head[seen:]
+        border = max((match.end() for match in _WORD_END.finditer(tail)), default=0)
+        if border:
+            self._left -= self._counter.text(tail[:border])
+        self._tail = tail[border:]
+        return text
 
 
 def _overlap(text: str, stop: str) -> int:

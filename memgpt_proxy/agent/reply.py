@@ -176,8 +176,6 @@ class StepListener:
         self._content: list[str] = []
         self._decoders: dict[int, StringFieldDecoder] = {}
         self._forwarded: dict[int, ClientCall] = {}
-        # A second message may repeat the first: it is heard whole before it is said.
-        self._says_at_once = not reply.messages
         reply.begin_message()
 
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
@@ -214,9 +212,14 @@ class StepListener:
     def _hear_call(self, call: CallInProgress, arguments: str) -> list[Delta]:
         if self._offer.is_theirs(call.name):
             return self._forward(call, arguments)
-        if call.name == SEND_MESSAGE and self._says_at_once and SEND_MESSAGE in self._offer.ours:
+        if call.name == SEND_MESSAGE and self._says_at_once(call.index):
             return self._reply.say(self._decode(call.index, arguments))
         return []
+
+    def _says_at_once(self, index: int) -> bool:
+        """A second message may repeat the first: it is heard whole before it is said."""
+        first = not self._decoders and not self._reply.messages
+        return SEND_MESSAGE in self._offer.ours and (first or index in self._decoders)
 
     def _decode(self, index: int, arguments: str) -> str:
         decoder = self._decoders.get(index)

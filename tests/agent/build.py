@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from memgpt_proxy.agent.functions import FUNCTIONS
@@ -55,7 +55,6 @@ class Said:
     calls: tuple[Call, ...] = ()
     finish_reason: str | None = None
     piece: int = 7
-    cuts: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def chunks(self) -> Iterable[Any]:
         for text in pieces(self.content, self.piece):

@@ -1,0 +1,251 @@
+"""What of a model's output the client sees, however the chunks are cut."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memgpt_proxy.agent.habits import Habit
+from memgpt_proxy.agent.reply import CleanListener, Raw, Reply, Step, StepCall, StepListener
+from memgpt_proxy.wire.step import StepReader
+from tests.agent.build import (
+    Call,
+    Said,
+    call,
+    delta,
+    forwarded,
+    hear,
+    new_reply,
+    offer,
+    said,
+    send,
+    visible,
+)
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+@given(
+    thoughts=st.sampled_from(["", "The user is sad.", "Six flags?\n\nI must look."]),
+    message=TEXTS,
+    piece=st.integers(1, 9),
+    habit=st.sampled_from([Habit.UNKNOWN, Habit.FUNCTION, Habit.MIXED]),
+    escaped=st.booleans(),
+)
+def test_the_message_is_seen_and_the_thoughts_are_not(
+    thoughts: str, message: str, piece: int, habit: Habit, *, escaped: bool
+) -> None:
+    arguments = json.dumps({"message": message}, ensure_ascii=escaped)
+    reply = new_reply()
+    deltas, step = hear(
+        reply,
+        offer(),
+        Said(thoughts, (Call("send_message", arguments),), piece=piece).chunks(),
+        habit,
+    )
+    assert visible(deltas) == message == reply.text
+    assert step == Step(
+        thoughts, False, (StepCall("call_0", "send_message", arguments),), "tool_calls"
+    )
+
+
+@given(first=TEXTS, second=TEXTS, piece=st.integers(1, 9), apart=st.booleans())
+def test_two_messages_are_joined_by_a_blank_line_and_none_is_said_twice(
+    first: str, second: str, piece: int, *, apart: bool
+) -> None:
+    reply = new_reply()
+    calls = [(send(first),), (send(second),)] if apart else [(send(first), send(second))]
+    deltas = []
+    for several in calls:
+        deltas += hear(reply, offer(), Said("", several, piece=piece).chunks())[0]
+    expected = first if first == second else f"{first}\n\n{second}"
+    assert visible(deltas) == expected == reply.text
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["in two steps", "in one step"])
+def test_a_repeated_message_is_not_said_twice(apart: bool) -> None:
+    reply = new_reply()
+    once, twice = said(send("Happy birthday!")), said(*[send("Happy birthday!")] * 2)
+    deltas = [
+        d for s in ([once, once] if apart else [twice]) for d in hear(reply, offer(), s.chunks())[0]
+    ]
+    assert visible(deltas) == "Happy birthday!"
+    assert reply.messages == ["Happy birthday!"]
+
+
+def test_a_message_is_seen_while_it_is_written() -> None:
+    reader, listener = StepReader(), StepListener(new_reply(), offer(), Habit.FUNCTION)
+    seen = []
+    for chunk in Said("", (send("Hello there"),), piece=4).chunks():
+        seen.append(visible(listener.hear(chunk, reader.add(chunk))))
+    # {"message": "Hello there"} in pieces of four
+    assert [text for text in seen if text] == ["Hel", "lo t", "here"]
+
+
+@given(
+    arguments=st.dictionaries(st.text(max_size=5), st.text(max_size=10)).map(json.dumps),
+    piece=st.integers(1, 9),
+    message=st.sampled_from(["", "I look."]),
+)
+def test_the_clients_calls_arrive_whole(arguments: str, piece: int, message: str) -> None:
+    ours = (send(message),) if message else ()
+    theirs = (
+        Call("get_weather", arguments, "w1"),
+        Call("recall_storage_search", '{"query": "x"}', "r1"),
+        Call("get_time", "{}", "t1"),
+    )
+    reply = new_reply()
+    deltas, step = hear(
+        reply,
+        offer("get_weather", "get_time"),
+        Said("Hm.", (*ours, *theirs), piece=piece).chunks(),
+    )
+    assert forwarded(deltas) == [("w1", "get_weather", arguments), ("t1", "get_time", "{}")]
+    assert visible(deltas) == message
+    assert len(step.calls) == len(ours) + len(theirs)
+    assert reply.message() == {
+        "role": "assistant",
+        "content": message or None,
+        "tool_calls": [
+            {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
+            for id, name, text in forwarded(deltas)
+        ],
+    }
+
+
+def test_a_clients_call_without_arguments_arrives_too() -> None:
+    deltas, _ = hear(new_reply(), offer("get_time"), said(Call("get_time", "", "t1")).chunks())
+    assert forwarded(deltas) == [("t1", "get_time", "{}")]
+
+
+def test_a_client_that_names_its_tool_as_ours_keeps_it() -> None:
+    theirs = offer("send_message", without=["send_message"])
+    deltas, _ = hear(new_reply(), theirs, said(send("to Bob", id="s1")).chunks(), Habit.CONTENT)
+    assert visible(deltas) == ""
+    assert forwarded(deltas) == [("s1", "send_message", '{"message": "to Bob"}')]
+
+
+CONTENT_ALONE = {
+    Habit.UNKNOWN: ("Hello.", "at the end"),
+    Habit.MIXED: ("Hello.", "at the end"),
+    Habit.CONTENT: ("Hello.", "at once"),
+    Habit.FUNCTION: ("", "at the end"),
+}
+
+
+@pytest.mark.parametrize("habit", CONTENT_ALONE)
+def test_content_alone(habit: Habit) -> None:
+    expected, when = CONTENT_ALONE[habit]
+    reader, listener = StepReader(), StepListener(new_reply(), offer(), habit)
+    chunks = list(said(content="Hello.").chunks())
+    at_once = visible(d for chunk in chunks for d in listener.hear(chunk, reader.add(chunk)))
+    rest, step = listener.close(reader)
+    assert at_once == (expected if when == "at once" else "")
+    assert at_once + visible(rest) == expected
+    assert (step.content, step.said) == ("Hello.", bool(expected))
+
+
+@pytest.mark.parametrize("habit", [Habit.UNKNOWN, Habit.MIXED, Habit.FUNCTION])
+def test_content_beside_a_call_is_thought(habit: Habit) -> None:
+    deltas, step = hear(
+        new_reply(),
+        offer(),
+        said(call("recall_storage_search", query="x"), content="Hm.").chunks(),
+        habit,
+    )
+    assert visible(deltas) == ""
+    assert not step.said
+
+
+def test_after_a_message_by_function_content_is_thought() -> None:
+    reply = new_reply()
+    first, _ = hear(reply, offer(), said(send("Hi.")).chunks(), Habit.CONTENT)
+    second, _ = hear(reply, offer(), said(content="I said hi.").chunks(), Habit.CONTENT)
+    assert visible(first + second) == "Hi."
+
+
+@pytest.mark.parametrize("piece", [1, 3, 1000])
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"name": "send_message", "arguments": {"message": "Hi."}}',
+        '<tool_call>{"name": "send_message", "arguments": {"message": "Hi."}}</tool_call>',
+        '```json\n{"function": "send_message", "parameters": {"message": "Hi."}}\n```',
+        'send_message({"message": "Hi."})',
+    ],
+)
+@pytest.mark.parametrize("habit", Habit)
+def test_a_call_written_as_text_is_a_call(habit: Habit, written: str, piece: int) -> None:
+    deltas, step = hear(new_reply(), offer(), Said(written, piece=piece).chunks(), habit)
+    assert visible(deltas) == "Hi."
+    assert [c.name for c in step.calls] == ["send_message"]
+
+
+def test_a_clients_call_written_as_text_goes_to_the_client() -> None:
+    written = '{"name": "get_weather", "arguments": {"city": "Lisbon"}}'
+    deltas, step = hear(
+        new_reply(), offer("get_weather"), said(content=written).chunks(), Habit.CONTENT
+    )
+    assert visible(deltas) == ""
+    [(id, name, arguments)] = forwarded(deltas)
+    assert (id, name, json.loads(arguments)) == (
+        step.calls[0].id, "get_weather", {"city": "Lisbon"},
+    )  # fmt: skip
+
+
+def test_thinking_in_the_content_is_not_seen() -> None:
+    written = "<think>She means James.</think>\nHello."
+    deltas, _ = hear(new_reply(), offer(), said(content=written).chunks(), Habit.CONTENT)
+    assert visible(deltas) == "Hello."
+
+
+def test_malformed_arguments_of_a_message_are_read_where_that_is_certain() -> None:
+    # An object encoded twice: the decoder cannot read it, the whole text can be.
+    twice = json.dumps(json.dumps({"message": "Hi."}))
+    deltas, _ = hear(new_reply(), offer(), said(Call("send_message", twice)).chunks())
+    assert visible(deltas) == "Hi."
+
+
+def test_what_a_stop_text_held_back_is_given_at_the_end() -> None:
+    reply = new_reply(stop=["END"])
+    deltas, _ = hear(reply, offer(), said(send("The E")).chunks())
+    assert visible(deltas) == "The "
+    assert visible(reply.end()) == "E"
+    assert reply.text == "The E"
+
+
+def clean(*chunks: Any) -> tuple[Reply, list[Any], Step]:
+    reply, reader = new_reply(), StepReader()
+    listener = CleanListener(reply)
+    deltas = [d for chunk in chunks for d in listener.hear(chunk, reader.add(chunk))]
+    rest, step = listener.close(reader)
+    return reply, [d.chunk for d in deltas + rest if isinstance(d, Raw)], step
+
+
+def test_a_clean_step_is_seen_as_it_comes() -> None:
+    second = {"choices": [{"index": 1, "delta": {"content": "Hey"}, "finish_reason": None}]}
+    usage = {"choices": [], "usage": {"total_tokens": 3}}
+    chunks = [delta({"content": "Hi"}), second, delta({}, "stop")]
+    reply, seen, step = clean(*chunks, usage)
+    assert seen == chunks
+    assert reply.messages == ["Hi"]
+    assert step == Step("Hi", True, (), "stop")
+
+
+def test_a_clean_step_shows_no_reasoning() -> None:
+    _, seen, _ = clean(delta({"reasoning_content": "Hm.", "reasoning": "Hm.", "content": "Hi"}))
+    assert seen == [delta({"content": "Hi"})]
+
+
+def test_a_clean_steps_calls_are_the_clients() -> None:
+    reply, seen, step = clean(*said(call("get_weather", id="w1", city="Lisbon")).chunks())
+    assert [(c.id, c.name, c.arguments) for c in reply.calls] == [
+        ("w1", "get_weather", '{"city": "Lisbon"}')
+    ]
+    assert seen
+    assert step.calls == (StepCall("w1", "get_weather", '{"city": "Lisbon"}'),)
+    assert reply.message()["content"] is None
