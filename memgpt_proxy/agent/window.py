@@ -99,7 +99,7 @@ class Windows:
         self._calibrations: dict[str, Calibration] = {}
 
     async def of(self, model: str, headers: RawHeaders) -> Window:
-        """Return the window of ``model``; asks the backend once, with these credentials."""
+        """Return the window of ``model``; asks the backend until it answers, with this key."""
         size = self._fixed or await self._found(model, headers)
         return Window(size, self.calibration(model).ratio, self._thresholds)
 
@@ -115,7 +115,8 @@ class Windows:
     async def _found(self, model: str, headers: RawHeaders) -> int:
         if self._reported is None:
             self._reported = await reported_windows(self._backend, headers)
-        reported = self._reported.get(model)
-        if reported is None and len(self._reported) == 1:
-            reported = next(iter(self._reported.values()))  # one model, whatever it is called
+        windows = self._reported or {}
+        reported = windows.get(model)
+        if reported is None and len(windows) == 1:
+            reported = next(iter(windows.values()))  # one model, whatever it is called
         return reported or known_window(model) or DEFAULT_WINDOW

@@ -11,7 +11,7 @@ import orjson
 
 from memgpt_proxy.backend.client import Backend
 from memgpt_proxy.backend.headers import RawHeaders
-from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.errors import BackendUnreachable, GatewayError, Unauthenticated
 
 _SECONDS = 3.0
 _FIELDS = (
@@ -22,39 +22,46 @@ _FIELDS = (
 )
 
 
-async def reported_windows(backend: Backend, headers: RawHeaders) -> Mapping[str, int]:
+async def reported_windows(backend: Backend, headers: RawHeaders) -> Mapping[str, int] | None:
     """Return the context window of each model that the backend tells one of, in tokens.
 
-    Empty where it tells nothing, cannot be reached or takes longer than three seconds.
+    Empty where it tells nothing or takes longer than three seconds; None where it is worth
+    asking again, since it cannot be reached or does not take this key.
     """
     try:
         async with asyncio.timeout(_SECONDS):
             listed = await _get(backend, "/models", headers)
             if _is_llama_cpp(listed):
                 return await _llama_cpp(backend, listed, headers)
+    except (BackendUnreachable, Unauthenticated):
+        return None
     except (GatewayError, TimeoutError):
         return {}
     return {m["id"]: size for m in _models(listed) if (size := _window(m))}
 
 
-async def _get(backend: Backend, target: str, headers: RawHeaders) -> Any:
+async def _get(backend: Backend, target: str, headers: RawHeaders) -> dict[str, Any]:
+    """Return the JSON object at ``target``; empty where there is none."""
     credentials = [(name, value) for name, value in headers if name == b"authorization"]
     request = backend.forward("GET", target, credentials, b"")
     response = await backend.send(request)
     try:
+        if response.status_code in (401, 403):
+            raise Unauthenticated("The backend does not take this key.")
         body = await response.aread() if response.status_code == 200 else b"{}"
     except httpx.TransportError:
         return {}
     finally:
         await response.aclose()
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
+    return value if isinstance(value, dict) else {}
 
 
-def _models(listed: Any) -> list[dict[str, Any]]:
-    models = listed.get("data") if isinstance(listed, dict) else None
+def _models(listed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    models = listed.get("data")
     kept = models if isinstance(models, list) else []
     return [m for m in kept if isinstance(m, dict) and isinstance(m.get("id"), str)]
 
@@ -64,11 +71,13 @@ def _window(model: Mapping[str, Any]) -> int | None:
     return next((size for size in sizes if isinstance(size, int) and size > 0), None)
 
 
-def _is_llama_cpp(listed: Any) -> bool:
+def _is_llama_cpp(listed: Mapping[str, Any]) -> bool:
     return any(model.get("owned_by") == "llamacpp" for model in _models(listed))
 
 
-async def _llama_cpp(backend: Backend, listed: Any, headers: RawHeaders) -> Mapping[str, int]:
+async def _llama_cpp(
+    backend: Backend, listed: Mapping[str, Any], headers: RawHeaders
+) -> Mapping[str, int]:
     """llama.cpp lists the window its model was trained with; the one in use is a property."""
     properties = await _get(backend, "/../props", headers)
     settings = properties.get("default_generation_settings")

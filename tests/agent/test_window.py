@@ -1,0 +1,186 @@
+"""The context window of a model: as set, as reported, as published, or assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from memgpt_proxy.agent.window import Thresholds, Window, Windows, known_window
+from memgpt_proxy.backend.client import Backend, Timeouts
+
+THRESHOLDS = Thresholds(pressure_at=0.7, flush_at=1.0, flush_to=0.5, reply_reserve=1000)
+
+
+def backend_that(answers: Mapping[str, Any], seen: list[httpx.Request] | None = None) -> Backend:
+    """A backend that answers these paths with this JSON, and 404 to all others."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if seen is not None:
+            seen.append(request)
+        value = answers.get(request.url.path)
+        if value is None:
+            return httpx.Response(404, json={"error": {"message": "not found"}})
+        return value if isinstance(value, httpx.Response) else httpx.Response(200, json=value)
+
+    return behind(httpx.MockTransport(answer))
+
+
+def behind(transport: httpx.AsyncBaseTransport) -> Backend:
+    return Backend("http://backend/v1", transport, api_key=None, timeouts=Timeouts(1, 1))
+
+
+def listing(**model: Any) -> dict[str, Any]:
+    return {"/v1/models": {"object": "list", "data": [{"object": "model", **model}]}}
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("gpt-4", 8_192),
+        ("gpt-4-0613", 8_192),
+        ("gpt-4-32k", 32_768),
+        ("gpt-4-turbo-2024-04-09", 128_000),
+        ("gpt-4o-mini", 128_000),
+        ("gpt-4.1-nano", 1_047_576),
+        ("gpt-3.5-turbo-0125", 16_385),
+        ("openai/gpt-4o", 128_000),
+        ("GPT-4o", 128_000),
+        ("o3-mini", 200_000),
+        ("llama3.2", None),
+        ("", None),
+    ],
+)
+def test_known_windows(model: str, tokens: int | None) -> None:
+    assert known_window(model) == tokens
+
+
+REPORTS = {
+    "vLLM": (listing(id="m", owned_by="vllm", max_model_len=4096), 4096),
+    "OpenRouter": (
+        listing(id="m", context_length=131072, top_provider={"context_length": 9}),
+        131072,
+    ),
+    "LM Studio": (listing(id="m", type="llm", max_context_length=32768), 32768),
+    "Groq": (listing(id="m", context_window=8000, active=True), 8000),
+    "llama.cpp": (
+        {
+            **listing(id="m", owned_by="llamacpp", meta={"n_ctx_train": 40960}),
+            "/props": {"default_generation_settings": {"n_ctx": 2048}, "total_slots": 1},
+        },
+        2048,
+    ),
+}
+
+
+@pytest.mark.parametrize(("answers", "tokens"), REPORTS.values(), ids=REPORTS)
+async def test_reported_windows(answers: Mapping[str, Any], tokens: int) -> None:
+    windows = Windows(None, backend_that(answers), THRESHOLDS)
+    assert (await windows.of("m", [])).size == tokens
+
+
+async def test_one_model_is_meant_whatever_it_is_called() -> None:
+    windows = Windows(None, backend_that(REPORTS["vLLM"][0]), THRESHOLDS)
+    assert (await windows.of("gpt-4", [])).size == 4096
+
+
+async def test_of_several_models_the_one_named_is_meant() -> None:
+    models = [{"id": "a", "max_model_len": 4096}, {"id": "b", "max_model_len": 9000}, {"id": "c"}]
+    windows = Windows(None, backend_that({"/v1/models": {"data": models}}), THRESHOLDS)
+    sizes = [(await windows.of(model, [])).size for model in ("a", "b", "c", "gpt-4-turbo")]
+    assert sizes == [4096, 9000, 8192, 128_000]
+
+
+SILENT: dict[str, dict[str, Any]] = {
+    "nothing there": {},
+    "OpenAI tells no windows": listing(id="gpt-4", created=1, owned_by="openai"),
+    "not a listing": {"/v1/models": ["m"]},
+    "odd entries": {"/v1/models": {"data": [3, {"id": 4}, {"id": "m", "context_window": "big"}]}},
+    "data is no list": {"/v1/models": {"data": {"id": "m"}}},
+    "not JSON": {"/v1/models": httpx.Response(200, content=b"<html>")},
+    "llama.cpp without properties": listing(id="m", owned_by="llamacpp"),
+    "llama.cpp with odd properties": {
+        **listing(id="m", owned_by="llamacpp"),
+        "/props": {"default_generation_settings": 3},
+    },
+    "llama.cpp with a list of properties": {
+        **listing(id="m", owned_by="llamacpp"),
+        "/props": [3],
+    },
+}
+
+
+@pytest.mark.parametrize("answers", SILENT.values(), ids=SILENT)
+async def test_a_backend_that_tells_nothing(answers: Mapping[str, Any]) -> None:
+    windows = Windows(None, backend_that(answers), THRESHOLDS)
+    assert (await windows.of("some-model", [])).size == 8192
+    assert (await windows.of("gpt-4o", [])).size == 128_000
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("slow")])
+async def test_a_backend_that_is_away(error: httpx.TransportError) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    windows = Windows(None, behind(httpx.MockTransport(fail)), THRESHOLDS)
+    assert (await windows.of("some-model", [])).size == 8192
+
+
+@pytest.mark.parametrize("first", [httpx.ConnectError("no"), 401, 403])
+async def test_a_backend_that_did_not_answer_is_asked_again(
+    first: httpx.TransportError | int,
+) -> None:
+    outcomes = iter([first])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        match next(outcomes, 200):
+            case int(status):
+                return httpx.Response(status, json=REPORTS["vLLM"][0]["/v1/models"])
+            case error:
+                raise error
+
+    windows = Windows(None, behind(httpx.MockTransport(answer)), THRESHOLDS)
+    assert (await windows.of("m", [])).size == 8192
+    assert (await windows.of("m", [])).size == 4096
+
+
+async def test_the_operators_word_counts_and_nothing_is_asked() -> None:
+    seen: list[httpx.Request] = []
+    windows = Windows(3000, backend_that(REPORTS["vLLM"][0], seen), THRESHOLDS)
+    assert (await windows.of("m", [])).size == 3000
+    assert seen == []
+
+
+async def test_the_backend_is_asked_once_with_the_clients_key_only() -> None:
+    seen: list[httpx.Request] = []
+    windows = Windows(None, backend_that(REPORTS["llama.cpp"][0], seen), THRESHOLDS)
+    for _ in range(3):
+        await windows.of("m", [(b"authorization", b"Bearer k"), (b"cookie", b"c")])
+    assert [request.url.path for request in seen] == ["/v1/models", "/props"]
+    assert {request.headers["authorization"] for request in seen} == {"Bearer k"}
+    assert all("cookie" not in request.headers for request in seen)
+
+
+def test_the_marks_are_parts_of_what_a_prompt_may_take() -> None:
+    window = Window(9000, 1.0, THRESHOLDS)
+    assert window.usable == 8000
+    assert (window.flush_above, window.flush_to) == (8000, 4000)
+    assert window.part(5600) == 0.7
+
+
+def test_the_reserve_is_a_quarter_of_a_small_window_at_most() -> None:
+    assert Window(2048, 1.0, THRESHOLDS).usable == 1536
+
+
+def test_tokens_of_the_backends_own_are_smaller() -> None:
+    assert Window(9000, 2.0, THRESHOLDS).usable == 4000
+
+
+async def test_the_window_follows_what_is_learned_of_the_models_tokens() -> None:
+    windows = Windows(9000, backend_that({}), THRESHOLDS)
+    for _ in range(100):
+        windows.calibration("m").learn(1000, 2000)
+    assert (await windows.of("m", [])).usable == pytest.approx(4000, abs=1)
+    assert (await windows.of("other", [])).usable == 8000
