@@ -42,9 +42,15 @@ class _Hot:
     def add(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
             known = self.nodes.get(node.id)
-            if known is None or not known.complete:
-                self.nodes[node.id] = node
-                self.size += _size(node) - (_size(known) if known else 0)
+            if known is None:
+                self._keep(node)
+            elif node.complete and not known.complete:
+                self.size -= _size(known)
+                self._keep(replace(known, entries=node.entries, tokens=node.tokens, complete=True))
+
+    def _keep(self, node: Node) -> None:
+        self.nodes[node.id] = node
+        self.size += _size(node)
 
     def add_queue(self, state: QueueState) -> None:
         if state.node not in self.queues:
