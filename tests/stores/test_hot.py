@@ -176,11 +176,13 @@ class SideBySide(RuleBasedStateMachine):
 
     @rule(space=SPACES, chain=CHAINS, whole=st.booleans(), flush=st.integers(0, 4))
     def turn(self, space: Namespace, chain: list[str], *, whole: bool, flush: int) -> None:
-        """A turn as the gateway takes it: read, then commit what is new, and perhaps flush."""
+        """A turn as the gateway takes it: read, then commit what is new, and perhaps flush.
+
+        The last message is committed again where it is known: it may be complete by now.
+        """
         before = self.read(space, chain, enough=len(chain) - 1)
-        nodes = [node_named(name) for name in chain[before.known :]]
-        if nodes:
-            nodes[-1] = node_named(chain[-1], complete=whole)
+        nodes = [node_named(name) for name in chain[before.known : -1]]
+        nodes.append(node_named(chain[-1], complete=whole))
         states = [] if before.queue else [queue(chain[0], start=0)]
         self.same(lambda store: store.commit(space, nodes, states))
         self.known[space].update(chain)
