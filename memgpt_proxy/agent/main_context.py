@@ -8,7 +8,7 @@ next it changes only at its end, except after a flush (DESIGN, section 4).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 
@@ -17,7 +17,7 @@ from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.memory.working_context import grouped
-from memgpt_proxy.stores.records import Counts, WorkingContext
+from memgpt_proxy.stores.records import Counts, QueueState, WorkingContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,52 +37,78 @@ class Head:
     live: WorkingContext | None = None
 
 
-@dataclass(slots=True)
-class MainContext:
-    """One turn's prompt: head, queue, and what the turn itself has added so far."""
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """The prompt up to the first message of the queue, as it is from flush to flush."""
 
-    head: Head
-    queue: Queue
-    counter: TokenCounter
-    added: list[Message] = field(default_factory=list)
-    _added_tokens: int = 0
+    state: QueueState
+    text: str
+    tokens: int
+
+
+class MainContext:
+    """One turn's prompt: head, queue, and what the turn itself has added so far.
+
+    Attributes:
+        queue: The FIFO queue of the branch.
+        added: Alerts, steps and results of this turn, in order.
+    """
+
+    def __init__(self, head: Head, queue: Queue, counter: TokenCounter) -> None:
+        self.queue = queue
+        self.added: list[Message] = []
+        self._head = head
+        self._counter = counter
+        self._counted = 0
+        self._added_tokens = 0
+        self._beginning: _Beginning | None = None
 
     def add(self, message: Message) -> None:
         """Put an alert, a step or a result behind everything else."""
         self.added.append(message)
-        self._added_tokens += self.counter.messages([message])
 
     @property
     def added_tokens(self) -> int:
         """Tokens of what the turn has added."""
+        if self._counted < len(self.added):
+            self._added_tokens += self._counter.messages(self.added[self._counted :])
+            self._counted = len(self.added)
         return self._added_tokens
 
     @property
     def tokens(self) -> int:
         """Tokens of the whole prompt without tools, uncalibrated."""
-        fixed = self.counter.remembered(self._system())
-        summary = self.queue.state.summary
-        fixed += self.counter.remembered(summary) if summary else 0
-        return fixed + self.queue.tokens + self._added_tokens
+        return self._begin().tokens + self.queue.tokens + self.added_tokens
 
     def messages(self) -> orjson.Fragment:
         """Return the prompt as the JSON array of its messages."""
-        parts = [orjson.dumps({"role": "system", "content": self._system()}).decode()]
-        if summary := self.queue.state.summary:
-            parts.append(orjson.dumps(conversation_summary(summary)).decode())
+        parts = [self._begin().text]
         parts += [node.entries[1:-1] for node in self.queue.nodes]
         if self.added:
             parts.append(orjson.dumps(self.added)[1:-1].decode())
-        return orjson.Fragment(f"[{','.join(part for part in parts if part)}]")
+        return orjson.Fragment(f"[{','.join(parts)}]")
 
-    def _system(self) -> str:
-        head, state = self.head, self.queue.state
-        sections = [head.instructions]
-        if head.application:
-            sections.append(f"# Application\n{head.application}")
-        sections.append(_working_context(head.live or state.context, head.limit))
-        sections.append(_external_context(state.counts))
-        return "\n\n".join(sections)
+    def _begin(self) -> _Beginning:
+        """Return the system message and the summary; written anew only after a flush."""
+        state = self.queue.state
+        if self._beginning is None or self._beginning.state is not state:
+            system = _system(self._head, state)
+            messages: list[Message] = [{"role": "system", "content": system}]
+            tokens = self._counter.remembered(system)
+            if state.summary:
+                messages.append(conversation_summary(state.summary))
+                tokens += self._counter.remembered(state.summary)
+            self._beginning = _Beginning(state, orjson.dumps(messages)[1:-1].decode(), tokens)
+        return self._beginning
+
+
+def _system(head: Head, state: QueueState) -> str:
+    sections = [head.instructions]
+    if head.application:
+        sections.append(f"# Application\n{head.application}")
+    sections.append(_working_context(head.live or state.context, head.limit))
+    sections.append(_external_context(state.counts))
+    return "\n\n".join(sections)
 
 
 def application_prompt(instructions: Sequence[str]) -> str:

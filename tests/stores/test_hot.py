@@ -107,9 +107,10 @@ async def test_an_edit_from_elsewhere_is_seen_once_an_edit_has_met_it(tmp_path: 
     await behind.close()
 
 
-NAMES = [f"{parent}{child}" for parent in ("", "a", "b", "ab") for child in "ab"]
 SPACES = st.sampled_from([ALICE, BOB])
-CHAINS = st.sampled_from([[name[: n + 1] for n in range(len(name))] for name in [*NAMES, "abba"]])
+LEAVES = ["aa", "aba", "abb", "b"]
+CHAINS = st.sampled_from([[leaf[: n + 1] for n in range(len(leaf))] for leaf in LEAVES])
+NAMES = ["a", "b", "aa", "ab", "aba", "abb"]
 
 
 def node_named(name: str, *, complete: bool = True) -> Node:
@@ -129,7 +130,7 @@ def node_named(name: str, *, complete: bool = True) -> Node:
 class SideBySide(RuleBasedStateMachine):
     """The same calls to a store with hot state, and to one without."""
 
-    @initialize(size=st.sampled_from([1, 3000, 10_000, 2**20]))
+    @initialize(size=st.sampled_from([2**20, 3000, 1]))
     def open(self, size: int) -> None:
         self.directory = tempfile.TemporaryDirectory()
         folder = Path(self.directory.name)
@@ -174,7 +175,7 @@ class SideBySide(RuleBasedStateMachine):
         assert (hot.known, hot.nodes, hot.queue) == (plain.known, plain.nodes, plain.queue)
         return hot
 
-    @rule(space=SPACES, chain=CHAINS, whole=st.booleans(), flush=st.integers(0, 4))
+    @rule(space=SPACES, chain=CHAINS, whole=st.booleans(), flush=st.integers(0, 2))
     def turn(self, space: Namespace, chain: list[str], *, whole: bool, flush: int) -> None:
         """A turn as the gateway takes it: read, then commit what is new, and perhaps flush.
 
@@ -225,5 +226,5 @@ class SideBySide(RuleBasedStateMachine):
             assert self.hot._size == sum(hot.size + 600 for hot in spaces.values())
 
 
-SideBySide.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+SideBySide.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 test_side_by_side = SideBySide.TestCase
