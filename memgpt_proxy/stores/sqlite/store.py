@@ -36,6 +36,9 @@ READERS = 2
 MOST_WRITES = 256
 """Writes that share a transaction at most."""
 
+GATHER_WRITES = 0.002
+"""Seconds for which a busy writer lets writes gather; one that was idle begins at once."""
+
 Read = Callable[[sqlite3.Connection], object]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -55,6 +58,7 @@ class SqliteStore:
             "sqlite-writer",
             count=1,
             most=MOST_WRITES,
+            gather=GATHER_WRITES,
             connect=partial(connect_writer, path, synchronous),
             carry_out=writes.carry_out,
         )

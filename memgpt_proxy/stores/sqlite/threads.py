@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Generic, NamedTuple, TypeVar
@@ -35,6 +36,8 @@ class Threads(Generic[Job, Result]):
         name: What the threads are called.
         count: Number of threads.
         most: Number of jobs that a thread takes at once.
+        gather: Seconds for which a thread that was kept waiting for lets more jobs come,
+            so that many share what one round costs. An idle thread never waits.
         connect: Opens a connection, in the thread that will use it.
         carry_out: Returns one result or error for each job. What it raises is
             the error of every job it was given.
@@ -46,12 +49,14 @@ class Threads(Generic[Job, Result]):
         *,
         count: int,
         most: int,
+        gather: float = 0.0,
         connect: Callable[[], sqlite3.Connection],
         carry_out: Callable[[sqlite3.Connection, Sequence[Job]], Sequence[Result | StoreError]],
     ) -> None:
         self._name = name
         self._count = count
         self._most = most
+        self._gather = gather
         self._connect = connect
         self._carry_out = carry_out
         self._asked: SimpleQueue[Asked[Job, Result] | None] = SimpleQueue()
@@ -115,6 +120,8 @@ class Threads(Generic[Job, Result]):
             if batch:
                 outcomes = self._attempt(connection, [asked.job for asked in batch])
                 loop.call_soon_threadsafe(_settle, [asked.future for asked in batch], outcomes)
+            if self._gather and more and not self._asked.empty():
+                time.sleep(self._gather)
 
     def _take(self) -> tuple[list[Asked[Job, Result]], bool]:
         """Wait for a job and take what waits with it; False once no more will come."""
