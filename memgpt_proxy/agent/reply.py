@@ -22,7 +22,7 @@ from memgpt_proxy.wire.string_field import StringFieldDecoder
 _BETWEEN_MESSAGES = "\n\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Text:
     """Text of the reply."""
 

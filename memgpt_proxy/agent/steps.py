@@ -31,8 +31,9 @@ class StepRequests:
     def __init__(self, request: TurnRequest, *, by_content: bool, remembers: bool = True) -> None:
         self._request = request
         theirs = () if request.options.get("tool_choice") == "none" else tuple(request.tools)
-        ours = () if request.clean or not remembers else _our_names(theirs, by_content)
-        self.offer = Offer(ours, frozenset(map(tool_name, theirs)), request.clean)
+        names = frozenset(map(tool_name, theirs))
+        ours = () if request.clean or not remembers else _our_names(names, by_content)
+        self.offer = Offer(ours, names, request.clean)
         self._tools = _join(ours, theirs)
         self._options = self._forwarded()
 
@@ -84,8 +85,9 @@ def tool_name(tool: Tool) -> str:
     return tool["function"]["name"]
 
 
-def _our_names(theirs: Sequence[Tool], by_content: bool) -> tuple[str, ...]:
-    names = [function.name for function in offered({tool_name(tool) for tool in theirs})]
+@lru_cache(maxsize=32)
+def _our_names(theirs: frozenset[str], by_content: bool) -> tuple[str, ...]:
+    names = [function.name for function in offered(theirs)]
     return tuple(name for name in names if not (by_content and name == SEND_MESSAGE))
 
 

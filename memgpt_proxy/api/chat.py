@@ -71,9 +71,10 @@ class ChatCompletions:
 
     async def _watch(self, reply: Reply, receive: Receive) -> None:
         """Keep the stream alive until the client leaves; then raise ClientGone."""
+        silence = self.keepalive if reply.beats else None
         while True:
             try:
-                async with asyncio.timeout(self.keepalive):
+                async with asyncio.timeout(silence):
                     message = await receive()
             except TimeoutError:
                 await reply.beat()

@@ -33,7 +33,13 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class Reply(Protocol):
-    """What the endpoint does with either kind of reply; also a turn's sink."""
+    """What the endpoint does with either kind of reply; also a turn's sink.
+
+    Attributes:
+        beats: Whether ``beat`` is worth being called.
+    """
+
+    beats: bool
 
     async def begin(self, first: StepReader, headers: RawHeaders) -> None:
         """The backend has accepted the turn."""
@@ -61,7 +67,7 @@ class Heading:
 
     def __init__(self, model: str) -> None:
         self._fields: dict[str, Any] = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "id": None,
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": model,
@@ -72,6 +78,7 @@ class Heading:
         for name in ("id", "created", "model", "system_fingerprint", "service_tier"):
             if (value := getattr(first, name)) is not None:
                 self._fields[name] = value
+        self._fields["id"] = self._fields["id"] or f"chatcmpl-{secrets.token_hex(12)}"
 
     def with_fields(self, **fields: Any) -> dict[str, Any]:
         """Return an object that begins like this."""
@@ -84,6 +91,8 @@ class StreamedReply:
     Args:
         include_usage: The client wants a usage chunk at the end.
     """
+
+    beats = True
 
     def __init__(self, send: Send, model: str, *, include_usage: bool, degraded: bool) -> None:
         self._send = send
@@ -168,6 +177,8 @@ class StreamedReply:
 
 class WholeReply:
     """A reply as one JSON object, sent when the turn is over."""
+
+    beats = False
 
     def __init__(self, send: Send, model: str, *, degraded: bool) -> None:
         self._send = send

@@ -8,6 +8,8 @@ import orjson
 
 from memgpt_proxy.wire.chat import Choice, Chunk, Delta, FunctionCallDelta, ToolCallDelta, Usage
 
+_DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
+
 
 class CallInProgress:
     """A function call of the model while it arrives; `id` and `name` are "" until known."""
@@ -61,7 +63,6 @@ class StepReader:
         self.usage: Usage | None = None
         self.error: dict[str, Any] | None = None
         self.calls: list[CallInProgress] = []
-        self._unseen = ["id", "created", "model", "system_fingerprint", "service_tier"]
         self._call_at: dict[int, CallInProgress] = {}  # by the index that the backend gave
         self._content: list[str] = []
         self._refusal: list[str] = []
@@ -84,7 +85,7 @@ class StepReader:
 
     def add(self, chunk: Chunk) -> Progress:
         """Take the next chunk; return what it added."""
-        if self._unseen:
+        if self.id is None:
             self._describe(cast("dict[str, Any]", chunk))
         if usage := chunk.get("usage"):
             self.usage = usage
@@ -97,10 +98,10 @@ class StepReader:
         return progress
 
     def _describe(self, chunk: dict[str, Any]) -> None:
-        seen = [name for name in self._unseen if chunk.get(name) is not None]
-        for name in seen:
-            setattr(self, name, chunk[name])
-            self._unseen.remove(name)
+        """Take what the first chunk with an id says of the whole response."""
+        for name in _DESCRIPTION:
+            if getattr(self, name) is None:
+                setattr(self, name, chunk.get(name))
 
     def _add_choice(self, choice: Choice, progress: Progress) -> None:
         if finish_reason := choice.get("finish_reason"):

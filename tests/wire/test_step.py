@@ -31,18 +31,18 @@ def calls_of(*deltas):
 
 def test_content():
     step, progress = read(
-        chunk({"role": "assistant", "content": ""}, id="c1", model="m", created=3),
-        chunk({"content": "Hel"}, id="other", system_fingerprint=None),
-        chunk({"content": "lo"}, system_fingerprint="fp"),
-        chunk({}, "stop", service_tier="default"),
+        chunk({}),  # some backends begin without a word about themselves
+        chunk({"content": ""}, id="c1", model="m", created=3, system_fingerprint="fp"),
+        chunk({"content": "Hel"}, id="other", model="other", system_fingerprint=None),
+        chunk({"content": "lo"}, "stop", system_fingerprint="later"),
         {"choices": [], "usage": {"total_tokens": 9}},
     )
-    assert [each.content for each in progress] == ["", "Hel", "lo", "", ""]
+    assert [each.content for each in progress] == ["", "", "Hel", "lo", ""]
     assert step.content == "Hello"
     assert step.finish_reason == "stop"
     assert step.usage == {"total_tokens": 9}
     assert (step.id, step.model, step.created) == ("c1", "m", 3)
-    assert (step.system_fingerprint, step.service_tier) == ("fp", "default")
+    assert (step.system_fingerprint, step.service_tier) == ("fp", None)
     assert step.error is None
     assert step.calls == []
 
