@@ -152,7 +152,7 @@ def _check_message(message: object, previous: Message | None, param: str) -> Non
     if not isinstance(message, dict):
         raise _invalid(param, "an object")
     role = message.get("role")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise InvalidRequest(
             f"Invalid value for '{param}.role'. Supported values are: "
             "'system', 'developer', 'user', 'assistant', 'tool' and 'function'.",
