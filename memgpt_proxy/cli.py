@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from pydantic import ValidationError
 
 from memgpt_proxy import __version__
-from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings
+from memgpt_proxy.config import ENV_PREFIX, Settings, SettingsFileError, load_settings
 from memgpt_proxy.reference import option_name, settings_reference
 from memgpt_proxy.serve import StartError, serve
 
@@ -19,7 +18,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 @click.group(context_settings=_CONTEXT)
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="memgpt-proxy", message="%(prog)s %(version)s")
 def main() -> None:
     """Give any chat-completions model an unbounded memory.
 
@@ -73,8 +72,11 @@ def serve_command(file: Path | None, **options: Any) -> None:
     given = {name: value for name, value in options.items() if value is not None}
     try:
         settings = load_settings(given, file)
-    except (ValidationError, OSError, yaml.YAMLError) as error:
-        raise click.ClickException(_one_line(error, file)) from error
+    except ValidationError as error:
+        wrong = "; ".join(_wrong_setting(detail) for detail in error.errors())
+        raise click.ClickException(wrong) from error
+    except SettingsFileError as error:
+        raise click.ClickException(str(error)) from error
     try:
         serve(settings)
     except StartError as error:
@@ -87,24 +89,14 @@ def settings_command() -> None:
     click.echo(settings_reference(), nl=False)
 
 
-def _one_line(error: Exception, file: Path | None) -> str:
-    """Return what is wrong with the settings, in one line that names the setting."""
-    match error:
-        case ValidationError():
-            return "; ".join(_wrong_setting(detail) for detail in error.errors())
-        case OSError():
-            return f"{file}: {error.strerror}"
-        case _:
-            return f"{file}: not valid YAML: {' '.join(str(error).split())}"
-
-
 def _wrong_setting(detail: Any) -> str:
+    """Return what is wrong with one setting, by its name; a key's value is not shown."""
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"
     what = detail["msg"].removeprefix("Value error, ")
     given = detail["input"]
     shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
-    if "key" in name:
-        shown = ""  # keys stay out of logs
+    if "key" in name or "@" in shown:
+        shown = ""  # keys and passwords stay out of logs
     return f"{name}: {what}{shown}" if name else what

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
+import yaml
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 ENV_PREFIX = "MEMGPT_"
@@ -72,7 +73,11 @@ class Settings(BaseSettings):
     """Everything an operator can set. Sizes and durations name their unit."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -190,7 +195,7 @@ class Settings(BaseSettings):
     def _known_time_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (OSError, ValueError) as error:
+        except (KeyError, OSError, ValueError) as error:
             raise ValueError("is no IANA time zone, such as Europe/Lisbon") from error
         return value
 
@@ -209,19 +214,9 @@ class Settings(BaseSettings):
             )
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line, then environment, then the file."""
-        file = settings_cls.model_config.get("yaml_file")
-        sources = (init_settings, env_settings)
-        return (*sources, YamlConfigSettingsSource(settings_cls)) if file else sources
+
+class SettingsFileError(Exception):
+    """The file with the settings cannot be used; the message says why, in one line."""
 
 
 def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Settings:
@@ -229,19 +224,42 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
 
     Raises:
         pydantic.ValidationError: A value is wrong, or a name unknown.
-        OSError: The file cannot be read.
-        yaml.YAMLError: The file is not YAML.
+        SettingsFileError: The file cannot be read, or is no YAML file of settings.
     """
-    if file is None:
-        return Settings(**options)
-    with file.open(encoding="utf-8"):
-        pass  # a file that was asked for and cannot be read is an error, not a default
+    in_file = _read(file) if file else {}
 
-    class FileSettings(Settings):
-        model_config = SettingsConfigDict(yaml_file=file)
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """Command line, then environment, then the file."""
+            return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
 
-    values = FileSettings(**options)
-    return Settings.model_validate(values.model_dump())
+    return Settings.model_validate(Layered(**options).model_dump())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsFileError(f"{file}: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise SettingsFileError(f"{file}: not valid YAML{_place(error)}") from error
+    if not isinstance(values, dict | None):
+        raise SettingsFileError(f"{file}: no names with values, such as port: 8484")
+    return {str(name): value for name, value in (values or {}).items()}
+
+
+def _place(error: Exception) -> str:
+    """Return where it is wrong; never what stands there, which may be a key."""
+    mark = getattr(error, "problem_mark", None)
+    return f" at line {mark.line + 1}" if mark else ""
 
 
 def _is_loopback(host: str) -> bool:

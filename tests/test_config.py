@@ -1,0 +1,170 @@
+"""Settings: one name each, on the command line, in the environment and in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from pydantic import SecretStr, ValidationError
+
+from memgpt_proxy import cli
+from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings
+
+VALUES: dict[str, tuple[str, str, str]] = {
+    "host": ("127.0.0.2", "127.0.0.3", "127.0.0.4"),
+    "port": ("1", "2", "3"),
+    "backend_url": ("http://a/v1", "http://b/v1", "http://c/v1"),
+    "backend_api_key": ("sk-a", "sk-b", "sk-c"),
+    "accepted_keys": ("sk-a,sk-b", "sk-c", "sk-d , sk-e"),
+    "anonymous": ("true", "false", "true"),
+    "data_dir": ("/tmp/a", "/tmp/b", "/tmp/c"),
+    "durability": ("power", "process", "power"),
+    "context_window": ("4096", "8192", "16384"),
+    "tokenizer": ("o200k_base", "cl100k_base", "o200k_base"),
+    "reply_reserve": ("100", "200", "300"),
+    "pressure_at": ("0.5", "0.6", "0.8"),
+    "flush_at": ("0.9", "0.8", "0.95"),
+    "flush_to": ("0.2", "0.3", "0.4"),
+    "summary_tokens": ("100", "200", "300"),
+    "summary_model": ("a", "b", "c"),
+    "working_context_limit": ("1000", "2000", "3000"),
+    "working_context_rendering": ("live", "snapshot", "live"),
+    "reply_mode": ("function", "content", "auto"),
+    "max_steps": ("3", "4", "5"),
+    "time_zone": ("Europe/Lisbon", "Asia/Tokyo", "America/New_York"),
+    "max_request_mib": ("1", "2", "3"),
+    "keepalive_seconds": ("1.5", "2.5", "3.5"),
+    "connect_timeout_seconds": ("1.5", "2.5", "3.5"),
+    "idle_timeout_seconds": ("1.5", "2.5", "3.5"),
+    "max_connections": ("1", "2", "3"),
+    "cache_mib": ("1", "2", "3"),
+    "log_level": ("debug", "warning", "error"),
+}
+"""For each setting a value for the file, for the environment and for the command line."""
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value as an operator would write it."""
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case tuple():
+            return ",".join(map(shown, value))
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
+    monkeypatch.delenv(f"{ENV_PREFIX}CONFIG", raising=False)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that the command would have served with."""
+    taken: list[Settings] = []
+    monkeypatch.setattr(cli, "serve", taken.append)
+    return taken
+
+
+def run(*arguments: str) -> str:
+    """Run ``memgpt-proxy`` with these arguments; it must succeed."""
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def option(name: str, value: str) -> list[str]:
+    dashed = name.replace("_", "-")
+    if name == "anonymous":
+        return [f"--{dashed}" if value == "true" else f"--no-{dashed}"]
+    return [f"--{dashed}", value]
+
+
+def plain(value: str) -> str:
+    """Return keys without the spaces that may stand around their commas."""
+    return ",".join(part.strip() for part in value.split(","))
+
+
+def test_every_setting_is_tried() -> None:
+    assert list(VALUES) == list(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_setting_is_reached_from_all_three_places_in_their_order(
+    name: str, started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_file, in_environment, on_command_line = VALUES[name]
+    file = tmp_path / "settings.yaml"
+    file.write_text(yaml.safe_dump({name: yaml.safe_load(in_file)}))
+    run("serve", "--config", str(file))
+    monkeypatch.setenv(f"{ENV_PREFIX}{name.upper()}", in_environment)
+    run("serve", "--config", str(file))
+    run("serve", "--config", str(file), *option(name, on_command_line))
+    taken = [shown(getattr(settings, name)) for settings in started]
+    assert taken == [plain(value) for value in VALUES[name]]
+
+
+def test_the_file_may_be_named_in_the_environment(
+    started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("port: 4321\naccepted_keys:\n  - sk-a\n  - sk-b\n")
+    monkeypatch.setenv("MEMGPT_CONFIG", str(file))
+    run("serve")
+    assert started[0].port == 4321
+    assert [key.get_secret_value() for key in started[0].accepted_keys] == ["sk-a", "sk-b"]
+
+
+def test_an_empty_file_and_empty_variables_set_nothing(
+    started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("# nothing yet\n")
+    monkeypatch.setenv("MEMGPT_PORT", "")
+    run("serve", "--config", str(file))
+    assert started[0] == Settings()
+
+
+def test_the_defaults() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8484)
+    assert (settings.pressure_at, settings.flush_at, settings.flush_to) == (0.7, 1.0, 0.5)
+    assert settings.data_dir == Path.home() / ".local/share/memgpt-proxy"
+    assert settings.backend_url is None
+    assert settings.context_window is None
+
+
+def test_a_home_directory_is_expanded() -> None:
+    assert load_settings({"data_dir": "~/memory"}).data_dir == Path.home() / "memory"
+    assert load_settings({"data_dir": "memory"}).data_dir == Path.cwd() / "memory"
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_keys_are_not_shown() -> None:
+    settings = load_settings({"backend_api_key": "sk-hidden", "accepted_keys": "sk-secret"})
+    assert "sk-hidden" not in repr(settings)
+    assert "sk-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
+def test_a_key_to_spend_is_not_left_open_to_others(host: str) -> None:
+    with pytest.raises(ValidationError, match="anyone could spend"):
+        load_settings({"backend_api_key": "sk-a", "host": host})
+    load_settings({"backend_api_key": "sk-a", "host": host, "accepted_keys": "sk-mine"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_a_key_to_spend_may_be_used_on_this_machine(host: str) -> None:
+    assert load_settings({"backend_api_key": "sk-a", "host": host}).host == host
