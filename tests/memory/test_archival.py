@@ -1,0 +1,45 @@
+"""Long texts cut to passages: nothing lost, none too long, the same again."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memgpt_proxy.memory.archival import PASSAGE_CHARACTERS, cut
+from memgpt_proxy.stores.records import NodeId
+
+HERE, THERE = NodeId("m0"), NodeId("m1")
+PIECES = st.sampled_from(["word ", "A sentence. ", "\n\n", "\n", "x" * 700, "é" * 1300, "  "])
+
+
+def without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+@given(st.lists(PIECES, max_size=60).map("".join))
+def test_nothing_is_lost_and_none_is_too_long(text: str) -> None:
+    pieces = [passage.text for passage in cut(text, HERE, 0.0)]
+    assert without_space("".join(pieces)) == without_space(text)
+    assert all(0 < len(piece) <= PASSAGE_CHARACTERS for piece in pieces)
+    assert all(piece == piece.strip() for piece in pieces)
+
+
+@given(st.lists(PIECES, max_size=20).map("".join))
+def test_the_same_text_makes_the_same_passages(text: str) -> None:
+    first, again, elsewhere = cut(text, HERE, 1.0), cut(text, HERE, 2.0), cut(text, THERE, 1.0)
+    names = {passage.id for passage in first}
+    assert [passage.id for passage in again] == [passage.id for passage in first]
+    assert len(names) == len(first)
+    assert names.isdisjoint(passage.id for passage in elsewhere)
+
+
+def test_words_stay_whole_where_they_can() -> None:
+    text = " ".join(f"word{n}" for n in range(1000))
+    words = [word for passage in cut(text, HERE, 0.0) for word in passage.text.split()]
+    assert words == text.split()
+
+
+def test_a_short_text_is_one_passage() -> None:
+    [passage] = cut(" a note \n", HERE, 5.0)
+    assert (passage.text, passage.created, passage.node) == ("a note", 5.0, HERE)
+    assert cut(" \n", HERE, 5.0) == []

@@ -1,0 +1,121 @@
+"""The transcript tree: the same words are the same node, wherever and however they are sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memgpt_proxy.memory.transcript import chain, said
+from memgpt_proxy.stores.records import Namespace
+from tests.stores.build import ALICE, BOB
+
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant"]), "content": st.sampled_from(["a", "b", ""])}
+)
+TRANSCRIPTS = st.lists(MESSAGES, max_size=6)
+
+
+def common(left: list[Any], right: list[Any]) -> int:
+    return next(
+        (n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b),
+        min(len(left), len(right)),
+    )
+
+
+@given(TRANSCRIPTS, TRANSCRIPTS)
+def test_names_agree_as_far_as_the_transcripts_do(left: list[Any], right: list[Any]) -> None:
+    names, others = chain(ALICE, left), chain(ALICE, right)
+    agreed = common(left, right)
+    assert names[:agreed] == others[:agreed]
+    assert not set(names[agreed:]) & set(others[agreed:])
+    assert len(set(names)) == len(left)
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=4))
+def test_namespaces_share_nothing(messages: list[Any]) -> None:
+    assert not set(chain(ALICE, messages)) & set(chain(BOB, messages))
+
+
+def test_a_namespace_is_no_part_of_a_parent() -> None:
+    [first] = chain(Namespace("a"), [{"role": "user", "content": "x"}])
+    [other] = chain(Namespace(""), [{"role": "user", "content": "x"}])
+    assert len({first, other}) == 2
+    assert len(first) == 32
+    assert set(first) <= set("0123456789abcdef")
+
+
+def calling(arguments: Any, **more: Any) -> dict[str, Any]:
+    function = {"name": "get_weather", "arguments": arguments}
+    call = {"id": "w1", "type": "function", "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [call], **more}
+
+
+def user(content: Any, **more: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content, **more}
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+
+SAME = {
+    "a text and its one part": (user("hi"), user([{"type": "text", "text": "hi"}])),
+    "white space at the ends": (user("hi"), user("\n hi \t")),
+    "white space in one part": (user("hi"), user([{"type": "text", "text": " hi\n"}])),
+    "no content": (calling("{}"), calling("{}", content="")),
+    "an empty list": (calling("{}"), calling("{}", content=[])),
+    "arguments spaced": (calling('{"a":1,"b":2}'), calling('{ "a": 1, "b": 2 }')),
+    "arguments in another order": (calling('{"a":1,"b":2}'), calling('{"b":2,"a":1}')),
+    "fields that say nothing": (user("hi"), user("hi", refusal=None, annotations=[])),
+}
+
+
+@pytest.mark.parametrize(("left", "right"), SAME.values(), ids=SAME)
+def test_the_same_said_otherwise(left: Any, right: Any) -> None:
+    assert chain(ALICE, [left]) == chain(ALICE, [right])
+
+
+OTHER = {
+    "words": (user("hi"), user("ho")),
+    "white space inside": (user("a b"), user("a  b")),
+    "the role": (user("hi"), {"role": "assistant", "content": "hi"}),
+    "the name": (user("hi"), user("hi", name="james")),
+    "arguments": (calling('{"a":1}'), calling('{"a":2}')),
+    "arguments that are no JSON": (calling("{a"), calling("{b")),
+    "calls or none": (calling("{}"), {"role": "assistant", "content": None}),
+    "the call answered": (
+        {"role": "tool", "tool_call_id": "w1", "content": "42"},
+        {"role": "tool", "tool_call_id": "w2", "content": "42"},
+    ),
+    "an image": (
+        user([{"type": "text", "text": "hi"}]),
+        user([{"type": "text", "text": "hi"}, IMAGE]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("left", "right"), OTHER.values(), ids=OTHER)
+def test_something_else_said(left: Any, right: Any) -> None:
+    assert chain(ALICE, [left]) != chain(ALICE, [right])
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(-9, 9) | st.text(max_size=3), max_size=4))
+def test_arguments_are_compared_as_json(arguments: dict[str, Any]) -> None:
+    spaced = json.dumps(dict(reversed(arguments.items())), indent=2)
+    assert chain(ALICE, [calling(json.dumps(arguments))]) == chain(ALICE, [calling(spaced)])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("hi", "hi"),
+        (None, ""),
+        ([], ""),
+        ([IMAGE], ""),
+        ([{"type": "text", "text": "a"}, IMAGE, {"type": "text", "text": "b"}], "a\nb"),
+    ],
+)
+def test_what_was_said(content: Any, words: str) -> None:
+    assert said(user(content)) == words
