@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import MAXYEAR, datetime, timedelta, tzinfo
 
 from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.memory.results import PAGE_SIZE, ResultFormat, offset
@@ -35,7 +35,7 @@ class Recall:
         found = await self._store.messages_between(
             namespace,
             self._day(start, "start_date"),
-            self._day(end, "end_date") + timedelta(days=1),
+            _next_day(self._day(end, "end_date")),
             limit=PAGE_SIZE,
             offset=offset(page),
         )
@@ -48,3 +48,8 @@ class Recall:
             except ValueError:
                 continue
         raise CallFailed(f"{argument} is not a date; write it as YYYY-MM-DD.")
+
+
+def _next_day(day: datetime) -> datetime:
+    """Return the day after; the calendar's last year has none that a store could be asked for."""
+    return day if day.year == MAXYEAR else day + timedelta(days=1)

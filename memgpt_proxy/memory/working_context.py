@@ -9,7 +9,7 @@ from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.stores.protocols import ContextStore, StaleVersion
 from memgpt_proxy.stores.records import Namespace, NodeId, WorkingContext
 
-_ATTEMPTS = 5
+_ATTEMPTS = 50
 
 
 class WorkingContextEditor:
