@@ -1,0 +1,76 @@
+"""Keys to namespaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memgpt_proxy.api.authentication import Authenticator, load_secret
+from memgpt_proxy.errors import Unauthenticated
+
+SECRET = bytes(32)
+
+
+def authenticator(*accepted: str, anonymous: bool = False, secret: bytes = SECRET) -> Authenticator:
+    return Authenticator(secret, accepted, anonymous=anonymous)
+
+
+@pytest.mark.parametrize("header", [b"Bearer sk-1", b"bearer sk-1", b"BEARER   sk-1 "])
+def test_a_bearer_key_is_read(header: bytes):
+    assert authenticator().check([(b"authorization", header)]) == b"sk-1"
+
+
+@pytest.mark.parametrize("header", [b"", b"Bearer", b"Bearer ", b"Basic abc", b"sk-1"])
+def test_anything_else_is_no_key(header: bytes):
+    with pytest.raises(Unauthenticated) as refused:
+        authenticator().check([(b"authorization", header)])
+    assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
+
+
+def test_anonymous_use_has_to_be_allowed():
+    with pytest.raises(Unauthenticated):
+        authenticator().check([])
+    assert authenticator(anonymous=True).check([]) == b""
+
+
+def test_only_accepted_keys_are_taken_where_some_are_named():
+    gate = authenticator("sk-1", "sk-2")
+    assert gate.check([(b"authorization", b"Bearer sk-2")]) == b"sk-2"
+    with pytest.raises(Unauthenticated) as refused:
+        gate.check([(b"authorization", b"Bearer sk-3")])
+    assert "sk-3" not in refused.value.message
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=8), st.none() | st.text(max_size=8)), unique=True),
+)
+def test_no_two_owners_share_a_namespace(owners: list[tuple[bytes, str | None]]):
+    gate = authenticator()
+    assert len({gate.namespace(key, user) for key, user in owners}) == len(owners)
+
+
+def test_a_namespace_tells_nothing_of_its_key_and_depends_on_the_secret():
+    ours, theirs = authenticator(), authenticator(secret=b"1" * 32)
+    assert ours.namespace(b"sk-1", None) == authenticator().namespace(b"sk-1", None)
+    assert ours.namespace(b"sk-1", None) != theirs.namespace(b"sk-1", None)
+    assert "sk-1" not in ours.namespace(b"sk-1", "ann")
+    assert "ann" not in ours.namespace(b"sk-1", "ann")
+
+
+def test_the_secret_is_made_once_for_its_owner_only(tmp_path: Path):
+    path = tmp_path / "namespace.secret"
+    secret = load_secret(path)
+    assert len(secret) == 32
+    assert load_secret(path) == secret
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_something_else_in_the_secrets_place_is_refused(tmp_path: Path):
+    path = tmp_path / "namespace.secret"
+    path.write_bytes(b"short")
+    with pytest.raises(ValueError, match=r"namespace\.secret"):
+        load_secret(path)
+    assert path.read_bytes() == b"short"

@@ -1,0 +1,116 @@
+"""Reading a chat-completions request."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memgpt_proxy.api.chat_request import ChatRequest, parse_chat_request
+from memgpt_proxy.errors import InvalidRequest
+
+HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
+
+
+def parsed(**fields: Any) -> ChatRequest:
+    return parse_chat_request(json.dumps({"model": "m", "messages": HELLO, **fields}).encode())
+
+
+MISTAKES: list[tuple[dict[str, Any], str, str | None]] = [
+    ({"messages": None}, "messages", "missing_required_parameter"),
+    ({"messages": []}, "messages", "empty_array"),
+    ({"messages": "x"}, "messages", "invalid_type"),
+    ({"messages": [1]}, "messages[0]", "invalid_type"),
+    ({"messages": [{"role": {}}]}, "messages[0].role", "invalid_value"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content", "invalid_type"),
+    ({"model": None}, "model", None),
+    ({"model": 1}, "model", "invalid_type"),
+    ({"stream": "true"}, "stream", "invalid_type"),
+    ({"user": 1}, "user", "invalid_type"),
+    ({"tools": {}}, "tools", "invalid_type"),
+    ({"stop": 1}, "stop", "invalid_type"),
+    ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "array_above_max_length"),
+    ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
+    ({"max_tokens": True}, "max_tokens", "invalid_type"),
+    ({"max_completion_tokens": "x"}, "max_completion_tokens", "invalid_type"),
+    ({"n": 1.5}, "n", "invalid_type"),
+    ({"response_format": []}, "response_format", "invalid_type"),
+    ({"stream_options": {}}, "stream_options", None),
+    (
+        {"messages": [*HELLO, {"role": "tool", "content": "x"}]},
+        "messages[1].tool_call_id",
+        "missing_required_parameter",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "param", "code"), MISTAKES, ids=str)
+def test_a_mistake_names_its_parameter(fields: dict[str, Any], param: str, code: str | None):
+    with pytest.raises(InvalidRequest) as refused:
+        parsed(**fields)
+    assert (refused.value.status, refused.value.param, refused.value.code) == (400, param, code)
+
+
+@given(st.binary())
+def test_any_bytes_are_a_request_or_an_invalid_one(body: bytes):
+    with pytest.raises(InvalidRequest):
+        parse_chat_request(body)
+
+
+def test_leading_instructions_are_the_applications():
+    system = {"role": "system", "content": "One."}
+    developer = {"role": "developer", "content": [{"type": "text", "text": "Two."}]}
+    late = {"role": "system", "content": "Three."}
+    request = parsed(messages=[system, developer, *HELLO, late])
+    assert request.application == "One.\n\nTwo."
+    assert request.messages == [*HELLO, late]
+
+
+def test_instructions_alone_are_a_message_too():
+    request = parsed(messages=[{"role": "system", "content": "Greet the user."}])
+    assert request.application == ""
+    assert [message["content"] for message in request.messages] == ["Greet the user."]
+
+
+def test_every_other_field_is_kept_as_it_came():
+    request = parsed(temperature=0.5, user="ann", custom={"a": [1]}, tool_choice="auto")
+    assert request.options["temperature"] == 0.5
+    assert request.options["custom"] == {"a": [1]}
+    assert request.options["user"] == request.user == "ann"
+
+
+@pytest.mark.parametrize(
+    ("fields", "clean"),
+    [
+        ({}, False),
+        ({"n": 1}, False),
+        ({"n": 2}, True),
+        ({"logprobs": True}, True),
+        ({"logprobs": False}, False),
+        ({"response_format": {"type": "text"}}, False),
+        ({"response_format": {"type": "json_object"}}, True),
+        ({"tool_choice": "auto"}, False),
+        ({"tool_choice": "none"}, False),
+        ({"tool_choice": "required"}, True),
+        ({"functions": [{"name": "f"}]}, True),
+    ],
+    ids=str,
+)
+def test_what_has_to_see_the_answer_itself_is_clean(fields: dict[str, Any], clean: bool):
+    assert parsed(**fields).clean is clean
+
+
+@pytest.mark.parametrize(
+    ("stop", "texts"), [(None, []), ("a", ["a"]), (["a", "b"], ["a", "b"]), ([], [])]
+)
+def test_stop_is_a_text_or_several(stop: Any, texts: list[str]):
+    assert list(parsed(stop=stop).stop) == texts
+
+
+def test_the_newer_name_of_the_limit_wins():
+    assert parsed(max_tokens=9, max_completion_tokens=5).max_tokens == 5
+    assert parsed(max_tokens=9).max_tokens == 9
+    assert parsed().max_tokens is None
