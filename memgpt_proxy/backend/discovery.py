@@ -53,5 +53,7 @@ async def _first_model(client: httpx.AsyncClient, server: LocalServer) -> str | 
     except (httpx.TransportError, ValueError):
         return None
     models = listed.get("data") if isinstance(listed, dict) else None
-    names = [m.get("id") for m in models or () if isinstance(m, dict)]
+    if not isinstance(models, list):
+        return None
+    names = [m.get("id") for m in models if isinstance(m, dict)]
     return next((name for name in names if isinstance(name, str)), None)

@@ -158,6 +158,7 @@ async def test_a_server_is_found_at_its_usual_port(name: str, port: int):
         httpx.Response(200, json=listed()),
         httpx.Response(200, json=[1]),
         httpx.Response(200, json={"data": None}),
+        httpx.Response(200, json={"data": 7}),
         httpx.Response(200, json={"data": [{"id": 7}, "x"]}),
         httpx.ReadTimeout("slow"),
         httpx.RemoteProtocolError("no HTTP at all"),
