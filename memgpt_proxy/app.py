@@ -140,14 +140,14 @@ def _agent(settings: Settings, backend: Backend, store: Store, clock: Clock) -> 
         clock=clock,
     )
     live = settings.working_context_rendering is Rendering.LIVE
-    opener = Opener(store, counter, limit=settings.working_context_limit, live=live)
-    return Agent(faculties, opener, settings.reply_mode)
+    opener = Opener(store, counter, live=live)
+    return Agent(faculties, opener, settings.reply_mode, settings.working_context_limit)
 
 
 def _executor(settings: Settings, store: Store) -> FunctionExecutor:
     zone = ZoneInfo(settings.time_zone)
     wording = ResultFormat(zone)
-    editor = WorkingContextEditor(store, settings.working_context_limit)
+    editor = WorkingContextEditor(store)
     return FunctionExecutor(editor, Archive(store, wording), Recall(store, wording, zone))
 
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from memgpt_proxy.agent import instructions
+from memgpt_proxy.agent.executor import CallPlace
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import Faculties, RunningTurn
@@ -24,11 +25,13 @@ class Agent:
         faculties: What its turns share.
         opener: Finds what is new in a request.
         mode: How the model is to speak to the user.
+        context_limit: Size of the working context, in characters.
     """
 
     faculties: Faculties
     opener: Opener
     mode: ReplyMode
+    context_limit: int
 
     async def open(self, request: TurnRequest) -> RunningTurn:
         """Return the turn that answers ``request``, ready to run.
@@ -39,16 +42,22 @@ class Agent:
         window = await self.faculties.windows.of(request.model, request.headers)
         now = self.faculties.clock()
         told = _instructions(request, by_content=by_content)
+        steps = StepRequests(request, by_content=by_content)
+        counter = self.faculties.counter
+        fixed = counter.remembered(f"{told}\n{request.application}")
+        room = window.room(fixed + counter.remembered(steps.tools_text), self.context_limit)
         try:
-            opening = await self.opener.open(request, told, now, window.largest_message)
-            steps = StepRequests(request, by_content=by_content)
+            opening = await self.opener.open(request, told, now, room)
             degraded = False
         except StoreError:
             log.warning("memory is away: answering without it", exc_info=True)
             opening = await self.opener.open_without_memory(request, now)
             steps = StepRequests(request, by_content=True, remembers=False)
             degraded = True
-        return RunningTurn(self.faculties, request, opening, steps, window, degraded=degraded)
+        place = CallPlace(request.namespace, opening.tip, now, room)
+        return RunningTurn(
+            self.faculties, request, opening, steps, window, place, degraded=degraded
+        )
 
 
 def _instructions(request: TurnRequest, *, by_content: bool) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from memgpt_proxy.agent.functions import Function, Parameter, asks_heartbeat
+from memgpt_proxy.agent.window import Room
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.memory.recall import Recall
@@ -44,11 +45,12 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class CallPlace:
-    """Where and when calls run: whose memory, after which message."""
+    """Where and when calls run: whose memory, after which message, in how much room."""
 
     namespace: Namespace
     node: NodeId
     now: datetime
+    room: Room
 
 
 class FunctionExecutor:
@@ -72,36 +74,43 @@ class FunctionExecutor:
             )
 
     async def _run(self, place: CallPlace, name: str, given: Mapping[str, Any]) -> CallResult:
-        where = place.namespace
+        where, room = place.namespace, place.room
         match name:
             case "working_context_append":
-                context = await self._editor.append(where, place.node, given["content"])
-                return self._edited("Appended", context)
+                context = await self._editor.append(
+                    where, place.node, given["content"], limit=room.context
+                )
+                return _edited("Appended", context, room)
             case "working_context_replace":
                 context = await self._editor.replace(
-                    where, place.node, given["old_content"], given["new_content"]
+                    where,
+                    place.node,
+                    given["old_content"],
+                    given["new_content"],
+                    limit=room.context,
                 )
-                return self._edited("Replaced", context)
+                return _edited("Replaced", context, room)
             case "archival_storage_insert":
                 count = await self._archive.insert(
                     where, place.node, given["content"], place.now.timestamp()
                 )
                 return CallResult("Inserted." if count == 1 else f"Inserted in {count} passages.")
             case "archival_storage_search":
-                found = await self._archive.search(where, given["query"], given["page"])
+                found = await self._archive.search(where, given["query"], given["page"], room.hit)
             case "recall_storage_search":
-                found = await self._recall.search(where, given["query"], given["page"])
+                found = await self._recall.search(where, given["query"], given["page"], room.hit)
             case "recall_storage_search_date":
                 found = await self._recall.search_dates(
-                    where, given["start_date"], given["end_date"], given["page"]
+                    where, given["start_date"], given["end_date"], given["page"], room.hit
                 )
             case _:
                 raise CallFailed(f"{name} cannot be called here.")
         return CallResult(found)
 
-    def _edited(self, done: str, context: WorkingContext) -> CallResult:
-        size, limit = grouped(len(context.content)), grouped(self._editor.limit)
-        return CallResult(f"{done}. Working context: {size} / {limit} characters.", context=context)
+
+def _edited(done: str, context: WorkingContext, room: Room) -> CallResult:
+    size, limit = grouped(len(context.content)), grouped(room.context)
+    return CallResult(f"{done}. Working context: {size} / {limit} characters.", context=context)
 
 
 def _checked(call: FunctionCall) -> dict[str, Any]:

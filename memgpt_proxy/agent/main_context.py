@@ -19,6 +19,8 @@ from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.records import Counts, QueueState, WorkingContext
 
+_EVICTED = "(This result was evicted from the queue. Make the call again if you need it.)"
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -66,6 +68,24 @@ class MainContext:
     def add(self, message: Message) -> None:
         """Put an alert, a step or a result behind everything else."""
         self.added.append(message)
+
+    def evict_results(self, surplus: int) -> None:
+        """Empty the oldest results of this turn's own calls, the last step's excepted.
+
+        A model that reads page after page in one turn fills the window by itself.
+
+        Args:
+            surplus: Tokens to make room for.
+        """
+        self._counted = self._added_tokens = 0
+        target = max(0, self.added_tokens - surplus)
+        last = max((i for i, m in enumerate(self.added) if m["role"] == "assistant"), default=0)
+        for message in self.added[:last]:
+            if self.added_tokens <= target:
+                return
+            if message["role"] == "tool":
+                message["content"] = _EVICTED
+                self._counted = self._added_tokens = 0
 
     @property
     def added_tokens(self) -> int:

@@ -10,6 +10,7 @@ from datetime import datetime
 from memgpt_proxy.agent import instructions
 from memgpt_proxy.agent.main_context import Head, MainContext
 from memgpt_proxy.agent.request import TurnRequest
+from memgpt_proxy.agent.window import Room
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
 from memgpt_proxy.memory.queue import Queue
@@ -36,14 +37,12 @@ class Opening:
         intake: The new messages, not stored yet.
         context: The main context of the first step.
         context_version: Version of the working context that the model has seen.
-        now: When the turn began.
     """
 
     tip: NodeId
     intake: Intake
     context: MainContext
     context_version: int
-    now: datetime
 
 
 class Opener:
@@ -53,18 +52,17 @@ class Opener:
         live: Show the working context as it is now instead of the queue's snapshot.
     """
 
-    def __init__(self, store: Store, counter: TokenCounter, *, limit: int, live: bool) -> None:
+    def __init__(self, store: Store, counter: TokenCounter, *, live: bool) -> None:
         self._store = store
         self._counter = counter
-        self._limit = limit
         self._live = live
 
-    async def open(self, request: TurnRequest, told: str, now: datetime, largest: int) -> Opening:
+    async def open(self, request: TurnRequest, told: str, now: datetime, room: Room) -> Opening:
         """Return the opening of a turn at the time ``now``.
 
         Args:
             told: The MemGPT system instructions of this turn.
-            largest: Tokens of one message beyond which it goes to archival storage.
+            room: What the turn may put into its prompt.
 
         Raises:
             StoreError: The store is away.
@@ -90,15 +88,15 @@ class Opener:
             events=events if new else (),
             now=now,
             counter=self._counter,
-            largest=largest,
+            largest=room.message,
         )
         queue.nodes += intake.nodes
         live = state.context if self._live else None
-        head = Head(told, request.application, self._limit, live)
+        head = Head(told, request.application, room.context, live)
         context = MainContext(head, queue, self._counter)
         for event in events if not new else ():
             context.add(event)
-        return Opening(ids[-1], intake, context, seen, now)
+        return Opening(ids[-1], intake, context, seen)
 
     async def open_without_memory(self, request: TurnRequest, now: datetime) -> Opening:
         """Return the opening of a turn that knows only what the client has sent."""
@@ -114,9 +112,9 @@ class Opener:
             counter=self._counter,
             largest=sys.maxsize,
         )
-        head = Head(instructions.without_functions(), request.application, self._limit)
+        head = Head(instructions.without_functions(), request.application, limit=0)
         context = MainContext(head, Queue(nothing, intake.nodes), self._counter)
-        return Opening(ids[-1], intake, context, 0, now)
+        return Opening(ids[-1], intake, context, 0)
 
     async def _events(
         self, request: TurnRequest, state: TurnState, *, begins: bool, now: datetime
@@ -126,7 +124,7 @@ class Opener:
             return []
         last = state.nodes[-1] if state.nodes else None
         events = []
-        if begins or last is None or _day(last.created, now) != now.date():
+        if last is None or _day(last.created, now) != now.date():
             events.append(alerts.today(now.date()))
         seen = _seen(state)
         if not begins and not self._live and last and seen != state.context.version:

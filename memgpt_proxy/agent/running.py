@@ -73,6 +73,7 @@ class RunningTurn:
         opening: Opening,
         steps: StepRequests,
         window: Window,
+        place: CallPlace,
         *,
         degraded: bool,
     ) -> None:
@@ -83,7 +84,7 @@ class RunningTurn:
         self._context = opening.context
         self._steps = steps
         self._window = window
-        self._place = CallPlace(request.namespace, opening.tip, opening.now)
+        self._place = place
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._turn = Turn(self._reply, steps.offer, faculties.max_steps)
@@ -237,6 +238,9 @@ class RunningTurn:
             await self._flush(self._opening.tip)
         except StoreError:
             log.warning("memory is away: the queue is cut without a summary", exc_info=True)
+        over = self._context.tokens + self._tools - self._window.usable
+        if over > 0:
+            self._context.evict_results(over)
 
     def _is_over(self) -> bool:
         return self._can.queue_manager.needs_flush(self._context, self._window, self._tools)

@@ -137,7 +137,7 @@ class Turn:
             self._results[index] = CallResult(
                 "Error: you made this very call before in this turn; its result stands above. "
                 "Do something else, or reply.",
-                failed=True,
+                failed=not self._replied,  # who repeats itself after the reply is through
             )
         else:
             self._running[index] = FunctionCall(call.id, function, arguments)

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from memgpt_proxy.backend.client import Backend
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.backend.models import reported_windows
+from memgpt_proxy.memory.results import PAGE_SIZE
 from memgpt_proxy.memory.tokens import Calibration
 
 DEFAULT_WINDOW = 8192
 _CALIBRATED_MODELS = 1024
+_FEWEST_CHARACTERS = 3
+_USUAL_CHARACTERS = 4
+"""Characters of a token of English prose; of facts and names there are fewer."""
+_LONGEST_HIT = 2000
 
 KNOWN_WINDOWS = {
     "gpt-3.5-turbo": 16_385,
@@ -36,6 +41,21 @@ class Thresholds:
     flush_at: float
     flush_to: float
     reply_reserve: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one turn may put into its prompt.
+
+    Attributes:
+        message: Tokens of one message beyond which it is moved to archival storage.
+        context: Characters of the working context.
+        hit: Characters of one search result.
+    """
+
+    message: int
+    context: int
+    hit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +87,19 @@ class Window:
         """Tokens that a prompt may keep in a flush."""
         return int(self.usable * self.thresholds.flush_to)
 
-    @property
-    def largest_message(self) -> int:
-        """Tokens of one message beyond which it is moved to archival storage."""
-        return self.usable // 3
+    def room(self, fixed: int, context_limit: int) -> Room:
+        """Return what one turn may put into its prompt, so that all of it fits.
+
+        Args:
+            fixed: Tokens of what is always there: instructions and function declarations.
+            context_limit: The operator's size of the working context, in characters.
+        """
+        free = max(0, self.usable - fixed)
+        return Room(
+            message=free // 3,
+            context=min(context_limit, free // 2 * _FEWEST_CHARACTERS),
+            hit=min(_LONGEST_HIT, free // 2 * _USUAL_CHARACTERS // PAGE_SIZE),
+        )
 
     def part(self, tokens: int) -> float:
         """Return the part of the usable window that ``tokens`` fill."""

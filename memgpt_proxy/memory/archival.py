@@ -32,12 +32,12 @@ class Archive:
         await self._store.insert_passages(namespace, passages)
         return len(passages)
 
-    async def search(self, namespace: Namespace, query: str, page: int) -> str:
-        """Return a page of the passages that match ``query``."""
+    async def search(self, namespace: Namespace, query: str, page: int, longest: int) -> str:
+        """Return a page of the passages that match ``query``, each cut at ``longest``."""
         found = await self._store.search_passages(
             namespace, query, limit=PAGE_SIZE, offset=offset(page)
         )
-        return self._wording.passages(found, page)
+        return self._wording.passages(found, page, longest)
 
 
 def cut(text: str, node: NodeId, created: float) -> list[Passage]:

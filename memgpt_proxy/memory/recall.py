@@ -20,14 +20,16 @@ class Recall:
         self._wording = wording
         self._zone = zone
 
-    async def search(self, namespace: Namespace, query: str, page: int) -> str:
-        """Return a page of the messages that match ``query``."""
+    async def search(self, namespace: Namespace, query: str, page: int, longest: int) -> str:
+        """Return a page of the messages that match ``query``, each cut at ``longest``."""
         found = await self._store.search_messages(
             namespace, query, limit=PAGE_SIZE, offset=offset(page)
         )
-        return self._wording.messages(found, page)
+        return self._wording.messages(found, page, longest)
 
-    async def search_dates(self, namespace: Namespace, start: str, end: str, page: int) -> str:
+    async def search_dates(
+        self, namespace: Namespace, start: str, end: str, page: int, longest: int
+    ) -> str:
         """Return a page of the messages between two days, both included.
 
         Raises CallFailed when a date cannot be read.
@@ -39,7 +41,7 @@ class Recall:
             limit=PAGE_SIZE,
             offset=offset(page),
         )
-        return self._wording.messages(found, page)
+        return self._wording.messages(found, page, longest)
 
     def _day(self, text: str, argument: str) -> datetime:
         for form in _DATE_FORMATS:

@@ -21,29 +21,32 @@ class ResultFormat:
 
     Args:
         zone: Time zone of the dates.
-        longest: Characters that one hit may take; the rest of it is cut.
     """
 
-    def __init__(self, zone: tzinfo, longest: int = 2000) -> None:
+    def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
-        self._longest = longest
 
-    def messages(self, found: Page, page: int) -> str:
-        """Return recall results, each with its date: ``[01/24/2024] "lol yeah six flags"``."""
-        return _showing(found, page, [f"[{self._date(h)}] {self._quote(h)}" for h in found.hits])
+    def messages(self, found: Page, page: int, longest: int) -> str:
+        """Return recall results, each with its date: ``[01/24/2024] "lol yeah six flags"``.
 
-    def passages(self, found: Page, page: int) -> str:
+        Args:
+            longest: Characters that one hit may take; the rest of it is cut.
+        """
+        shown = [f"[{self._date(hit)}] {_quote(hit, longest)}" for hit in found.hits]
+        return _showing(found, page, shown)
+
+    def passages(self, found: Page, page: int, longest: int) -> str:
         """Return archival results: ``Showing 10 of 124 results (page 1/13): "…", "…"``."""
-        return _showing(found, page, [self._quote(hit) for hit in found.hits])
+        return _showing(found, page, [_quote(hit, longest) for hit in found.hits])
 
     def _date(self, hit: Hit) -> str:
         return datetime.fromtimestamp(hit.created, self._zone).strftime("%m/%d/%Y")
 
-    def _quote(self, hit: Hit) -> str:
-        text = hit.text
-        if len(text) > self._longest:
-            text = f"{text[: self._longest]}… (cut, {len(hit.text)} characters)"
-        return f'"{text}"'
+
+def _quote(hit: Hit, longest: int) -> str:
+    if len(hit.text) <= longest:
+        return f'"{hit.text}"'
+    return f'"{hit.text[:longest]}…" (cut, {len(hit.text)} characters in all)'
 
 
 def _showing(found: Page, page: int, shown: Sequence[str]) -> str:

@@ -13,26 +13,31 @@ _ATTEMPTS = 50
 
 
 class WorkingContextEditor:
-    """Edits the working context by compare-and-set: no edit of another turn is lost.
+    """Edits the working context by compare-and-set: no edit of another turn is lost."""
 
-    Args:
-        store: Where it is kept.
-        limit: Its size, in characters.
-    """
-
-    def __init__(self, store: ContextStore, limit: int) -> None:
+    def __init__(self, store: ContextStore) -> None:
         self._store = store
-        self.limit = limit
 
-    async def append(self, namespace: Namespace, node: NodeId, content: str) -> WorkingContext:
-        """Add ``content`` as a line. Raises CallFailed when there is no room for it."""
+    async def append(
+        self, namespace: Namespace, node: NodeId, content: str, *, limit: int
+    ) -> WorkingContext:
+        """Add ``content`` as a line.
+
+        Args:
+            limit: Size of the working context, in characters.
+
+        Raises:
+            CallFailed: There is no room for it.
+        """
         line = content.strip()
         if not line:
             raise CallFailed("content is empty; give the text to append.")
-        return await self._edit(namespace, node, lambda text: f"{text}\n{line}" if text else line)
+        return await self._edit(
+            namespace, node, lambda text: f"{text}\n{line}" if text else line, limit
+        )
 
     async def replace(
-        self, namespace: Namespace, node: NodeId, old: str, new: str
+        self, namespace: Namespace, node: NodeId, old: str, new: str, *, limit: int
     ) -> WorkingContext:
         """Put ``new`` in the place of ``old``, which must occur exactly once; empty deletes.
 
@@ -40,28 +45,21 @@ class WorkingContextEditor:
         """
         if not old:
             raise CallFailed("old_content is empty; give the exact text to replace.")
-        return await self._edit(namespace, node, lambda text: _replace_once(text, old, new))
+        return await self._edit(namespace, node, lambda text: _replace_once(text, old, new), limit)
 
     async def _edit(
-        self, namespace: Namespace, node: NodeId, change: Callable[[str], str]
+        self, namespace: Namespace, node: NodeId, change: Callable[[str], str], limit: int
     ) -> WorkingContext:
         for _ in range(_ATTEMPTS):
             now = await self._store.context(namespace)
             content = change(now.content)
-            if len(content) > self.limit:
-                raise CallFailed(self._no_room(len(content), len(now.content)))
+            if len(content) > max(limit, len(now.content)):
+                raise CallFailed(_no_room(len(content), len(now.content), limit))
             try:
                 return await self._store.write_context(namespace, now.version, content, node)
             except StaleVersion:
                 continue
         raise CallFailed("the working context is being changed elsewhere; try again.")
-
-    def _no_room(self, wanted: int, used: int) -> str:
-        return (
-            f"the working context would hold {grouped(wanted)} characters; its limit is "
-            f"{grouped(self.limit)} and {grouped(used)} are used. Replace or delete something "
-            "with working_context_replace, or keep this in archival storage."
-        )
 
 
 def changes(before: str, after: str) -> list[str]:
@@ -73,6 +71,14 @@ def changes(before: str, after: str) -> list[str]:
 def grouped(number: int) -> str:
     """Return ``number`` with its digits in groups of three: 8 000."""
     return f"{number:,}".replace(",", " ")
+
+
+def _no_room(wanted: int, used: int, limit: int) -> str:
+    return (
+        f"the working context would hold {grouped(wanted)} characters; its limit is "
+        f"{grouped(limit)} and {grouped(used)} are used. Replace or delete something "
+        "with working_context_replace, or keep this in archival storage."
+    )
 
 
 def _replace_once(text: str, old: str, new: str) -> str:

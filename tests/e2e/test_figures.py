@@ -125,10 +125,8 @@ def test_figure_1_memory_pressure(
         assert day == user("System Alert: Today is Wednesday, February 7, 2024.")
         assert cake == user(CAKE)
         assert alert["content"].startswith("System Alert: Memory Pressure")
-        assert results(backend.requests[1]) == [
-            "Appended. Working context: 22 / 8 000 characters.",
-            "Appended. Working context: 44 / 8 000 characters.",
-        ]
+        used = [result.partition(" / ")[0] for result in results(backend.requests[1])]
+        assert used == ["Appended. Working context: 22", "Appended. Working context: 44"]
         for number in range(12):
             person.say(f"{number} " + "and then we went on talking " * 12)
         prompt = backend.requests[-1]
