@@ -241,3 +241,13 @@ def results(recorded: Recorded) -> list[str]:
 def offered(recorded: Recorded) -> list[str]:
     """The names of the functions that a request offers."""
     return [tool["function"]["name"] for tool in recorded.body.get("tools", [])]
+
+
+def error_of(response: httpx.Response) -> dict[str, Any]:
+    """The error of a response, which has OpenAI's shape."""
+    assert response.headers["content-type"] == "application/json"
+    told = response.json()
+    assert set(told) == {"error"}
+    assert set(told["error"]) == {"message", "type", "param", "code"}
+    assert isinstance(told["error"]["message"], str)
+    return told["error"]
