@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -39,16 +40,24 @@ from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.sqlite import SqliteStore
 
+DATABASE = "memory.db"
+"""The embedded store's file in the data directory."""
+
 CHAT_COMPLETIONS = f"{PREFIX}/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The ASGI application: hot and forwarded routes straight, the rest by Starlette."""
+    """The ASGI application: hot and forwarded routes straight, the rest by Starlette.
+
+    Attributes:
+        opened: Holds its resources open; so does its ASGI lifespan.
+    """
 
     chat: ASGIApp
     passthrough: ASGIApp
     rest: ASGIApp
+    opened: Callable[[], AbstractAsyncContextManager[None]]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to whom it is for."""
@@ -92,8 +101,9 @@ def create_app(
     chat = ChatCompletions(
         agent, authenticator, settings.max_request_mib * 2**20, settings.keepalive_seconds
     )
-    rest = _starlette(store, transport, routes)
-    return Gateway(chat, Passthrough(backend, authenticator), rest)
+    opened = partial(_opened, store, transport)
+    rest = _starlette(store, opened, routes)
+    return Gateway(chat, Passthrough(backend, authenticator), rest, opened)
 
 
 def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
@@ -114,7 +124,7 @@ def _authenticator(settings: Settings) -> Authenticator:
 
 def _store(settings: Settings) -> Store:
     embedded = SqliteStore(
-        settings.data_dir / "memory.db",
+        settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
     )
     return HotStore(embedded, settings.cache_mib * 2**20)
@@ -151,17 +161,21 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
     return FunctionExecutor(editor, Archive(store, wording), Recall(store, wording, zone))
 
 
-def _starlette(
-    store: Store, transport: httpx.AsyncBaseTransport, routes: Sequence[BaseRoute]
-) -> Starlette:
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(transport.aclose)
-            await store.open()
-            stack.push_async_callback(store.close)
-            yield
+@asynccontextmanager
+async def _opened(store: Store, transport: httpx.AsyncBaseTransport) -> AsyncIterator[None]:
+    """Hold the store and the connections open. Raises StoreError when the store cannot be."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(transport.aclose)
+        await store.open()
+        stack.push_async_callback(store.close)
+        yield
 
+
+def _starlette(
+    store: Store,
+    opened: Callable[[], AbstractAsyncContextManager[None]],
+    routes: Sequence[BaseRoute],
+) -> Starlette:
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -175,7 +189,7 @@ def _starlette(
     return Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), *routes],
         exception_handlers={HTTPException: _http_error},
-        lifespan=lifespan,
+        lifespan=lambda _: opened(),
     )
 
 

@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 from starlette.routing import BaseRoute, Mount
 
-from memgpt_proxy.app import Gateway, create_app
+from memgpt_proxy.app import DATABASE, Gateway, create_app
 from memgpt_proxy.backend.discovery import find_local_server
 from memgpt_proxy.backend.transport import AiohttpTransport
 from memgpt_proxy.config import Settings
@@ -62,7 +62,9 @@ def serve(settings: Settings) -> None:
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))
-    except (DataDirError, StoreError, ValueError) as error:
+    except StoreError as error:
+        raise StartError(f"{settings.data_dir / DATABASE}: {error}") from error
+    except (DataDirError, ValueError) as error:
         raise StartError(str(error)) from error
 
 
@@ -70,9 +72,10 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     chosen = await _choose_backend(settings, port)
     app = create_app(settings, chosen.url, routes=chosen.routes)
-    click.echo(_greeting(settings, port, chosen))
-    _spare_collections()
-    await _server(app).serve(sockets=[listener])
+    async with app.opened():
+        click.echo(_greeting(settings, port, chosen))
+        _spare_collections()
+        await _server(app).serve(sockets=[listener])
 
 
 def _spare_collections() -> None:
@@ -92,7 +95,7 @@ def _server(app: Gateway) -> uvicorn.Server:
             app,
             http="httptools",
             ws="none",
-            lifespan="on",
+            lifespan="off",
             access_log=False,
             log_config=None,
             log_level=logging.WARNING,

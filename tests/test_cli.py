@@ -202,7 +202,6 @@ def test_a_data_directory_that_cannot_be_made(backend: ScriptedBackend, tmp_path
     assert told.startswith("data_dir /proc/none/memory: ")
 
 
-@pytest.mark.xfail(reason="the server ends with a traceback and status 3", strict=True)
 def test_a_store_that_is_none(backend: ScriptedBackend, tmp_path: Path) -> None:
     (tmp_path / "memory.db").write_bytes(b"no database" * 1000)
     told = fails_to_start(tmp_path, backend, "--port", "0", "--data-dir", str(tmp_path))
