@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,54 +12,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import tiktoken
 
 from tests.conftest import StartGateway
-from tests.e2e.chatting import Person, assistant, raw, results, send, streamed, user
+from tests.e2e.chatting import Person, assistant, raw, send, streamed, user
 from tests.e2e.in_process import Calendar, dated_gateway
-from tests.support.backend import Recorded, ScriptedBackend
+from tests.e2e.prompts import contents, messages_of, recalled, remember, search, system
+from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
-from tests.support.replies import Reply, call, error, text, thoughts
-
-SUMMARY_TASK = "You keep the summary"
-
-
-def system(recorded: Recorded) -> str:
-    """The one system message of a prompt."""
-    first, *others = recorded.body["messages"]
-    assert first["role"] == "system"
-    assert all(message["role"] != "system" for message in others)
-    return first["content"]
-
-
-def contents(recorded: Recorded) -> list[str]:
-    """What the messages after the system message say."""
-    return [message.get("content") or "" for message in recorded.body["messages"][1:]]
-
-
-def is_summary(body: dict[str, Any]) -> bool:
-    return body["messages"][0]["content"].startswith(SUMMARY_TASK)
-
-
-def search(backend: ScriptedBackend, person: Person, name: str, **arguments: Any) -> str:
-    """The result of a search that the model makes in a conversation of its own."""
-    backend.reply(call(name, arguments), send("I have looked."))
-    person.anew().say("Look it up.")
-    (result,) = results(backend.requests[-1])
-    return result
-
-
-def recalled(backend: ScriptedBackend, person: Person, query: str) -> list[str]:
-    """What recall storage finds, without dates; the total must be that of the results."""
-    result = search(backend, person, "recall_storage_search", query=query)
-    found = re.findall(r'\[\d\d/\d\d/\d{4}\] "([^"]*)"', result)
-    assert result.startswith(f"Showing {len(found)} of {len(found)} results")
-    return found
-
-
-def remember(fact: str) -> Reply:
-    return call("working_context_append", {"content": fact}) + send("Noted.")
-
+from tests.support.replies import Reply, call, error, thoughts
 
 # One namespace, many conversations
 
@@ -184,13 +143,6 @@ def test_memory_calls_and_alerts_are_nobodys_words(backend: ScriptedBackend, per
     assert recalled(backend, person, "Alert today") == []
 
 
-def messages_of(recorded: Recorded) -> bytes:
-    """The raw JSON of a prompt's messages, without the closing bracket."""
-    body = recorded.raw
-    start, end = body.index(b'"messages":['), body.index(b'],"stream":true')
-    return body[start:end]
-
-
 def test_hidden_steps_are_put_back_byte_for_byte(backend: ScriptedBackend, anyone: Person):
     odd = '{ "content" :\t"Gr\\u00fc\\u00dfe \\ud83c\\udf82",  "request_heartbeat":true }'
     backend.reply(
@@ -298,236 +250,6 @@ def test_results_are_dated_by_the_day_they_were_said(
         f'Showing 2 of 2 results (page 1/1): {line}, [01/14/2024] "Fun."',
         f'Showing 2 of 2 results (page 1/1): [01/14/2024] "Fun.", {line}',
     }
-
-
-# A small window
-
-WORDS = "tea milk sugar bread butter honey salt pepper rice beans corn oats".split()
-
-
-def sentence(number: int, length: int = 60) -> str:
-    """Some words, each one token or two, that no other number gives."""
-    return f"number {number}: " + " ".join(WORDS[(number + n) % len(WORDS)] for n in range(length))
-
-
-def counted(encoding: tiktoken.Encoding, recorded: Recorded) -> int:
-    """Tokens of a request's texts: messages, calls and the functions' declarations."""
-    texts = [json.dumps(tool) for tool in recorded.body.get("tools", ())]
-    for message in recorded.body["messages"]:
-        texts.append(message.get("content") or "")
-        texts += [json.dumps(call["function"]) for call in message.get("tool_calls") or ()]
-    return sum(len(encoding.encode_ordinary(each)) for each in texts)
-
-
-@pytest.fixture
-def small(
-    backend: ScriptedBackend, start_gateway: StartGateway, api_key: str, model: str
-) -> Callable[..., Person]:
-    """Somebody whose model sees few tokens at a time."""
-
-    def person(window: int, *options: str) -> Person:
-        gateway = start_gateway("--context-window", str(window), *options)
-        return Person(gateway.base_url, api_key, model)
-
-    return person
-
-
-def turns(backend: ScriptedBackend) -> list[Recorded]:
-    """The requests that are no summaries."""
-    return [request for request in backend.requests if not is_summary(request.body)]
-
-
-def summaries(backend: ScriptedBackend) -> list[Recorded]:
-    return [request for request in backend.requests if is_summary(request.body)]
-
-
-def test_pressure_is_signalled_once_a_fill(
-    backend: ScriptedBackend, small: Callable[..., Person], encoding: tiktoken.Encoding
-):
-    person = small(4096)
-    backend.script(lambda body: text("So far.") if is_summary(body) else send("Yes."))
-    number = 0
-    while not summaries(backend):
-        number += 1
-        assert number < 60, "the queue was never flushed"
-        person.say(sentence(number))
-    told = [
-        [n for n, words in enumerate(contents(r)) if "Memory Pressure" in words]
-        for r in itertools.takewhile(lambda r: not is_summary(r.body), backend.requests)
-    ]
-    first = next(n for n, places in enumerate(told) if places)
-    assert all(not places for places in told[:first])
-    assert all(places == told[first] for places in told[first:]), "once, and it stays in place"
-    *_, question, alert = contents(turns(backend)[first])
-    assert alert.startswith("System Alert: Memory Pressure")
-    assert question == sentence(first + 1)
-    # 70 % of what is usable: the window less the 1 024 tokens that a reply needs.
-    assert counted(encoding, turns(backend)[first]) > 0.6 * 3072
-    assert counted(encoding, turns(backend)[first - 1]) < 0.75 * 3072
-
-
-def test_a_flush_folds_the_oldest_into_a_recursive_summary(
-    backend: ScriptedBackend, small: Callable[..., Person]
-):
-    person = small(4096)
-    numbers = iter(range(1, 100))
-    backend.script(
-        lambda body: text(f"Summary {next(numbers)}.") if is_summary(body) else send("Yes.")
-    )
-    number = 0
-    while len(summaries(backend)) < 2:
-        number += 1
-        assert number < 99, "the queue was not flushed twice"
-        person.say(sentence(number))
-    person.say("the end")
-    first, second = (request.body["messages"][1]["content"] for request in summaries(backend)[:2])
-    assert first.startswith("Summary so far:\n(none)\n")
-    assert f"user: {sentence(1)}" in first
-    assert "assistant: Yes." in first
-    assert second.startswith("Summary so far:\nSummary 1.\n")
-    assert sentence(1) not in second
-    last = turns(backend)[-1]
-    head, *queue = contents(last)
-    assert re.match(r"System Alert: Conversation Summary.*\nSummary [2-9]\.$", head, re.DOTALL)
-    assert sentence(1) not in queue
-    assert queue[-1] == "the end"
-    _assert_paired(last.body["messages"])
-
-
-def _assert_paired(messages: list[dict[str, Any]]) -> None:
-    """Every tool message answers a call of the assistant message before it."""
-    waiting: set[str] = set()
-    for message in messages:
-        if message["role"] == "tool":
-            waiting.remove(message["tool_call_id"])
-        else:
-            assert not waiting
-            waiting = {call["id"] for call in message.get("tool_calls") or ()}
-    assert not waiting
-
-
-def test_evicted_messages_stay_in_recall(backend: ScriptedBackend, small: Callable[..., Person]):
-    person = small(4096)
-    backend.script(lambda body: text("So far.") if is_summary(body) else send("Yes."))
-    person.say("my locker code is kyanite-7731")
-    while not summaries(backend):
-        person.say(sentence(len(person.said)))
-    person.say("go on")
-    assert not any("kyanite" in words for words in contents(turns(backend)[-1]))
-    assert recalled(backend, person, "kyanite-7731") == ["my locker code is kyanite-7731"]
-
-
-@pytest.mark.parametrize("window", [2048, 4096])
-def test_prompts_stay_inside_the_window(
-    backend: ScriptedBackend,
-    small: Callable[..., Person],
-    encoding: tiktoken.Encoding,
-    window: int,
-):
-    person = small(window)
-    numbers = itertools.count()
-
-    def model(body: dict[str, Any]) -> Reply:
-        fact = f"fact {next(numbers)}"
-        return text("So far.") if is_summary(body) else thoughts("Hm. " * 20) + remember(fact)
-
-    backend.script(model)
-    for number in range(30):
-        person.say(sentence(number, length=40 + number * 3))
-    assert summaries(backend)
-    assert all(counted(encoding, request) <= window for request in backend.requests)
-    for request in turns(backend):
-        _assert_paired(request.body["messages"])
-
-
-def test_a_full_working_context_stays_inside_the_window(
-    backend: ScriptedBackend, small: Callable[..., Person], encoding: tiktoken.Encoding
-):
-    person = small(2048)
-    backend.script(lambda _: remember(sentence(len(person.said))))
-    for number in range(20):
-        person.anew().say(sentence(number, length=5))
-        person.said.append({})
-    assert max(counted(encoding, request) for request in backend.requests) <= 2048
-
-
-def test_long_results_stay_inside_the_window(
-    backend: ScriptedBackend, small: Callable[..., Person], encoding: tiktoken.Encoding
-):
-    person = small(4096)
-    backend.script(lambda body: text("So far.") if is_summary(body) else send("Yes."))
-    for number in range(10):
-        person.anew().say(sentence(number, length=350))
-    search(backend, person, "recall_storage_search", query="number")
-    assert counted(encoding, backend.requests[-1]) <= 4096
-
-
-@pytest.mark.parametrize("broken", [error(500), error(429), text(""), Reply(die_after_events=1)])
-def test_a_failing_summariser_costs_nothing(
-    backend: ScriptedBackend, small: Callable[..., Person], broken: Reply
-):
-    person = small(4096)
-    backend.script(lambda body: broken if is_summary(body) else send("Yes."))
-    while len(summaries(backend)) < 2:
-        assert person.say(sentence(len(person.said))).text == "Yes."
-        assert len(person.said) < 150
-    assert person.say("the end").text == "Yes."
-    head, *_ = contents(turns(backend)[-1])
-    assert head.startswith("System Alert: Conversation Summary.")
-    assert "user: number " in head, "an extract of what was said stands in"
-
-
-def test_the_summary_model_can_be_another(
-    backend: ScriptedBackend, small: Callable[..., Person], model: str
-):
-    person = small(4096, "--summary-model", "a-cheap-one")
-    backend.script(lambda body: text("So far.") if is_summary(body) else send("Yes."))
-    while not summaries(backend):
-        person.say(sentence(len(person.said)))
-    (summary, *_) = summaries(backend)
-    assert summary.body["model"] == "a-cheap-one"
-    assert summary.headers["authorization"] == f"Bearer {person.api_key}"
-    assert {request.body["model"] for request in turns(backend)} == {model}
-
-
-BOOK = "\n\n".join(f"Chapter {n}. " + sentence(n, length=150) for n in range(40)) + "\n\nZoisite."
-
-
-def test_an_oversize_message_goes_to_archival_storage(
-    backend: ScriptedBackend, person: Person, encoding: tiktoken.Encoding
-):
-    backend.reply(send("What a book."), send("Go on."))
-    assert person.say(BOOK).text == "What a book."
-    *_, head, alert = contents(backend.requests[0])
-    assert BOOK.startswith(head.removesuffix("…"))
-    assert head.endswith("…")
-    assert alert.startswith("System Alert: Message Archived.")
-    assert "archival_storage_search" in alert
-    assert counted(encoding, backend.requests[0]) < 8192
-    person.say("next")
-    assert messages_of(backend.requests[1]).startswith(messages_of(backend.requests[0]))
-    found = search(backend, person, "archival_storage_search", query="Zoisite")
-    assert found.startswith("Showing 1 of 1 results (page 1/1): ")
-    assert "Zoisite." in found
-
-
-def test_an_oversize_message_is_archived_once(backend: ScriptedBackend, person: Person):
-    backend.reply(*[send("What a book.")] * 3)
-    person.ask([user(BOOK)])
-    person.ask([user(BOOK)])
-    person.ask([user(BOOK), assistant("What a book."), user("next")])
-    found = search(backend, person, "archival_storage_search", query="Zoisite")
-    assert found.startswith("Showing 1 of 1 results (page 1/1): ")
-
-
-def test_the_counts_of_external_context_are_told(backend: ScriptedBackend, person: Person):
-    backend.reply(
-        call("archival_storage_insert", {"content": "A note."}) + send("Kept."), send("Hi.")
-    )
-    person.say("keep a note")
-    person.anew().say("hello")
-    assert "holds 0 messages. Archival storage holds 0 passages." in system(backend.requests[0])
-    assert "holds 2 messages. Archival storage holds 1 passage." in system(backend.requests[1])
 
 
 # Keys
