@@ -7,7 +7,7 @@ RUN python3 -m venv /opt/memgpt-proxy
 COPY requirements/runtime.txt requirements/runtime.txt
 RUN /opt/memgpt-proxy/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
     --require-hashes --only-binary :all: --requirement requirements/runtime.txt
-COPY pyproject.toml LICENSE ./
+COPY pyproject.toml LICENSE README.md ./
 COPY memgpt_proxy memgpt_proxy
 RUN /opt/memgpt-proxy/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
     --no-deps --no-build-isolation .
