@@ -30,6 +30,8 @@ class TokenCounter:
     def __init__(self, table: str) -> None:
         os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(_TABLES))
         encoding = tiktoken.get_encoding(table)
+        # The table once more, for what is not done here: a fifth of the process's memory.
+        vars(encoding).pop("_mergeable_ranks", None)
         self._encode = encoding.encode_ordinary
         self._decode = encoding.decode
         self._remembered = lru_cache(maxsize=512)(self.text)
