@@ -131,7 +131,7 @@ def _argument(parameter: Parameter, value: Any) -> Any:
 def _page(value: Any) -> int:
     try:
         page = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise CallFailed("page is not a number; pages count from 1.") from None
     if not 1 <= page <= 10**9:
         raise CallFailed("pages count from 1.")

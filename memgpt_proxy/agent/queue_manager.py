@@ -9,6 +9,7 @@ from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.agent.window import Window
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.memory import alerts
+from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Namespace, NodeId, QueueState
@@ -37,8 +38,9 @@ class QueueManager:
             tools: Tokens of the function declarations.
         """
         used = window.part(context.tokens + tools)
-        warned = any(_PRESSURE in node.entries for node in context.queue.nodes)
-        return None if used < self._pressure_at or warned else alerts.memory_pressure(used)
+        if used < self._pressure_at or _is_warned(context.queue):
+            return None
+        return alerts.memory_pressure(used)
 
     async def flush(
         self,
@@ -78,3 +80,10 @@ class QueueManager:
     def needs_flush(self, context: MainContext, window: Window, tools: int) -> bool:
         """Return whether the prompt has outgrown the usable window."""
         return context.tokens + tools > window.flush_above
+
+
+def _is_warned(queue: Queue) -> bool:
+    """Return whether a message since the last flush has a warning; older ones were about that."""
+    flush = queue.state.node
+    since = (node for node in queue.nodes if node.queue == flush and node.id != flush)
+    return any(_PRESSURE in node.entries for node in since)
