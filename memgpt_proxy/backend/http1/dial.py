@@ -1,0 +1,128 @@
+"""Sockets to a host: resolved, raced (RFC 8305, "happy eyeballs"), with TLS where asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+import httpx
+
+# How long an address has before the next is tried beside it (RFC 8305, section 8).
+_HEAD_START = 0.25
+
+Origin = tuple[str, str, int]
+"""Scheme (http or https), host and port."""
+
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+class Dialer:
+    """Opens connections.
+
+    Args:
+        ssl_context: For TLS; None makes httpx's default one when it is first needed.
+    """
+
+    def __init__(self, ssl_context: ssl.SSLContext | None) -> None:
+        self._ssl_context = ssl_context
+
+    async def dial(
+        self, origin: Origin, protocol: asyncio.Protocol, *, timeout: float | None
+    ) -> None:
+        """Connect a protocol to an origin.
+
+        Args:
+            timeout: For everything, in seconds: name, connection and TLS handshake.
+
+        Raises:
+            httpx.ConnectError: It cannot be reached, or its certificate is not trusted.
+            httpx.ConnectTimeout: It took too long.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._dial(origin, lambda: protocol)
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("The connection took too long.") from error
+        except (OSError, UnicodeError) as error:
+            raise httpx.ConnectError(str(error) or type(error).__name__) from error
+
+    async def _dial(self, origin: Origin, protocol: Callable[[], asyncio.Protocol]) -> None:
+        scheme, host, port = origin
+        loop = asyncio.get_running_loop()
+        addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        sock = await _race(loop, _alternating(addresses))
+        if scheme == "https":
+            await loop.create_connection(
+                protocol, sock=sock, ssl=self._tls(), server_hostname=host.rstrip(".")
+            )
+        else:
+            await loop.create_connection(protocol, sock=sock)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            self._ssl_context = httpx.create_ssl_context()
+            self._ssl_context.set_alpn_protocols(["http/1.1"])
+        return self._ssl_context
+
+
+def _alternating(addresses: Sequence[_Address]) -> list[_Address]:
+    """Return the addresses in their order, but by turns of the first one's family and others."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
+    return [address for address in chain(*zip_longest(first, others)) if address is not None]
+
+
+async def _race(loop: asyncio.AbstractEventLoop, addresses: Sequence[_Address]) -> socket.socket:
+    if len(addresses) == 1:
+        return await _connect(loop, addresses[0])
+    racers: set[asyncio.Task[socket.socket]] = set()
+    errors: list[str] = []
+    try:
+        for address in addresses:
+            racers.add(loop.create_task(_connect(loop, address)))
+            if winner := await _winner(racers, errors, _HEAD_START):
+                return winner
+        while racers:
+            if winner := await _winner(racers, errors, None):
+                return winner
+    finally:
+        await _call_off(racers)
+    raise OSError("; ".join(errors))
+
+
+async def _winner(
+    racers: set[asyncio.Task[socket.socket]], errors: list[str], patience: float | None
+) -> socket.socket | None:
+    """Wait until a racer arrives; take it, or those that failed, out of the race."""
+    done, _ = await asyncio.wait(racers, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    for racer in done:
+        racers.discard(racer)
+        if (error := racer.exception()) is None:
+            return racer.result()
+        errors.append(str(error))
+    return None
+
+
+async def _call_off(racers: set[asyncio.Task[socket.socket]]) -> None:
+    for racer in racers:
+        racer.cancel()
+    for arrived in await asyncio.gather(*racers, return_exceptions=True):
+        if isinstance(arrived, socket.socket):
+            arrived.close()
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, address: _Address) -> socket.socket:
+    family, kind, protocol, _, target = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(sock, target)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
