@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -113,9 +114,26 @@ async def _entries(
     if len(passages) < 2:
         return [entry], tokens  # large by its images or calls, which no search would find
     intake.passages += passages
-    head = {**entry, "content": text[:_HEAD_CHARACTERS] + "…"}
-    entries = [head, alerts.message_archived(grouped(len(text)), len(passages))]
+    entries = _cut_entries(entry, text, len(passages))
     return entries, counter.messages(entries)
+
+
+def _cut_entries(entry: Message, text: str, passages: int) -> list[Message]:
+    """Return what stands for a message that is too long: its head, and an alert that says so.
+
+    Backends refuse anything between calls and their results: there the alert is in the head.
+    """
+    alert = alerts.message_archived(grouped(len(text)), passages)
+    head = text[:_HEAD_CHARACTERS] + "…"
+    if entry["role"] == "tool" or entry.get("tool_calls"):
+        return [{**entry, "content": f"{head}\n\n{alert['content']}"}]
+    return [{**entry, "content": _with_head(entry["content"], head)}, alert]
+
+
+def _with_head(content: Any, head: str) -> Any:
+    """Return content with ``head`` for its texts; images and the like stay."""
+    others = [] if isinstance(content, str) else [p for p in content if p.get("type") != "text"]
+    return [{"type": "text", "text": head}, *others] if others else head
 
 
 def _entry(message: Message) -> Message:

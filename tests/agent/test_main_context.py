@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -106,7 +107,7 @@ def test_each_step_begins_with_the_one_before() -> None:
         composed.add(called(number))
         composed.add(result(number, f'found "{number}"\n'))
         prompts.append(written(composed))
-    for before, after in zip(prompts, prompts[1:], strict=False):
+    for before, after in pairwise(prompts):
         assert after.startswith(before.removesuffix(b"]"))
         assert len(after) > len(before)
 

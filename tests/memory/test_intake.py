@@ -1,0 +1,165 @@
+"""Taking messages in: nodes in their branch, and oversize ones moved to archival storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from memgpt_proxy.memory.intake import Branch, Intake, take_in
+from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.memory.transcript import Message, chain
+from memgpt_proxy.stores.records import Namespace, Node, NodeId, Role
+
+COUNTER = TokenCounter("cl100k_base")
+ALICE = Namespace("alice")
+NOW = datetime(2024, 2, 7, 9, tzinfo=UTC)
+BRANCH = Branch(parent=NodeId("p"), depth=4, queue=NodeId("q"), context_version=3)
+BOOK = "".join(f"Sentence {n} of the book.\n" for n in range(400))
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+def user(content: Any) -> Message:
+    return {"role": "user", "content": content}
+
+
+def text(of: str) -> dict[str, str]:
+    return {"type": "text", "text": of}
+
+
+def entries(node: Node) -> list[Message]:
+    loaded: list[Message] = json.loads(node.entries)
+    return loaded
+
+
+async def take(*messages: Message, events: Sequence[Message] = (), largest: int = 1000) -> Intake:
+    return await take_in(
+        messages,
+        chain(ALICE, messages),
+        BRANCH,
+        events=events,
+        now=NOW,
+        counter=COUNTER,
+        largest=largest,
+    )
+
+
+async def test_nodes_hang_on_the_branch_one_after_another() -> None:
+    messages = [user("hi"), {"role": "assistant", "content": "ho"}, user("and?")]
+    intake = await take(*messages)
+    ids = chain(ALICE, messages)
+    assert [node.id for node in intake.nodes] == ids
+    assert [node.parent for node in intake.nodes] == ["p", *ids[:2]]
+    assert [node.depth for node in intake.nodes] == [4, 5, 6]
+    assert [node.text for node in intake.nodes] == ["hi", "ho", "and?"]
+    assert [entries(node) for node in intake.nodes] == [[message] for message in messages]
+    for node in intake.nodes:
+        assert (node.queue, node.context_version, node.complete) == ("q", 3, True)
+        assert node.created == NOW.timestamp()
+        assert node.tokens == COUNTER.messages(entries(node))
+    assert intake.passages == []
+
+
+async def test_events_come_before_the_newest_message() -> None:
+    event = user("System Alert: Today is Wednesday, February 7, 2024.")
+    first, last = (await take(user("hi"), user("you there?"), events=[event])).nodes
+    assert entries(first) == [user("hi")]
+    assert entries(last) == [event, user("you there?")]
+    assert last.text == "you there?"
+    assert last.tokens > COUNTER.messages([user("you there?")])
+
+
+@pytest.mark.parametrize(
+    ("role", "expected", "remembered"),
+    [
+        ("user", Role.USER, "x"),
+        ("assistant", Role.ASSISTANT, "x"),
+        ("tool", Role.TOOL, ""),
+        ("function", Role.TOOL, ""),
+        ("system", Role.SYSTEM, ""),
+        ("developer", Role.SYSTEM, ""),
+    ],
+)
+async def test_recall_holds_what_people_and_the_model_said(
+    role: str, expected: Role, remembered: str
+) -> None:
+    [node] = (await take({"role": role, "content": "x", "tool_call_id": "c"})).nodes
+    assert (node.role, node.text) == (expected, remembered)
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+async def test_instructions_amid_the_conversation_are_alerts(role: str) -> None:
+    [_, node] = (await take(user("hi"), {"role": role, "content": [text("Be brief.")]})).nodes
+    assert entries(node) == [user("System Alert: Message from the application:\nBe brief.")]
+
+
+async def test_a_book_is_moved_to_archival_storage() -> None:
+    intake = await take(user("hi"), user(BOOK))
+    [_, node] = intake.nodes
+    assert node.text == BOOK
+    head, alert = entries(node)
+    assert head == user(BOOK[:2000] + "…")
+    assert alert["role"] == "user"
+    assert alert["content"].startswith("System Alert: Message Archived.")
+    assert f"in {len(intake.passages)} passages" in alert["content"]
+    assert "archival_storage_search" in alert["content"]
+    assert node.tokens == COUNTER.messages([head, alert]) < 1000
+    stored = " ".join(passage.text for passage in intake.passages)
+    assert stored.split() == BOOK.split()
+    assert {passage.node for passage in intake.passages} == {node.id}
+    assert len({passage.id for passage in intake.passages}) == len(intake.passages)
+
+
+async def test_the_size_that_is_too_large_is_in_tokens() -> None:
+    tokens = COUNTER.messages([user(BOOK)])
+    assert (await take(user(BOOK), largest=tokens)).passages == []
+    assert (await take(user(BOOK), largest=tokens - 1)).passages != []
+
+
+async def test_parts_stay_as_they_are() -> None:
+    message = user([text("look"), IMAGE, text("nice?")])
+    [node] = (await take(message)).nodes
+    assert node.text == "look\nnice?"
+    assert entries(node) == [message]
+
+
+async def test_what_is_large_by_its_images_stays() -> None:
+    message = user([IMAGE, IMAGE, text("compare")])
+    intake = await take(message, largest=100)
+    assert entries(intake.nodes[0]) == [message]
+    assert intake.passages == []
+
+
+async def test_a_book_beside_an_image_leaves_the_image() -> None:
+    intake = await take(user([text(BOOK), IMAGE]))
+    head, _ = entries(intake.nodes[0])
+    assert head == user([text(BOOK[:2000] + "…"), IMAGE])
+    assert " ".join(passage.text for passage in intake.passages).split() == BOOK.split()
+
+
+def calling(*ids: str, content: str | None = None) -> Message:
+    calls = [
+        {"id": name, "type": "function", "function": {"name": "read", "arguments": "{}"}}
+        for name in ids
+    ]
+    return {"role": "assistant", "content": content, "tool_calls": calls}
+
+
+def result(call: str, content: str) -> Message:
+    return {"role": "tool", "tool_call_id": call, "content": content}
+
+
+async def test_nothing_comes_between_calls_and_their_results() -> None:
+    messages = (calling("a", "b", content=BOOK), result("a", BOOK), result("b", "short"))
+    intake = await take(*messages)
+    queue = [entry for node in intake.nodes for entry in entries(node)]
+    assert [entry["role"] for entry in queue] == ["assistant", "tool", "tool"]
+    assert queue[0]["tool_calls"] == messages[0]["tool_calls"]
+    assert [entry["tool_call_id"] for entry in queue[1:]] == ["a", "b"]
+    for cut in queue[:2]:
+        assert cut["content"].startswith(BOOK[:2000] + "…")
+        assert "Message Archived." in cut["content"]
+        assert COUNTER.messages([cut]) < 1000
