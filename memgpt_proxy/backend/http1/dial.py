@@ -17,7 +17,8 @@ _HEAD_START = 0.25
 Origin = tuple[str, str, int]
 """Scheme (http or https), host and port."""
 
-_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+"""What ``getaddrinfo`` gives."""
 
 
 class Dialer:
@@ -54,7 +55,7 @@ class Dialer:
         scheme, host, port = origin
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        sock = await _race(loop, _alternating(addresses))
+        sock = await race(loop, alternating(addresses))
         if scheme == "https":
             await loop.create_connection(
                 protocol, sock=sock, ssl=self._tls(), server_hostname=host.rstrip(".")
@@ -69,14 +70,15 @@ class Dialer:
         return self._ssl_context
 
 
-def _alternating(addresses: Sequence[_Address]) -> list[_Address]:
+def alternating(addresses: Sequence[Address]) -> list[Address]:
     """Return the addresses in their order, but by turns of the first one's family and others."""
     first = [address for address in addresses if address[0] == addresses[0][0]]
     others = [address for address in addresses if address[0] != addresses[0][0]]
     return [address for address in chain(*zip_longest(first, others)) if address is not None]
 
 
-async def _race(loop: asyncio.AbstractEventLoop, addresses: Sequence[_Address]) -> socket.socket:
+async def race(loop: asyncio.AbstractEventLoop, addresses: Sequence[Address]) -> socket.socket:
+    """Return a socket connected to the first address that answers; raises OSError if none does."""
     if len(addresses) == 1:
         return await _connect(loop, addresses[0])
     racers: set[asyncio.Task[socket.socket]] = set()
@@ -115,7 +117,7 @@ async def _call_off(racers: set[asyncio.Task[socket.socket]]) -> None:
             arrived.close()
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, address: _Address) -> socket.socket:
+async def _connect(loop: asyncio.AbstractEventLoop, address: Address) -> socket.socket:
     family, kind, protocol, _, target = address
     sock = socket.socket(family, kind, protocol)
     try:

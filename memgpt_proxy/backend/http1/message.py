@@ -7,10 +7,11 @@ from typing import NamedTuple, cast
 
 import httpx
 
-# What a head may look like, and so what no name or value can smuggle into it.
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# What a head may look like.
 _HEAD = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++ [!-~]++ HTTP/1\.1\r\n"
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\r\n\x00]*+\r\n)*+\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++: [^\r\n\x00]*+\r\n)*+\r\n"
 )
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
@@ -43,7 +44,10 @@ def encode(request: httpx.Request) -> Message:
     """
     lines = [_request_line(request)]
     found: dict[bytes, bytes] = {}
-    for name, value in request.headers.raw:
+    raw = request.headers.raw
+    if b"".join([name for name, _ in raw]).translate(None, _TOKEN):
+        raise httpx.LocalProtocolError("A character is not allowed in a header's name.")
+    for name, value in raw:
         lines.append(b"%b: %b" % (name, value))
         if (lowered := name.lower()) in _FRAMING:
             if lowered in found:

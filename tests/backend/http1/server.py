@@ -154,7 +154,7 @@ def post(
 
 
 def get(url: str, **timeouts: float) -> httpx.Request:
-    return post(url, method="GET", **timeouts)
+    return httpx.Request("GET", url, stream=httpx.ByteStream(b""), extensions={"timeout": timeouts})
 
 
 async def items(response: httpx.Response) -> list[bytes]:
