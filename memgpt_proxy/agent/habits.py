@@ -13,18 +13,20 @@ _REMEMBERED_MODELS = 1024
 class Habit(Enum):
     """What plain content of a model is."""
 
-    UNKNOWN = auto()
-    """Not seen yet: held back until its step ends."""
-    FUNCTION = auto()
-    """Thoughts: the model replies by ``send_message``."""
+    HELD = auto()
+    """Thoughts when it comes beside calls, else the reply: held back until its step ends."""
     CONTENT = auto()
-    """The reply: it can be streamed as it comes."""
-    MIXED = auto()
-    """Thoughts when it comes beside calls, else the reply: always held back."""
+    """The reply: streamed as it comes."""
+    FUNCTION = auto()
+    """Thoughts, always: the operator wants replies by ``send_message`` only."""
 
 
 class Habits:
-    """What was learned of each model, for the life of the process."""
+    """What was learned of each model, for the life of the process.
+
+    Content of a model that has only ever spoken in content is streamed; of one that has
+    called ``send_message``, or written beside calls, it is held back from then on.
+    """
 
     def __init__(self, mode: ReplyMode) -> None:
         self._mode = mode
@@ -38,17 +40,14 @@ class Habits:
             case ReplyMode.CONTENT:
                 return Habit.CONTENT
             case ReplyMode.AUTO:
-                return self._learned.get(model, Habit.UNKNOWN)
+                return self._learned.get(model, Habit.HELD)
 
     def learn(self, model: str, *, sent: bool, content: bool, called: bool) -> None:
-        """Take one step: did it call ``send_message``, write content, call other functions?"""
-        known = self._learned.get(model, Habit.UNKNOWN)
-        if sent:
-            habit = Habit.FUNCTION
-        elif content and called and known is not Habit.FUNCTION:
-            habit = Habit.MIXED
-        elif content and known is Habit.UNKNOWN:
-            habit = Habit.CONTENT
+        """Take one step: did it call ``send_message``, write content, call any function?"""
+        if sent or (content and called):
+            habit = Habit.HELD
+        elif content:
+            habit = self._learned.get(model, Habit.CONTENT)
         else:
             return
         self._learned[model] = habit

@@ -103,7 +103,7 @@ class MainContext:
     def messages(self) -> orjson.Fragment:
         """Return the prompt as the JSON array of its messages."""
         parts = [self._begin().text]
-        parts += [node.entries[1:-1] for node in self.queue.nodes]
+        parts += [entries for node in self.queue.nodes if (entries := node.entries[1:-1])]
         if self.added:
             parts.append(orjson.dumps(self.added)[1:-1].decode())
         return orjson.Fragment(f"[{','.join(parts)}]")

@@ -147,13 +147,11 @@ class Step:
 
     Attributes:
         content: Its plain content, whatever that was.
-        said: Whether that content was the reply, or part of it.
         calls: The functions called, in order.
         finish_reason: As the backend gave it.
     """
 
     content: str
-    said: bool
     calls: tuple[StepCall, ...]
     finish_reason: str | None
 
@@ -193,15 +191,16 @@ class StepListener:
         calls = [StepCall(c.id or f"call_{c.index}", c.name, c.arguments) for c in reader.calls]
         calls += [StepCall(f"call_text_{n}", c.name, c.text) for n, c in enumerate(found)]
         content = "".join(self._content)
-        said = self._streams or (self._content_is_reply and not calls)
-        if said and not self._streams:
+        if self._content_is_reply and not self._streams and not calls:
             deltas += self._reply.say(content)
+        if not content and not calls:
+            deltas += self._reply.say(reader.refusal)
         decoded = (index for index, decoder in self._decoders.items() if decoder.found)
         heard = {*decoded, *self._forwarded}
         unheard = [call for at, call in enumerate(calls) if self._index(reader, at) not in heard]
         for call in unheard:
             deltas += self._say_whole(call)
-        return deltas, Step(content, said and bool(content), tuple(calls), reader.finish_reason)
+        return deltas, Step(content, tuple(calls), reader.finish_reason)
 
     def _hear_content(self, text: str) -> list[Delta]:
         if not text:
@@ -277,7 +276,7 @@ class CleanListener:
         calls = tuple(StepCall(call.id, call.name, call.arguments) for call in reader.calls)
         for index, call in enumerate(calls):
             self._reply.call(ClientCall(index, call.id, call.name, call.arguments))
-        return [], Step(reader.content, True, calls, reader.finish_reason)
+        return [], Step(reader.content, calls, reader.finish_reason)
 
 
 def _without_reasoning(choice: Choice) -> None:

@@ -41,7 +41,7 @@ Clock = Callable[[], datetime]
 """Returns the time, in the operator's time zone."""
 
 _COMMIT_SECONDS = 10.0
-"""How long a turn that is being cancelled may take to store what was said."""
+"""How long a turn waits for the store before it ends without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,7 @@ class RunningTurn:
             finish = await self._run(sink)
             await sink.write(self._reply.end())
         finally:
-            async with asyncio.timeout(_COMMIT_SECONDS):
-                await self._commit(complete=finish is not None)
+            await self._commit(complete=finish is not None)
         if finish.reason is None:
             raise NoReply("The model came to no reply within the steps allowed for one turn.")
         return TurnResult(self._reply, finish.reason, self._total_usage(), self.degraded)
@@ -265,12 +264,12 @@ class RunningTurn:
             nodes.append(reply)
             self._reply_node = reply.id
         queue = self._context.queue
+        states = (queue.state,) if queue.changed else ()
         try:
-            await self._can.store.commit(
-                self._request.namespace, nodes, (queue.state,) if queue.changed else ()
-            )
-        except StoreError:
-            log.error("a turn could not be stored", exc_info=True)
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await self._can.store.commit(self._request.namespace, nodes, states)
+        except (StoreError, TimeoutError):
+            log.exception("a turn could not be stored")
             self.degraded = True
 
     def _node(self, *, complete: bool) -> Node | None:

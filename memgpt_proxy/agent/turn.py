@@ -23,7 +23,8 @@ from memgpt_proxy.wire.arguments import parse_arguments
 _REMINDERS = 2
 """How often a turn without a reply is run again before its last step."""
 
-_CUT_SHORT = frozenset({"length", "content_filter"})
+_FILTERED = "content_filter"
+_CUT_SHORT = frozenset({"length", _FILTERED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class Turn:
         """Take a step of plain content only."""
         if step.content:
             self.added.append({"role": "assistant", "content": step.content})
-        if self._replied:
+        if self._replied or step.finish_reason == _FILTERED:
             return self._end(step.finish_reason)
         if self.steps >= self.max_steps:
             return Finish(None)

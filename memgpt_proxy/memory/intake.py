@@ -132,7 +132,8 @@ def _cut_entries(entry: Message, text: str, passages: int) -> list[Message]:
 
 def _with_head(content: Any, head: str) -> Any:
     """Return content with ``head`` for its texts; images and the like stay."""
-    others = [] if isinstance(content, str) else [p for p in content if p.get("type") != "text"]
+    parts = [] if isinstance(content, str) else content
+    others = [part for part in parts if not isinstance(part.get("text"), str)]
     return [{"type": "text", "text": head}, *others] if others else head
 
 

@@ -34,7 +34,7 @@ class TokenCounter:
         vars(encoding).pop("_mergeable_ranks", None)
         self._encode = encoding.encode_ordinary
         self._decode = encoding.decode
-        self._remembered = lru_cache(maxsize=512)(self.text)
+        self._remembered = lru_cache(maxsize=128)(self.text)
 
     def text(self, text: str) -> int:
         """Return the tokens of ``text``."""

@@ -18,19 +18,19 @@ SILENT = {"sent": False, "content": False, "called": False}
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        ([], Habit.UNKNOWN),
-        ([SILENT], Habit.UNKNOWN),
-        ([CALLED], Habit.UNKNOWN),
+        ([], Habit.HELD),
+        ([SILENT], Habit.HELD),
+        ([CALLED], Habit.HELD),
         ([SPOKE], Habit.CONTENT),
-        ([SENT], Habit.FUNCTION),
-        ([SENT_WITH_THOUGHTS], Habit.FUNCTION),
-        ([THOUGHT], Habit.MIXED),
-        ([SPOKE, THOUGHT], Habit.MIXED),
-        ([THOUGHT, SPOKE], Habit.MIXED),
-        ([SPOKE, SENT], Habit.FUNCTION),
-        ([THOUGHT, SENT], Habit.FUNCTION),
-        ([SENT, THOUGHT], Habit.FUNCTION),
-        ([SENT, SPOKE], Habit.FUNCTION),
+        ([SENT], Habit.HELD),
+        ([SENT_WITH_THOUGHTS], Habit.HELD),
+        ([THOUGHT], Habit.HELD),
+        ([SPOKE, THOUGHT], Habit.HELD),
+        ([THOUGHT, SPOKE], Habit.HELD),
+        ([SPOKE, SENT], Habit.HELD),
+        ([THOUGHT, SENT], Habit.HELD),
+        ([SENT, THOUGHT], Habit.HELD),
+        ([SENT, SPOKE], Habit.HELD),
         ([SPOKE, CALLED], Habit.CONTENT),
     ],
 )
@@ -39,7 +39,7 @@ def test_learning(steps: list[dict[str, bool]], expected: Habit) -> None:
     for step in steps:
         habits.learn("a-model", **step)
     assert habits.of("a-model") is expected
-    assert habits.of("another") is Habit.UNKNOWN
+    assert habits.of("another") is Habit.HELD
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_the_operators_word_counts(mode: ReplyMode, habit: Habit, step: dict[str
 def test_of_endlessly_many_models_the_newest_are_remembered() -> None:
     habits = Habits(ReplyMode.AUTO)
     for number in range(1500):
-        habits.learn(str(number), **SENT)
-    assert habits.of("1499") is Habit.FUNCTION
-    assert habits.of("0") is Habit.UNKNOWN
+        habits.learn(str(number), **SPOKE)
+    assert habits.of("1499") is Habit.CONTENT
+    assert habits.of("0") is Habit.HELD

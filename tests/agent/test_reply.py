@@ -33,7 +33,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
     thoughts=st.sampled_from(["", "The user is sad.", "Six flags?\n\nI must look."]),
     message=TEXTS,
     piece=st.integers(1, 9),
-    habit=st.sampled_from([Habit.UNKNOWN, Habit.FUNCTION, Habit.MIXED]),
+    habit=st.sampled_from([Habit.HELD, Habit.FUNCTION]),
     escaped=st.booleans(),
 )
 def test_the_message_is_seen_and_the_thoughts_are_not(
@@ -48,9 +48,7 @@ def test_the_message_is_seen_and_the_thoughts_are_not(
         habit,
     )
     assert visible(deltas) == message == reply.text
-    assert step == Step(
-        thoughts, False, (StepCall("call_0", "send_message", arguments),), "tool_calls"
-    )
+    assert step == Step(thoughts, (StepCall("call_0", "send_message", arguments),), "tool_calls")
 
 
 @given(first=TEXTS, second=TEXTS, piece=st.integers(1, 9), apart=st.booleans())
@@ -130,8 +128,7 @@ def test_a_client_that_names_its_tool_as_ours_keeps_it() -> None:
 
 
 CONTENT_ALONE = {
-    Habit.UNKNOWN: ("Hello.", "at the end"),
-    Habit.MIXED: ("Hello.", "at the end"),
+    Habit.HELD: ("Hello.", "at the end"),
     Habit.CONTENT: ("Hello.", "at once"),
     Habit.FUNCTION: ("", "at the end"),
 }
@@ -146,19 +143,16 @@ def test_content_alone(habit: Habit) -> None:
     rest, step = listener.close(reader)
     assert at_once == (expected if when == "at once" else "")
     assert at_once + visible(rest) == expected
-    assert (step.content, step.said) == ("Hello.", bool(expected))
+    assert step.content == "Hello."
 
 
-@pytest.mark.parametrize("habit", [Habit.UNKNOWN, Habit.MIXED, Habit.FUNCTION])
+@pytest.mark.parametrize("habit", [Habit.HELD, Habit.FUNCTION])
 def test_content_beside_a_call_is_thought(habit: Habit) -> None:
-    deltas, step = hear(
-        new_reply(),
-        offer(),
-        said(call("recall_storage_search", query="x"), content="Hm.").chunks(),
-        habit,
-    )
+    reply = new_reply()
+    search = said(call("recall_storage_search", query="x"), content="Hm.")
+    deltas, _ = hear(reply, offer(), search.chunks(), habit)
     assert visible(deltas) == ""
-    assert not step.said
+    assert reply.messages == []
 
 
 def test_after_a_message_by_function_content_is_thought() -> None:
@@ -233,7 +227,7 @@ def test_a_clean_step_is_seen_as_it_comes() -> None:
     reply, seen, step = clean(*chunks, usage)
     assert seen == chunks
     assert reply.messages == ["Hi"]
-    assert step == Step("Hi", True, (), "stop")
+    assert step == Step("Hi", (), "stop")
 
 
 def test_a_clean_step_shows_no_reasoning() -> None:

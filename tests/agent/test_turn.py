@@ -129,7 +129,7 @@ def test_a_failed_call_goes_on() -> None:
 
 
 def test_plain_content_is_the_reply_where_it_may_be() -> None:
-    played = play(said(content="Hello."), habit=Habit.UNKNOWN)
+    played = play(said(content="Hello."), habit=Habit.HELD)
     assert played.end == Finish("stop")
     assert played.added == [{"role": "assistant", "content": "Hello."}]
 
@@ -255,7 +255,7 @@ def test_a_reply_that_was_cut_says_so(reason: str, by_function: bool) -> None:
         if by_function
         else said(content="It is lo", finish_reason=reason)
     )
-    played = play(answer, habit=Habit.UNKNOWN)
+    played = play(answer, habit=Habit.HELD)
     assert played.end == Finish(reason)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memgpt_proxy.agent.window import Thresholds, Window, Windows, known_window
 from memgpt_proxy.backend.client import Backend, Timeouts
@@ -184,3 +186,27 @@ async def test_the_window_follows_what_is_learned_of_the_models_tokens() -> None
         windows.calibration("m").learn(1000, 2000)
     assert (await windows.of("m", [])).usable == pytest.approx(4000, abs=1)
     assert (await windows.of("other", [])).usable == 8000
+
+
+def test_what_a_turn_may_put_into_its_prompt() -> None:
+    room = Window(9000, 1.0, THRESHOLDS).room(2000, 8000)
+    assert room.message == 2000  # a third of the 6 000 tokens that are free
+    assert room.context == 8000
+    assert room.hit == 1200  # ten of them in half of what is free, at four characters a token
+
+
+def test_a_large_window_gives_no_more_than_is_useful() -> None:
+    room = Window(1_000_000, 1.0, THRESHOLDS).room(2000, 8000)
+    assert (room.context, room.hit) == (8000, 2000)
+
+
+@given(size=st.integers(1, 20_000), fixed=st.integers(0, 20_000), limit=st.integers(0, 20_000))
+def test_the_room_fits_into_the_window(size: int, fixed: int, limit: int) -> None:
+    window = Window(size, 1.0, THRESHOLDS)
+    room = window.room(fixed, limit)
+    assert min(room.message, room.context, room.hit) >= 0
+    assert room.context <= limit
+    # At three and four characters a token, each of them leaves half of what is free, or more.
+    free = max(0, window.usable - fixed)
+    assert room.message + room.context / 3 <= free
+    assert room.message + 10 * room.hit / 4 <= free

@@ -441,3 +441,29 @@ def test_an_empty_stream_event_is_no_reply(backend: ScriptedBackend, person: Per
     backend.reply(event({**odd, "choices": []}) + send("Hi.") + event({**odd, "choices": []}))
     person.way = streamed
     assert person.say("hi").text == "Hi."
+
+
+def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> Reply:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    said = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return event({**said, "choices": [choice]})
+
+
+def test_a_refusal_is_a_reply(backend: ScriptedBackend, anyone: Person):
+    refused = chunk({"refusal": "I can't "}) + chunk({"refusal": "do that."}) + chunk({}, "stop")
+    backend.reply(refused)
+    assert anyone.say("do it").text == "I can't do that."
+
+
+def test_a_filtered_answer_is_not_asked_for_again(backend: ScriptedBackend, anyone: Person):
+    backend.reply(text("").but(finish_reason="content_filter"))
+    answer = anyone.say("do it")
+    assert (answer.text, answer.finish_reason) == ("", "content_filter")
+    assert len(backend.requests) == 1
+
+
+def test_a_model_that_once_forgets_the_function_is_heard(backend: ScriptedBackend, person: Person):
+    backend.reply(thoughts("A guest.") + call("send_message", {"message": "Hi."}), text("Bye."))
+    assert person.say("hi").text == "Hi."
+    assert person.say("bye").text == "Bye."
+    assert len(backend.requests) == 2
