@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,7 +30,8 @@ class StepRequests:
 
     def __init__(self, request: TurnRequest, *, by_content: bool, remembers: bool = True) -> None:
         self._request = request
-        theirs = () if request.options.get("tool_choice") == "none" else tuple(request.tools)
+        hidden = request.options.get("tool_choice") == "none" and not request.clean
+        theirs = () if hidden else tuple(request.tools)
         names = frozenset(map(tool_name, theirs))
         ours = () if request.clean or not remembers else _our_names(names, by_content)
         self.offer = Offer(ours, names, request.clean)
@@ -80,9 +81,11 @@ class StepRequests:
         return {**(given if isinstance(given, dict) else {}), "include_usage": True}
 
 
-def tool_name(tool: Tool) -> str:
-    """Return the name that a tool is called by."""
-    return tool["function"]["name"]
+def tool_name(tool: Mapping[str, Any]) -> str:
+    """Return the name that a tool is called by; empty for a kind that we do not know."""
+    declared = tool.get("function") or tool.get("custom")
+    name = declared.get("name") if isinstance(declared, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 @lru_cache(maxsize=32)
