@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from memgpt_proxy.backend.http1 import Http1Transport, pool
+from memgpt_proxy.backend.http1.dial import Dialer
 from tests.backend.http1.server import (
     OK,
     Parts,
@@ -18,6 +19,7 @@ from tests.backend.http1.server import (
     ask,
     connected,
     get,
+    items,
     post,
     serve,
 )
@@ -287,3 +289,68 @@ async def test_a_closed_transport_ends_what_runs_and_refuses_the_rest() -> None:
         with pytest.raises(httpx.ConnectError):
             await ask(transport, get(server.url()))
         await transport.aclose()
+
+
+async def test_cancelled_while_reading_the_body() -> None:
+    left = asyncio.Event()
+
+    async def handler(peer: Peer) -> None:
+        if peer.number > 1:
+            await always_ok(peer)
+        await peer.request()
+        peer.send(STREAM)
+        await peer.gone()
+        left.set()
+
+    async with connected(handler, limit=1) as (server, transport):
+        response = await transport.handle_async_request(get(server.url()))
+        body = aiter(response.stream)  # type: ignore[arg-type]
+        assert await anext(body) == b"a"
+        reading = asyncio.get_running_loop().create_task(items(response))
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await left.wait()
+        assert await ask(transport, get(server.url(), pool=5)) == (200, b"ok")
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_cancelled_in_the_moment_of_being_served(alive: bool) -> None:
+    async with serve(always_ok) as server:
+        connections = pool.Pool(1, Dialer(None))
+        origin = ("http", "127.0.0.1", server.port)
+        held = await connections.acquire(origin, {}, fresh=False)
+        loop = asyncio.get_running_loop()
+        waiting = loop.create_task(connections.acquire(origin, {}, fresh=False))
+        await asyncio.sleep(0)
+        if alive:
+            connections.released(held)
+        else:
+            held.abort()
+            connections.lost(held)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert connections.take(origin) is (held if alive else None)
+        if not alive:
+            await connections.acquire(origin, {"pool": 5}, fresh=False)
+        await connections.aclose()
+
+
+async def test_closed_while_connecting() -> None:
+    reached = asyncio.Event()
+
+    async def handler(peer: Peer) -> None:
+        reached.set()
+        await peer.gone()
+
+    async with serve(handler) as server:
+        transport = Http1Transport(1)
+        call = asyncio.get_running_loop().create_task(
+            ask(transport, get(server.url(scheme="https"), connect=0.2))
+        )
+        await reached.wait()
+        await transport.aclose()
+        with pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)):
+            await call
