@@ -20,6 +20,8 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "functio
 _INSTRUCTIONS = frozenset({"system", "developer"})
 _OURS = frozenset({"model", "messages", "stream", "tools"})
 _MOST_STOPS = 4
+_SAFE_DEPTH = 200
+"""Levels of nesting that can always be written as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,18 @@ def _json_object(body: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(fields, dict):
         raise InvalidRequest("The body of the request must be a JSON object.")
+    _check_depth(body, fields)
     return fields
+
+
+def _check_depth(body: bytes, fields: dict[str, Any]) -> None:
+    """Refuse what can be read but not be written again: the backend could not be sent it."""
+    if body.count(b"[") + body.count(b"{") <= _SAFE_DEPTH:
+        return
+    try:
+        orjson.dumps(fields)
+    except orjson.JSONEncodeError as error:
+        raise InvalidRequest("The body of the request is nested too deeply.") from error
 
 
 def _model(fields: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ Message = dict[str, Any]
 """A message in OpenAI's shape, checked by the api layer."""
 
 _ID_BYTES = 16
+_SAID_OTHERWISE = ("function_call", "audio", "refusal")
+"""Fields of messages that have neither content nor tool calls."""
 
 
 def chain(namespace: Namespace, messages: Iterable[Message]) -> list[NodeId]:
@@ -53,6 +55,7 @@ def canonical(message: Message) -> bytes:
         message.get("name"),
         message.get("tool_call_id"),
         [_canonical_call(call) for call in calls] if calls else None,
+        *(message[name] for name in _SAID_OTHERWISE if message.get(name)),
     ]
     return orjson.dumps(what, option=orjson.OPT_SORT_KEYS)
 
@@ -80,6 +83,7 @@ def _canonical_parts(parts: Any) -> Any:
 def _canonical_call(call: dict[str, Any]) -> list[Any]:
     function = call.get("function") or {}
     arguments: Any = function.get("arguments")
-    with suppress(orjson.JSONDecodeError, TypeError):  # a model's arguments need not be JSON
-        arguments = orjson.loads(arguments)
+    with suppress(orjson.JSONDecodeError, TypeError):  # they need not be JSON, and may be too deep
+        plain = orjson.dumps(orjson.loads(arguments), option=orjson.OPT_SORT_KEYS)
+        arguments = orjson.Fragment(plain)
     return [call.get("id"), function.get("name"), arguments, call.get("custom")]

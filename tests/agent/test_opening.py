@@ -133,7 +133,7 @@ async def test_a_new_day_is_told_before_the_message_and_stays_there(store: Store
 
 async def test_hidden_steps_are_back_in_their_place(store: Store) -> None:
     function = {"name": "archival_storage_search", "arguments": "{}"}
-    steps = [
+    steps: list[Message] = [
         {
             "role": "assistant",
             "content": None,

@@ -54,6 +54,34 @@ def test_a_mistake_names_its_parameter(fields: dict[str, Any], param: str, code:
     assert (refused.value.status, refused.value.param, refused.value.code) == (400, param, code)
 
 
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": [{"type": "x", "x": nested(300)}]}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": nested(300)}}]},
+        {"response_format": {"type": "json_schema", "schema": nested(300)}},
+        {"unknown": nested(300)},
+    ],
+    ids=["messages", "tools", "response_format", "unknown"],
+)
+def test_what_could_not_be_written_again_is_refused(fields: dict[str, Any]):
+    with pytest.raises(InvalidRequest, match="nested too deeply"):
+        parsed(**fields)
+
+
+def test_depth_within_reason_is_taken():
+    assert parsed(unknown=nested(150)).options["unknown"] == nested(150)
+    long = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}] * 500
+    assert len(parsed(messages=long).messages) == 500
+
+
 @given(st.binary())
 def test_any_bytes_are_a_request_or_an_invalid_one(body: bytes):
     with pytest.raises(InvalidRequest):

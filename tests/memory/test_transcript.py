@@ -58,6 +58,14 @@ def user(content: Any, **more: Any) -> dict[str, Any]:
     return {"role": "user", "content": content, **more}
 
 
+def silent(**said_otherwise: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": None, **said_otherwise}
+
+
+def legacy(arguments: str) -> dict[str, str]:
+    return {"name": "get_weather", "arguments": arguments}
+
+
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
 
 SAME = {
@@ -89,6 +97,10 @@ OTHER = {
         {"role": "tool", "tool_call_id": "w1", "content": "42"},
         {"role": "tool", "tool_call_id": "w2", "content": "42"},
     ),
+    "a legacy call": (silent(function_call=legacy("{}")), silent(function_call=legacy("[]"))),
+    "spoken words": (silent(audio={"id": "a1"}), silent(audio={"id": "a2"})),
+    "a refusal": (silent(refusal="I can't."), silent(refusal="I won't.")),
+    "arguments beyond all depth": (calling("[" * 300 + "]" * 300), calling("{}")),
     "an image": (
         user([{"type": "text", "text": "hi"}]),
         user([{"type": "text", "text": "hi"}, IMAGE]),
