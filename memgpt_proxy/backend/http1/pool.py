@@ -36,7 +36,8 @@ class Pool:
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._waiters: deque[_Waiter] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closing = False
+        self._closed_times = 0
         self._emptied: asyncio.Future[None] | None = None
 
     def take(self, origin: Origin) -> Connection | None:
@@ -69,8 +70,12 @@ class Pool:
                 return connection
 
     async def aclose(self) -> None:
-        """Close all connections for good; whoever uses or awaits one gets an error."""
-        self._closed = True
+        """Close all connections; whoever uses or awaits one gets an error.
+
+        Requests that come later open new ones.
+        """
+        self._closing = True
+        self._closed_times += 1
         self._stop_sweeping()
         while (waiter := self._next_waiter()) is not None:
             self._waiters.popleft()
@@ -80,13 +85,15 @@ class Pool:
         if self._connections:
             self._emptied = self._emptied or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._emptied)
+        self._emptied = None
+        self._closing = False
 
     # What a connection tells.
 
     def released(self, connection: Connection) -> None:
         """Take back a connection that can serve again, and give it to who waits longest."""
         waiter = self._next_waiter()
-        if waiter is None and not self._closed:
+        if waiter is None and not self._closing:
             self._rest(connection)
         elif waiter is not None and waiter.origin == connection.origin and not waiter.fresh:
             self._waiters.popleft()
@@ -111,7 +118,7 @@ class Pool:
         self, origin: Origin, timeout: float | None, *, fresh: bool
     ) -> Connection | None:
         """Wait for a connection, or for the place to open one, which is None."""
-        if self._closed:
+        if self._closing:
             raise _closed()
         if len(self._connections) + self._opening < self._limit:
             self._opening += 1
@@ -156,9 +163,10 @@ class Pool:
 
     async def _open(self, origin: Origin, timeout: float | None) -> Connection:
         connection = Connection(origin, self)
+        closed_times = self._closed_times
         try:
             await self._dialer.dial(origin, connection, timeout=timeout)
-            if self._closed:
+            if self._closed_times > closed_times:
                 connection.abort()
                 raise _closed()
         except BaseException:

@@ -47,7 +47,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
             raise
 
     async def aclose(self) -> None:
-        """Close every connection, for good."""
+        """Close every connection; requests that come later open new ones."""
         await self._pool.aclose()
 
     async def _send(self, request: httpx.Request, message: Message, *, fresh: bool) -> Exchange:

@@ -274,8 +274,8 @@ async def test_cancelled_at_any_tick(ticks: int) -> None:
         assert await ask(transport, get(server.url(), pool=5)) == (200, b"ok")
 
 
-async def test_a_closed_transport_ends_what_runs_and_refuses_the_rest() -> None:
-    async with connected(answering(STREAM), limit=1) as (server, transport):
+async def test_closing_ends_what_runs_or_waits_and_later_requests_connect_again() -> None:
+    async with connected(answering(STREAM, OK), limit=1) as (server, transport):
         response = await transport.handle_async_request(get(server.url()))
         body = aiter(response.stream)  # type: ignore[arg-type]
         assert await anext(body) == b"a"
@@ -286,9 +286,10 @@ async def test_a_closed_transport_ends_what_runs_and_refuses_the_rest() -> None:
             await anext(body)
         with pytest.raises(httpx.ConnectError):
             await waiting
-        with pytest.raises(httpx.ConnectError):
-            await ask(transport, get(server.url()))
+        assert await ask(transport, get(server.url())) == (200, b"ok")
         await transport.aclose()
+        await transport.aclose()
+        assert server.connections == 2
 
 
 async def test_cancelled_while_reading_the_body() -> None:
