@@ -92,7 +92,8 @@ class Reply:
 
     def message(self) -> Message:
         """Return the reply as the client will send it back in its history."""
-        message: Message = {"role": "assistant", "content": self.text or None}
+        silence = None if self.calls else ""
+        message: Message = {"role": "assistant", "content": self.text or silence}
         if self.calls:
             message["tool_calls"] = [
                 {
@@ -104,10 +105,6 @@ class Reply:
             ]
         return message
 
-    def begin_message(self) -> None:
-        """What is said next is a message of its own."""
-        self._between = True
-
     def say(self, text: str) -> list[Delta]:
         """Add text; return what of it goes to the client."""
         return self._seen(self.limit.feed(text)) if text else []
@@ -117,9 +114,11 @@ class Reply:
         self.calls.append(call)
         return [CallPart(call.index, call.id, call.name, call.arguments)]
 
-    def end(self) -> list[Delta]:
-        """Return what was held back for a stop text that never came."""
-        return self._seen(self.limit.close())
+    def end_message(self) -> list[Delta]:
+        """Return what was held back for a stop text that never came; a new message may begin."""
+        rest = self._seen(self.limit.close())
+        self._between = True
+        return rest
 
     def _seen(self, text: str) -> list[Delta]:
         if not text:
@@ -174,7 +173,6 @@ class StepListener:
         self._content: list[str] = []
         self._decoders: dict[int, StringFieldDecoder] = {}
         self._forwarded: dict[int, ClientCall] = {}
-        reply.begin_message()
 
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk and what it added; return what goes to the client now."""
@@ -200,6 +198,7 @@ class StepListener:
         unheard = [call for at, call in enumerate(calls) if self._index(reader, at) not in heard]
         for call in unheard:
             deltas += self._say_whole(call)
+        deltas += self._reply.end_message()
         return deltas, Step(content, tuple(calls), reader.finish_reason)
 
     def _hear_content(self, text: str) -> list[Delta]:
@@ -212,7 +211,7 @@ class StepListener:
         if self._offer.is_theirs(call.name):
             return self._forward(call, arguments)
         if call.name == SEND_MESSAGE and self._says_at_once(call.index):
-            return self._reply.say(self._decode(call.index, arguments))
+            return self._say_part(call.index, arguments)
         return []
 
     def _says_at_once(self, index: int) -> bool:
@@ -220,13 +219,14 @@ class StepListener:
         first = not self._decoders and not self._reply.messages
         return SEND_MESSAGE in self._offer.ours and (first or index in self._decoders)
 
-    def _decode(self, index: int, arguments: str) -> str:
+    def _say_part(self, index: int, arguments: str) -> list[Delta]:
+        before: list[Delta] = []
         decoder = self._decoders.get(index)
         if decoder is None:
             decoder = self._decoders[index] = StringFieldDecoder("message")
-            self._reply.begin_message()
+            before = self._reply.end_message()
             self._reply.by_function = True
-        return decoder.feed(arguments)
+        return before + self._reply.say(decoder.feed(arguments))
 
     def _forward(self, call: CallInProgress, arguments: str) -> list[Delta]:
         known = self._forwarded.get(call.index)
@@ -242,12 +242,12 @@ class StepListener:
             return self._reply.call(self._client_call(call.id, call.name, call.arguments or "{}"))
         if call.name != SEND_MESSAGE or SEND_MESSAGE not in self._offer.ours:
             return []
+        before = self._reply.end_message()
         message = (parse_arguments(call.arguments) or {}).get("message")
         if not isinstance(message, str) or message in self._reply.messages:
-            return []
-        self._reply.begin_message()
+            return before
         self._reply.by_function = True
-        return self._reply.say(message)
+        return before + self._reply.say(message)
 
     def _client_call(self, call_id: str, name: str, arguments: str) -> ClientCall:
         return ClientCall(len(self._reply.calls), call_id, name, arguments)

@@ -106,7 +106,6 @@ class RunningTurn:
         finish = None
         try:
             finish = await self._run(sink)
-            await sink.write(self._reply.end())
         finally:
             await self._commit(complete=finish is not None)
         if finish.reason is None:
@@ -171,7 +170,11 @@ class RunningTurn:
         self._accepted = True
         await sink.begin(reader, chunks.headers)
         if passages := self._opening.intake.passages:
-            await self._can.store.insert_passages(self._request.namespace, passages)
+            try:
+                await self._can.store.insert_passages(self._request.namespace, passages)
+            except StoreError:
+                log.exception("a long message could not be moved to archival storage")
+                self.degraded = True  # nothing of the turn is stored: its resend will be new
 
     async def _execute(self, calls: Sequence[FunctionCall]) -> list[CallResult]:
         results = []

@@ -19,6 +19,10 @@ _THOUGHTS_AND_CALLS = 1024
 """Tokens that a step may take beside the text that the client has limited."""
 
 
+_MOST_TOKENS = 2**53
+"""Beyond it no JSON reader can be relied on."""
+
+
 class StepRequests:
     """Writes the requests of one turn's steps.
 
@@ -73,7 +77,7 @@ class StepRequests:
             options.pop(name, None)
         for name in ("max_tokens", "max_completion_tokens"):
             if isinstance(limit := options.get(name), int):
-                options[name] = limit + _THOUGHTS_AND_CALLS
+                options[name] = min(limit, _MOST_TOKENS) + _THOUGHTS_AND_CALLS
         return options
 
     def _stream_options(self) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Turn:
         self._results |= dict(zip(self._running, results, strict=True))
         self._answer_calls()
         if self.reply.calls:
-            return Finish("tool_calls")
+            return self._end(self._finish_reason, whole="tool_calls")
         if self._replied and self._is_cut_short:
             return self._end(self._finish_reason)
         if self.steps >= self.max_steps:
@@ -119,7 +119,7 @@ class Turn:
 
     @property
     def _replied(self) -> bool:
-        return bool(self.reply.messages)
+        return bool(self.reply.messages or self.reply.limit.reached)
 
     def _sort(self, index: int, call: StepCall) -> None:
         """Decide a call at once where that is possible, else have it run."""
@@ -179,9 +179,9 @@ class Turn:
             return Finish(None)
         return self._remind()
 
-    def _end(self, finish_reason: str | None) -> Finish:
+    def _end(self, finish_reason: str | None, *, whole: str = "stop") -> Finish:
         reached = self.reply.limit.reached
-        return Finish(reached or (finish_reason if finish_reason in _CUT_SHORT else "stop"))
+        return Finish(reached or (finish_reason if finish_reason in _CUT_SHORT else whole))
 
     def _remind(self) -> Action:
         self._reminders += 1

@@ -88,4 +88,4 @@ def _reply(request: ChatRequest, turn: RunningTurn, send: Send) -> Reply:
         return StreamedReply(
             send, request.model, include_usage=request.include_usage, degraded=turn.degraded
         )
-    return WholeReply(send, request.model, degraded=turn.degraded)
+    return WholeReply(send, request.model)

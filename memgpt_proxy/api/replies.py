@@ -180,10 +180,10 @@ class WholeReply:
 
     beats = False
 
-    def __init__(self, send: Send, model: str, *, degraded: bool) -> None:
+    def __init__(self, send: Send, model: str) -> None:
         self._send = send
         self._heading = Heading(model)
-        self._headers: RawHeaders = [DEGRADED] if degraded else []
+        self._headers: RawHeaders = []
         self._merger: ChoiceMerger | None = None
 
     async def begin(self, first: StepReader, headers: RawHeaders) -> None:
@@ -204,7 +204,8 @@ class WholeReply:
         completion = self._heading.with_fields(
             object="chat.completion", choices=choices, usage=result.usage
         )
-        await send_json(self._send, 200, orjson.dumps(completion), self._headers)
+        headers = [*self._headers, DEGRADED] if result.degraded else self._headers
+        await send_json(self._send, 200, orjson.dumps(completion), headers)
 
     async def fail(self, error: GatewayError) -> None:
         """Send an error."""

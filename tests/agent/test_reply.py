@@ -207,9 +207,20 @@ def test_malformed_arguments_of_a_message_are_read_where_that_is_certain() -> No
 def test_what_a_stop_text_held_back_is_given_at_the_end() -> None:
     reply = new_reply(stop=["END"])
     deltas, _ = hear(reply, offer(), said(send("The E")).chunks())
-    assert visible(deltas) == "The "
-    assert visible(reply.end()) == "E"
-    assert reply.text == "The E"
+    assert visible(deltas) == reply.text == "The E"
+
+
+def test_what_a_stop_text_held_back_belongs_to_its_own_message() -> None:
+    reply = new_reply(stop=["END"])
+    deltas, _ = hear(reply, offer(), said(send("The E"), send("E"), send("So.")).chunks())
+    assert reply.messages == ["The E", "E", "So."]
+    assert visible(deltas) == reply.text == "The E\n\nE\n\nSo."
+
+
+def test_what_a_stop_text_held_back_is_not_said_twice() -> None:
+    reply = new_reply(stop=["END"])
+    deltas, _ = hear(reply, offer(), said(send("E"), send("E")).chunks())
+    assert visible(deltas) == reply.text == "E"
 
 
 def clean(*chunks: Any) -> tuple[Reply, list[Any], Step]:

@@ -153,6 +153,10 @@ def test_the_visible_texts_limit_leaves_room_for_thoughts_and_calls(name: str) -
     assert body(options={name: None})[name] is None
 
 
+def test_a_limit_beyond_all_numbers_can_be_written() -> None:
+    assert body(options={"max_tokens": 2**64 - 1})["max_tokens"] > 2**50
+
+
 def test_what_is_kept_here_is_not_forwarded() -> None:
     written = body(options={"stop": ["x"], "n": 1, "tool_choice": "auto"})
     assert not {"stop", "n", "tool_choice"} & set(written)

@@ -265,6 +265,27 @@ def test_the_clients_own_limits_end_the_turn() -> None:
     assert play(said(long), stop=["three"]).end == Finish("stop")
 
 
+@pytest.mark.parametrize("text", ["three", "three four"])
+def test_a_stop_text_at_the_beginning_leaves_an_empty_reply(text: str) -> None:
+    for answer in (said(send(text)), said(content=text)):
+        played = play(answer, stop=["three"], habit=Habit.CONTENT)
+        assert played.end == Finish("stop")
+        assert played.turn.reply.message() == {"role": "assistant", "content": ""}
+        assert played.alerts == []
+
+
+def test_a_reply_that_only_begins_a_stop_text_is_a_reply() -> None:
+    for answer in (said(send("th")), said(content="th")):
+        played = play(answer, stop=["three"], habit=Habit.CONTENT)
+        assert played.end == Finish("stop")
+        assert played.turn.reply.text == "th"
+
+
+def test_a_clients_call_that_was_cut_says_so() -> None:
+    cut = said(Call("get_weather", '{"city": "Lis', "w1"), finish_reason="length")
+    assert play(cut, offered=offer("get_weather")).end == Finish("length")
+
+
 NAMES = [*FUNCTIONS, "get_weather", "make_coffee"]
 
 
