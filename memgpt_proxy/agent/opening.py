@@ -137,9 +137,12 @@ class Opener:
 
 def _queue(state: TurnState, ids: Sequence[NodeId], *, begins: bool) -> Queue:
     """Return the branch's queue; a conversation that begins sees memory as it is now."""
-    if state.queue is not None and not begins:
-        return Queue(state.queue, list(state.nodes))
-    fresh = QueueState(ids[-1] if begins else ids[0], 0, "", state.context, state.counts)
+    known = state.queue
+    if known is not None and not begins:
+        return Queue(known, list(state.nodes))
+    start, summary = (known.start, known.summary) if known is not None else (0, "")
+    at = ids[-1] if begins else ids[0]
+    fresh = QueueState(at, start, summary, state.context, state.counts)
     return Queue(fresh, list(state.nodes), changed=True)
 
 

@@ -68,11 +68,11 @@ class QueueManager:
         evicted = context.queue.evict(max(0, window.flush_to - fixed))
         if not evicted:
             return None
+        now = await self._store.context(namespace)
+        counts = await self._store.counts(namespace)
         summary = await self._summarizer.fold(
             context.queue.state.summary, evicted, model=model, room=window.usable, headers=headers
         )
-        now = await self._store.context(namespace)
-        counts = await self._store.counts(namespace)
         context.queue.flushed(at, summary, now, counts)
         log.info("queue flushed: %d messages folded into the summary", len(evicted))
         return context.queue.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,7 @@ from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.records import Node, NodeId, Passage, Role
 
 _HEAD_CHARACTERS = 2000
+_AT_A_TIME = 100
 _ROLES = {
     "user": Role.USER,
     "assistant": Role.ASSISTANT,
@@ -94,6 +96,8 @@ async def take_in(
             )
         )
         parent = node_id
+        if index % _AT_A_TIME == _AT_A_TIME - 1:
+            await asyncio.sleep(0)  # a long history lets other requests run
     return intake
 
 

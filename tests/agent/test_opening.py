@@ -263,6 +263,19 @@ async def test_a_flushed_queue_is_gone_on_with(store: Store) -> None:
     assert seen(branch) == [SATURDAY_7, user("hi"), assistant("ho"), user("but?")]
 
 
+async def test_a_resend_goes_on_with_what_its_first_turn_flushed(store: Store) -> None:
+    messages = [user("one"), user("two"), user("three")]
+    opened = await opening(store, *messages)
+    context, counts = await store.context(ALICE), await store.counts(ALICE)
+    flushed = QueueState(opened.tip, 2, "They counted.", context, counts)
+    await store.commit(ALICE, opened.intake.nodes, [flushed])
+    again = await opening(store, *messages)
+    summary, *rest = seen(again)
+    assert summary["content"].endswith("\nThey counted.")
+    assert rest == [SATURDAY_7, user("three")]
+    assert again.context.queue.state.start == 2
+
+
 async def test_a_book_leaves_its_head(store: Store) -> None:
     book = "A sentence of the book.\n" * 2000
     opened = await opening(store, user(book))

@@ -193,7 +193,9 @@ async def test_nothing_to_evict(store: SqliteStore) -> None:
 async def test_a_store_that_is_away_is_told_of(store: SqliteStore) -> None:
     await store.close()
     context = filled(600, 600)
+    asked: list[str] = []
     with pytest.raises(StoreError):
-        await flush(keeper(store), context, at="m1")
+        await flush(keeper(store, asked), context, at="m1")
     assert depths(context) == [1]
+    assert asked == []  # a summary that cannot be kept is not asked for
     assert not context.queue.changed

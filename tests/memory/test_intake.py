@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -163,3 +164,18 @@ async def test_nothing_comes_between_calls_and_their_results() -> None:
         assert cut["content"].startswith(BOOK[:2000] + "…")
         assert "Message Archived." in cut["content"]
         assert COUNTER.messages([cut]) < 1000
+
+
+async def test_a_long_history_lets_others_run() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    await take(*[user(f"message {n}") for n in range(1000)])
+    running.cancel()
+    assert turns >= 5
