@@ -29,7 +29,7 @@ from memgpt_proxy.api.authentication import Authenticator, load_secret
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.backend.client import Backend, Timeouts
-from memgpt_proxy.backend.transport import AiohttpTransport
+from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Durability, Rendering, Settings
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.recall import Recall
@@ -85,7 +85,7 @@ def create_app(
 
     Args:
         clock: Returns the time; the machine's, in the operator's time zone, if None.
-        transport: What carries requests to the backend; aiohttp's connections if None.
+        transport: What carries requests to the backend; the gateway's own connections if None.
         routes: Further routes to serve, such as the demo backend's.
 
     Raises:
@@ -93,7 +93,7 @@ def create_app(
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     zone = ZoneInfo(settings.time_zone)
-    transport = transport or AiohttpTransport(settings.max_connections)
+    transport = transport or Http1Transport(settings.max_connections)
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
     store = _store(settings)

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount
 
 from memgpt_proxy.app import DATABASE, Gateway, create_app
 from memgpt_proxy.backend.discovery import find_local_server
-from memgpt_proxy.backend.transport import AiohttpTransport
+from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Settings
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
@@ -135,7 +135,7 @@ async def _choose_backend(settings: Settings, port: int) -> _Chosen:
         url = str(settings.backend_url)
         key = "any-key-of-yours" if settings.backend_api_key else "YOUR_BACKEND_KEY"
         return _Chosen(url, f"backend {url}", key, "MODEL")
-    transport = AiohttpTransport(max_connections=8)
+    transport = Http1Transport(max_connections=8)
     try:
         found = await find_local_server(transport)
     finally:

@@ -1,4 +1,4 @@
-"""aiohttp's connections behind httpx's interface, against real sockets."""
+"""Our connections behind httpx's interface, against real sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from memgpt_proxy.backend.transport import AiohttpTransport
+from memgpt_proxy.backend.http1 import Http1Transport
 from tests.support.backend import ScriptedBackend
 from tests.support.process import free_port
 
@@ -19,8 +19,8 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    opened = AiohttpTransport(max_connections=8)
+async def transport() -> AsyncIterator[Http1Transport]:
+    opened = Http1Transport(max_connections=8)
     yield opened
     await opened.aclose()
 
@@ -47,7 +47,7 @@ async def request_of(reader: asyncio.StreamReader) -> bytes:
 
 
 async def ask(
-    transport: AiohttpTransport, url: str, method: str = "POST", read: float = 5.0
+    transport: Http1Transport, url: str, method: str = "POST", read: float = 5.0
 ) -> bytes:
     extensions = {"timeout": {"connect": 5.0, "read": read, "pool": None}}
     request = httpx.Request(method, url, content=b"{}", extensions=extensions)
@@ -58,7 +58,7 @@ async def ask(
         await response.aclose()
 
 
-async def test_a_connection_is_used_again(transport: AiohttpTransport) -> None:
+async def test_a_connection_is_used_again(transport: Http1Transport) -> None:
     connections: list[int] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,7 +75,7 @@ async def test_a_connection_is_used_again(transport: AiohttpTransport) -> None:
     assert connections == [5]
 
 
-async def test_a_kept_connection_that_was_closed_is_no_error(transport: AiohttpTransport) -> None:
+async def test_a_kept_connection_that_was_closed_is_no_error(transport: Http1Transport) -> None:
     served: list[int] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,7 +93,7 @@ async def test_a_kept_connection_that_was_closed_is_no_error(transport: AiohttpT
 
 
 async def test_a_fresh_connection_that_is_closed_is_an_error_at_once(
-    transport: AiohttpTransport,
+    transport: Http1Transport,
 ) -> None:
     tried: list[bytes] = []
 
@@ -106,12 +106,12 @@ async def test_a_fresh_connection_that_is_closed_is_an_error_at_once(
     assert len(tried) == 1
 
 
-async def test_nobody_there(transport: AiohttpTransport) -> None:
+async def test_nobody_there(transport: Http1Transport) -> None:
     with pytest.raises(httpx.ConnectError):
         await ask(transport, f"http://127.0.0.1:{free_port()}/")
 
 
-async def test_a_silent_server(transport: AiohttpTransport) -> None:
+async def test_a_silent_server(transport: Http1Transport) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -120,7 +120,7 @@ async def test_a_silent_server(transport: AiohttpTransport) -> None:
             await ask(transport, origin, read=0.05)
 
 
-async def test_a_body_that_breaks_off(transport: AiohttpTransport) -> None:
+async def test_a_body_that_breaks_off(transport: Http1Transport) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhalf")
@@ -130,7 +130,7 @@ async def test_a_body_that_breaks_off(transport: AiohttpTransport) -> None:
             await ask(transport, origin)
 
 
-async def test_no_http_at_all(transport: AiohttpTransport) -> None:
+async def test_no_http_at_all(transport: Http1Transport) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
         writer.write(b"SSH-2.0-server\r\n\r\n")
@@ -141,7 +141,7 @@ async def test_no_http_at_all(transport: AiohttpTransport) -> None:
 
 
 async def test_a_body_is_sent_as_it_comes(
-    transport: AiohttpTransport, backend: ScriptedBackend
+    transport: Http1Transport, backend: ScriptedBackend
 ) -> None:
     class Parts(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -156,7 +156,7 @@ async def test_a_body_is_sent_as_it_comes(
 
 
 async def test_nothing_is_decompressed_and_no_header_is_made_up(
-    transport: AiohttpTransport, backend: ScriptedBackend
+    transport: Http1Transport, backend: ScriptedBackend
 ) -> None:
     request = httpx.Request("POST", f"{backend.base_url}/gzip", stream=httpx.ByteStream(b"text"))
     response = await transport.handle_async_request(request)
@@ -169,7 +169,7 @@ async def test_nothing_is_decompressed_and_no_header_is_made_up(
 
 
 async def test_it_opens_again_after_it_was_closed(
-    transport: AiohttpTransport, backend: ScriptedBackend
+    transport: Http1Transport, backend: ScriptedBackend
 ) -> None:
     for _ in range(2):
         assert await ask(transport, f"{backend.base_url}/models", "GET")
