@@ -88,7 +88,11 @@ class Reply:
     @property
     def text(self) -> str:
         """All text so far, as the client has it."""
-        return _BETWEEN_MESSAGES.join(self.messages)
+        return self.text_from(0)
+
+    def text_from(self, message: int) -> str:
+        """Return the text of this message and those after it."""
+        return _BETWEEN_MESSAGES.join(self.messages[message:])
 
     def message(self) -> Message:
         """Return the reply as the client will send it back in its history."""

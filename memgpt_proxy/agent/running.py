@@ -90,6 +90,7 @@ class RunningTurn:
         self._turn = Turn(self._reply, steps.offer, faculties.max_steps)
         self._tools = faculties.counter.remembered(steps.tools_text)
         self._seen = opening.context_version
+        self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
         self._accepted = False
         self._reply_node: NodeId | None = None
@@ -226,6 +227,7 @@ class RunningTurn:
     def _take_added(self) -> None:
         for message in self._turn.take_added():
             self._context.add(message)
+        self._recorded = len(self._reply.messages)
 
     def _warn_of_pressure(self) -> None:
         warning = self._can.queue_manager.pressure(self._context, self._window, self._tools)
@@ -280,8 +282,8 @@ class RunningTurn:
         message = self._reply.message()
         if not said(message) and not self._reply.calls:
             return None
-        if not complete:
-            self._context.add({"role": "assistant", "content": said(message)})
+        if not complete and (rest := self._reply.text_from(self._recorded)):
+            self._context.add({"role": "assistant", "content": rest})
         entries: list[Message] = self._context.added
         request = self._request
         return Node(

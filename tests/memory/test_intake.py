@@ -175,7 +175,8 @@ async def test_a_long_history_lets_others_run() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    running = asyncio.create_task(others())
-    await take(*[user(f"message {n}") for n in range(1000)])
-    running.cancel()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(others())
+        await take(*[user(f"message {n}") for n in range(1000)])
+        running.cancel()
     assert turns >= 5
