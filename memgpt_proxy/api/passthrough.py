@@ -15,7 +15,7 @@ from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.replies import send_error
 from memgpt_proxy.backend.client import Backend, map_transport_error
 from memgpt_proxy.backend.headers import RawHeaders, end_to_end
-from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.errors import GatewayError, InvalidRequest
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class Passthrough:
         await while_client_stays(self._answer(request, response), _watch(receive, upload))
 
     async def _request(self, scope: Scope, receive: Receive, upload: _Upload) -> httpx.Request:
+        if ".." in scope["path"].split("/"):
+            raise InvalidRequest(f"The path leads out of {PREFIX}.")
         headers: RawHeaders = scope["headers"]
         size = _size(headers)
         if size is None or size > _WHOLE:
