@@ -12,6 +12,15 @@ import memgpt_proxy
 from tests.e2e.chatting import WAYS, Person
 from tests.support.gateway import GatewayProcess
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """End to end takes minutes in all: none of it is in the fast subset."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture
 def model() -> str:
