@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -27,6 +28,7 @@ from memgpt_proxy.wire.chat import Chunk, completion_to_chunk
 from memgpt_proxy.wire.sse import EventParser, StreamTooLarge
 
 _DONE = b"[DONE]"
+_END_SECONDS = 0.1
 _LARGEST_WHOLE_ANSWER = 64 * 2**20
 
 
@@ -146,9 +148,13 @@ class ChunkStream:
             if _is_json(self._response):
                 yield [await self._whole()]
                 return
-            async for data in self._response.stream:  # type: ignore[union-attr]
+            stream = aiter(self._response.stream)  # type: ignore[arg-type]
+            async for data in stream:
                 if chunks := self._chunks(self._parser.feed(data)):
                     yield chunks
+                if self.done:
+                    await _read_end(stream)
+                    return
             if chunks := self._chunks(self._parser.close()):
                 yield chunks
         except httpx.TransportError as error:
@@ -170,6 +176,17 @@ class ChunkStream:
         self.done = True
         completion = _parse(body)
         return completion if "error" in completion else completion_to_chunk(completion)  # type: ignore[arg-type]
+
+
+async def _read_end(stream: AsyncIterator[bytes]) -> None:
+    """Read what follows ``[DONE]``: mostly just the end, after which the connection is kept.
+
+    A backend that does not end its response is not waited for.
+    """
+    with suppress(TimeoutError, httpx.TransportError):
+        async with asyncio.timeout(_END_SECONDS):
+            async for _ in stream:
+                pass
 
 
 def map_transport_error(error: httpx.TransportError, *, answering: bool = False) -> GatewayError:

@@ -216,6 +216,12 @@ def test_a_retry_is_told_the_day_once(backend: ScriptedBackend, person: Person):
     assert first == second
 
 
+def test_a_backend_that_stays_after_its_last_word_is_left(backend: ScriptedBackend, person: Person):
+    backend.reply(send("Hi.") + event("[DONE]") + hang())
+    assert person.ask(HELLO).text == "Hi."
+    backend.requests[0].wait_disconnected()
+
+
 def test_an_error_inside_the_backends_stream_is_told(backend: ScriptedBackend, person: Person):
     backend.reply(event({"error": {"message": "The GPU is on fire."}}))
     response = raw(person.base_url, person.api_key, model=person.model, messages=HELLO)
