@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from memgpt_proxy import __version__
 from memgpt_proxy.config import ENV_PREFIX, Settings, SettingsFileError, load_settings
-from memgpt_proxy.reference import option_name, settings_reference
+from memgpt_proxy.reference import choices_of, default_of, option_name, settings_reference
 from memgpt_proxy.serve import StartError, serve
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -32,21 +33,28 @@ def _setting_options(command: Callable[..., None]) -> Callable[..., None]:
     for name, field in reversed(Settings.model_fields.items()):
         if field.annotation is bool:
             flag = f"--{option_name(name)}/--no-{option_name(name)}"
-            option = click.option(flag, name, default=None, help=field.description)
+            option = click.option(flag, name, default=None, help=_help(field))
         else:
             option = click.option(
                 f"--{option_name(name)}",
                 name,
-                help=field.description,
-                metavar=_metavar(name),
+                help=_help(field),
+                metavar=_metavar(name, field),
             )
         command = option(command)
     return command
 
 
-def _metavar(name: str) -> str:
+def _metavar(name: str, field: FieldInfo) -> str:
+    if choices := choices_of(field):
+        return f"[{'|'.join(choices)}]"
     last = name.rsplit("_", 1)[-1].upper()
     return last if last in {"URL", "KEY", "HOST", "PORT", "DIR", "MODEL", "ZONE"} else "VALUE"
+
+
+def _help(field: FieldInfo) -> str:
+    default = default_of(field)
+    return f"{field.description}  [default: {default}]" if default else str(field.description)
 
 
 @main.command("serve", context_settings=_CONTEXT)

@@ -170,6 +170,12 @@ class Settings(BaseSettings):
     idle_timeout_seconds: float = Field(
         600.0, gt=0, description="Longest silence of the backend, before or inside its answer."
     )
+    shutdown_seconds: int = Field(
+        30,
+        ge=0,
+        description="Time that running replies have to finish when the gateway is stopped; what "
+        "was said by then is stored.",
+    )
     max_connections: int = Field(
         1024, ge=1, description="Open connections to the backend at the most."
     )

@@ -28,5 +28,8 @@ def claimed(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataDirError(f"data_dir {path} is in use by another gateway") from error
+            raise DataDirError(
+                f"data_dir {path} is in use by another gateway; "
+                "stop that, or choose another directory with --data-dir"
+            ) from error
         yield

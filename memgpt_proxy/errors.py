@@ -10,7 +10,7 @@
     ├── BackendUnreachable    502  no answer at all
     ├── BackendBroken         502  an answer that broke off or was none
     ├── BackendTimeout        504
-    ├── MemoryUnavailable     503  the store is away
+    ├── Stopping              503  the gateway is being stopped
     └── BackendRefused        the backend's own status, body and headers
 
 Every border maps what it catches to one of these, once; ``body`` renders them all.
@@ -18,9 +18,14 @@ Every border maps what it catches to one of these, once; ``body`` renders them a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import orjson
+
+log = logging.getLogger(__name__)
+
+_SERVER_ERRORS = 500
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -112,11 +117,14 @@ class BackendTimeout(GatewayError):
     code = "backend_timeout"
 
 
-class MemoryUnavailable(GatewayError):
-    """The store is away and the operator prefers an error to an answer without memory."""
+class Stopping(GatewayError):
+    """The gateway is being stopped and does not wait for this request."""
 
     status = 503
-    code = "memory_unavailable"
+    code = "stopping"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is being stopped.")
 
 
 class BackendRefused(GatewayError):
@@ -138,3 +146,13 @@ class BackendRefused(GatewayError):
     def body(self) -> bytes:
         """Return the backend's body, byte for byte."""
         return self._body
+
+
+def log_failure(error: GatewayError) -> None:
+    """Tell the operator of an error that is not the client's own, with what caused it.
+
+    Messages of a backend stay out of the log: they may repeat a prompt.
+    """
+    level = logging.WARNING if error.status >= _SERVER_ERRORS else logging.DEBUG
+    cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+    log.log(level, "answered %d %s%s", error.status, error.code, cause)

@@ -35,23 +35,27 @@ def option_name(name: str) -> str:
     return name.replace("_", "-")
 
 
+def default_of(field: FieldInfo) -> str:
+    """Return a setting's default as it is written; empty where it has none or is made."""
+    match field.default:
+        case bool() as value:
+            return str(value).lower()
+        case StrEnum() | str() | int() | float() as value:
+            return str(value)
+        case _:
+            return ""
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """Return the values that a setting can have, where they are few."""
+    kind: Any = field.annotation
+    is_choice = isinstance(kind, type) and issubclass(kind, StrEnum)
+    return tuple(str(choice) for choice in kind) if is_choice else ()
+
+
 def _row(name: str, field: FieldInfo) -> str:
     option, variable = f"`--{option_name(name)}`", f"`{ENV_PREFIX}{name.upper()}`"
-    meaning = f"{field.description}{_choices(field.annotation)}"
-    return f"| `{name}` | {option} | {variable} | {_default(field)} | {meaning} |"
-
-
-def _default(field: FieldInfo) -> str:
-    match field.default:
-        case None | ():
-            return ""
-        case StrEnum() | str() | int() | float() as value:
-            return f"`{value}`" if not isinstance(value, bool) else f"`{str(value).lower()}`"
-        case _:
-            return ""  # made when needed; the description tells
-
-
-def _choices(annotation: Any) -> str:
-    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return f" One of {', '.join(f'`{choice}`' for choice in annotation)}."
-    return ""
+    default = f"`{text}`" if (text := default_of(field)) else ""
+    choices = ", ".join(f"`{choice}`" for choice in choices_of(field))
+    meaning = f"{field.description} One of {choices}." if choices else field.description
+    return f"| `{name}` | {option} | {variable} | {default} | {meaning} |"

@@ -9,20 +9,20 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import click
-import uvicorn
+import httpx
 import uvloop
 from starlette.routing import BaseRoute, Mount
 
-from memgpt_proxy.app import DATABASE, Gateway, create_app
-from memgpt_proxy.backend.discovery import find_local_server
+from memgpt_proxy.app import DATABASE, create_app
+from memgpt_proxy.backend.discovery import find_local_server, first_model
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Settings
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
+from memgpt_proxy.server import Server
 from memgpt_proxy.stores.protocols import StoreError
 
-_BACKLOG = 2048
 _DEMO_PATH = "/demo"
 _COLLECT_AT = (10_000, 50, 50)
 """New objects, and collections of each younger generation, at which one is collected."""
@@ -75,7 +75,7 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     async with app.opened():
         click.echo(_greeting(settings, port, chosen))
         _spare_collections()
-        await _server(app).serve(sockets=[listener])
+        await Server(app, settings.shutdown_seconds).run_to_end(listener)
 
 
 def _spare_collections() -> None:
@@ -87,25 +87,6 @@ def _spare_collections() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AT)
-
-
-def _server(app: Gateway) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            log_level=logging.WARNING,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=75,
-            backlog=_BACKLOG,
-        )
-    )
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -131,12 +112,10 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _choose_backend(settings: Settings, port: int) -> _Chosen:
-    if settings.backend_url is not None:
-        url = str(settings.backend_url)
-        key = "any-key-of-yours" if settings.backend_api_key else "YOUR_BACKEND_KEY"
-        return _Chosen(url, f"backend {url}", key, "MODEL")
     transport = Http1Transport(max_connections=8)
     try:
+        if settings.backend_url is not None:
+            return await _named_backend(settings, str(settings.backend_url), port, transport)
         found = await find_local_server(transport)
     finally:
         await transport.aclose()
@@ -146,6 +125,21 @@ async def _choose_backend(settings: Settings, port: int) -> _Chosen:
     demo = Mount(_DEMO_PATH, app=create_demo())
     what = "the demo backend, a small rule-based model (set --backend-url to use a real one)"
     return _Chosen(url, what, "demo", DEMO_MODEL, (demo,))
+
+
+async def _named_backend(
+    settings: Settings, url: str, port: int, transport: httpx.AsyncBaseTransport
+) -> _Chosen:
+    url = url.rstrip("/")
+    address = httpx.URL(url)
+    if address.port == port and address.host in {"localhost", _own_address(settings.host)}:
+        raise StartError(f"backend_url {url} is this gateway itself")
+    key = settings.backend_api_key
+    shown = "any-key-of-yours" if key else "YOUR_BACKEND_KEY"
+    if settings.accepted_keys:
+        shown = "ONE_OF_ACCEPTED_KEYS"
+    model = await first_model(transport, url, key.get_secret_value() if key else None)
+    return _Chosen(url, f"the backend at {url}", shown, model or "MODEL")
 
 
 def _own_address(host: str) -> str:

@@ -186,7 +186,10 @@ def test_a_data_directory_in_use(backend: ScriptedBackend, start_gateway, tmp_pa
     running = start_gateway()
     options = ("--port", "0", "--data-dir", str(running.data_dir))
     told = fails_to_start(tmp_path, backend, *options)
-    assert told == f"data_dir {running.data_dir} is in use by another gateway"
+    assert told == (
+        f"data_dir {running.data_dir} is in use by another gateway; "
+        "stop that, or choose another directory with --data-dir"
+    )
 
 
 def test_a_data_directory_that_is_a_file(backend: ScriptedBackend, tmp_path: Path) -> None:

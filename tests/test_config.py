@@ -39,6 +39,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "keepalive_seconds": ("1.5", "2.5", "3.5"),
     "connect_timeout_seconds": ("1.5", "2.5", "3.5"),
     "idle_timeout_seconds": ("1.5", "2.5", "3.5"),
+    "shutdown_seconds": ("1", "2", "3"),
     "max_connections": ("1", "2", "3"),
     "cache_mib": ("1", "2", "3"),
     "log_level": ("debug", "warning", "error"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
@@ -14,7 +15,7 @@ from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.chat_request import ChatRequest, parse_chat_request
 from memgpt_proxy.api.replies import Reply, StreamedReply, WholeReply, send_error
-from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.errors import GatewayError, Stopping, log_failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,18 @@ class ChatCompletions:
         except ClientGone:
             return
         except GatewayError as error:
+            log_failure(error)
             await send_error(send, error)
             return
         reply = _reply(request, turn, send)
         # A client that leaves cancels the turn, which stores what was said by then.
-        await while_client_stays(self._answer(turn, reply), self._watch(reply, receive))
-        await turn.settle()
+        try:
+            await while_client_stays(self._answer(turn, reply), self._watch(reply, receive))
+        except asyncio.CancelledError:  # by the server, which waits for us no longer
+            await reply.fail(Stopping())
+            return
+        with suppress(asyncio.CancelledError):  # likewise: a later turn will do it
+            await turn.settle()
 
     async def _open(self, scope: Scope, receive: Receive) -> tuple[ChatRequest, RunningTurn]:
         headers = scope["headers"]
@@ -67,6 +74,7 @@ class ChatCompletions:
         try:
             await reply.finish(await turn.run(reply))
         except GatewayError as error:
+            log_failure(error)
             await reply.fail(error)
 
     async def _watch(self, reply: Reply, receive: Receive) -> None:

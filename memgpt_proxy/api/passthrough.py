@@ -15,7 +15,7 @@ from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.replies import send_error
 from memgpt_proxy.backend.client import Backend, map_transport_error
 from memgpt_proxy.backend.headers import RawHeaders, end_to_end
-from memgpt_proxy.errors import GatewayError, InvalidRequest
+from memgpt_proxy.errors import GatewayError, InvalidRequest, Stopping
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,10 @@ class Passthrough:
         except GatewayError as error:
             await response.fail(error)
             return
-        await while_client_stays(self._answer(request, response), _watch(receive, upload))
+        try:
+            await while_client_stays(self._answer(request, response), _watch(receive, upload))
+        except asyncio.CancelledError:  # by the server, which waits for us no longer
+            await response.fail(Stopping())
 
     async def _request(self, scope: Scope, receive: Receive, upload: _Upload) -> httpx.Request:
         if ".." in scope["path"].split("/"):

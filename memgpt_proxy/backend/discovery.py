@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import httpx
+import orjson
+
+_PATIENCE = {"timeout": {"connect": 1.0, "read": 1.0, "write": 1.0, "pool": 1.0}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +42,26 @@ class FoundServer:
 
 async def find_local_server(transport: httpx.AsyncBaseTransport) -> FoundServer | None:
     """Return the first of ``LOCAL_SERVERS`` that lists a model; None if none does."""
-    async with httpx.AsyncClient(transport=transport, timeout=1.0, trust_env=False) as client:
-        for server in LOCAL_SERVERS:
-            if model := await _first_model(client, server):
-                return FoundServer(server.name, server.url, model)
+    for server in LOCAL_SERVERS:
+        if model := await first_model(transport, server.url, None):
+            return FoundServer(server.name, server.url, model)
     return None
 
 
-async def _first_model(client: httpx.AsyncClient, server: LocalServer) -> str | None:
+async def first_model(
+    transport: httpx.AsyncBaseTransport, url: str, api_key: str | None
+) -> str | None:
+    """Return the first model that the backend at ``url`` lists within a second, if any."""
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    request = httpx.Request("GET", f"{url}/models", headers=headers, extensions=_PATIENCE)
     try:
-        response = await client.get(f"{server.url}/models")
-        listed = response.json() if response.status_code == httpx.codes.OK else {}
-    except (httpx.TransportError, ValueError):
+        response = await transport.handle_async_request(request)
+        try:
+            body = await response.aread()
+        finally:
+            await response.aclose()
+        listed = orjson.loads(body) if response.status_code == httpx.codes.OK else {}
+    except (httpx.TransportError, httpx.DecodingError, orjson.JSONDecodeError):
         return None
     models = listed.get("data") if isinstance(listed, dict) else None
     if not isinstance(models, list):

@@ -103,6 +103,13 @@ class ServerProcess:
         """Everything that was printed so far, by all runs."""
         return self._log.read_text(errors="replace")
 
+    def wait_for_log(self, text: str, seconds: float = 10.0) -> None:
+        """Wait until the process has written ``text``."""
+        deadline = time.monotonic() + seconds
+        while text not in self.log():
+            assert not self._exited_within(0.02), f"it ended without a word of {text!r}"
+            assert time.monotonic() < deadline, f"it never wrote {text!r}"
+
     def _exited_within(self, seconds: float) -> bool:
         assert self._process is not None
         try:
