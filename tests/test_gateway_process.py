@@ -95,7 +95,10 @@ def test_a_second_signal_ends_replies_and_keeps_what_was_said(
     assert "Traceback" not in gateway.log()
     gateway.start()
     backend.reply(text("Yes?"))
-    said: list[Any] = [{"role": "user", "content": "Tell me."}, {"role": "assistant", "content": "Once upon "}]
+    said: list[Any] = [
+        {"role": "user", "content": "Tell me."},
+        {"role": "assistant", "content": "Once upon "},
+    ]
     with openai.OpenAI(base_url=gateway.base_url, api_key="sk-stop", max_retries=0) as client:
         client.chat.completions.create(
             model="m", messages=[*said, {"role": "user", "content": "And?"}]
