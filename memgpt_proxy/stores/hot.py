@@ -49,6 +49,8 @@ class _Hot:
                 self._keep(replace(known, entries=node.entries, tokens=node.tokens, complete=True))
 
     def _keep(self, node: Node) -> None:
+        if node.id in self.queues:
+            node = replace(node, queue=node.id)
         self.nodes[node.id] = node
         self.size += _size(node)
 
@@ -129,7 +131,8 @@ class HotStore:
         before = hot.size
         new = sum(1 for node in nodes if node.text and node.id not in hot.nodes)
         hot.counts = replace(hot.counts, messages=hot.counts.messages + new)
-        hot.add(nodes)
+        # A reply that was cut off may be known to the store whole: the next read will tell.
+        hot.add([node for node in nodes if node.complete])
         for state in queues:
             hot.add_queue(state)
         self._grew(namespace, hot.size - before)
