@@ -15,6 +15,20 @@ from memgpt_proxy.wire.step import StepReader
 
 
 @dataclass(frozen=True, slots=True)
+class NamedConversation:
+    """Which conversation a request belongs to, as the client says itself.
+
+    Attributes:
+        name: As the client gave it.
+        resends: The client sends the history with every request; otherwise a request may hold
+            its newest messages only.
+    """
+
+    name: str
+    resends: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRequest:
     """A client's request, checked.
 
@@ -30,6 +44,9 @@ class TurnRequest:
         clean: Something has to see the answer itself (``n``, ``logprobs``, a forced tool, a
             response format): one step without memory functions, its chunks handed on.
         headers: The client's headers, for the backend.
+        conversation: The conversation that the client names, if it names one.
+        writes: Whether the turn may change memory; otherwise it only reads.
+        is_retry: The client sends a request again that it got no answer to.
     """
 
     namespace: Namespace
@@ -42,6 +59,9 @@ class TurnRequest:
     max_tokens: int | None
     clean: bool
     headers: RawHeaders
+    conversation: NamedConversation | None = None
+    writes: bool = True
+    is_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
