@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ _PER_PART = 765
 """What OpenAI bills for one image of 1024 × 1024 in high detail; other parts are no larger."""
 _LONG_TEXT = 64 * 1024
 """Characters beyond which counting leaves the event loop: above some 5 ms of work."""
+_PIECE = 16 * 1024
+"""Characters that are counted at a time, so that a book is not read to its end in vain. A
+border between two pieces makes one token more at the most."""
 
 
 class TokenCounter:
@@ -36,38 +40,56 @@ class TokenCounter:
         self._decode = encoding.decode
         self._remembered = lru_cache(maxsize=128)(self.text)
 
-    def text(self, text: str) -> int:
-        """Return the tokens of ``text``."""
-        return len(self._encode(text))
+    def text(self, text: str, enough: int = sys.maxsize) -> int:
+        """Return the tokens of ``text``.
+
+        Args:
+            enough: Counting stops once there are more; the result is then just above it.
+        """
+        tokens = 0
+        for piece in _pieces(text):
+            tokens += len(self._encode(piece))
+            if tokens > enough:
+                break
+        return tokens
 
     def head(self, text: str, tokens: int) -> tuple[str, int]:
         """Return the beginning of ``text`` that takes ``tokens`` at most, and what it takes."""
-        encoded = self._encode(text)
-        if len(encoded) <= tokens:
-            return text, len(encoded)
-        return self._decode(encoded[:tokens], errors="ignore"), tokens
+        kept: list[str] = []
+        left = tokens
+        for piece in _pieces(text):
+            encoded = self._encode(piece)
+            if len(encoded) > left:
+                kept.append(self._decode(encoded[:left], errors="ignore"))
+                return "".join(kept), tokens
+            kept.append(piece)
+            left -= len(encoded)
+        return text, tokens - left
 
     def remembered(self, text: str) -> int:
         """Return the tokens of a text that comes again, such as a system prompt."""
         return self._remembered(text)
 
-    def messages(self, messages: Iterable[Mapping[str, Any]]) -> int:
+    def messages(self, messages: Iterable[Mapping[str, Any]], enough: int = sys.maxsize) -> int:
         """Return the tokens of messages in OpenAI's shape, roles and calls included.
 
         Their texts are counted in one go: each call of the tokenizer lets other threads
         run, and to come back from that costs more than the counting itself.
-        """
-        texts: list[str] = []
-        fixed = 0
-        for message in messages:
-            fixed += _PER_MESSAGE + _gather(message, texts)
-        return fixed + (self.text("\n".join(texts)) if texts else 0)
 
-    async def messages_off_loop(self, messages: list[Mapping[str, Any]]) -> int:
+        Args:
+            enough: Counting stops once there are more; the result is then just above it.
+        """
+        fixed, text = _gathered(messages)
+        return fixed + self.text(text, enough - fixed)
+
+    async def messages_off_loop(
+        self, messages: Iterable[Mapping[str, Any]], enough: int = sys.maxsize
+    ) -> int:
         """Return the same, without keeping the event loop from its work."""
-        if sum(map(_length, messages)) > _LONG_TEXT:
-            return await asyncio.to_thread(self.messages, messages)
-        return self.messages(messages)
+        fixed, text = _gathered(messages)
+        if len(text) > _LONG_TEXT:
+            return fixed + await asyncio.to_thread(self.text, text, enough - fixed)
+        return fixed + self.text(text, enough - fixed)
 
 
 class Calibration:
@@ -97,6 +119,21 @@ class Calibration:
         self._ratio += self._WEIGHT * (seen - self._ratio)
 
 
+def _pieces(text: str) -> Iterator[str]:
+    if len(text) <= _PIECE:
+        return iter((text,))
+    return (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+
+
+def _gathered(messages: Iterable[Mapping[str, Any]]) -> tuple[int, str]:
+    """Return the tokens of what is not text, and all texts."""
+    texts: list[str] = []
+    fixed = 0
+    for message in messages:
+        fixed += _PER_MESSAGE + _gather(message, texts)
+    return fixed, "\n".join(texts)
+
+
 def _gather(message: Mapping[str, Any], texts: list[str]) -> int:
     """Add a message's texts to ``texts``; return the tokens of what is not text."""
     fixed = 0
@@ -108,17 +145,14 @@ def _gather(message: Mapping[str, Any], texts: list[str]) -> int:
         texts += [text for text in found if isinstance(text, str)]
         fixed += _PER_PART * sum(1 for text in found if not isinstance(text, str))
     for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
-        texts.append(f"{function.get('name')}{function.get('arguments') or ''}")
+        _gather_call(call.get("function") or call.get("custom"), texts)
+        fixed += _PER_CALL
+    if called := message.get("function_call"):
+        _gather_call(called, texts)
         fixed += _PER_CALL
     return fixed
 
 
-def _length(message: Mapping[str, Any]) -> int:
-    content = message.get("content")
-    if isinstance(content, str):
-        return len(content)
-    if not isinstance(content, list):
-        return 0
-    texts = (part.get("text") for part in content if isinstance(part, dict))
-    return sum(len(text) for text in texts if isinstance(text, str))
+def _gather_call(call: Any, texts: list[str]) -> None:
+    if isinstance(call, dict):
+        texts.append(f"{call.get('name')}{call.get('arguments') or call.get('input') or ''}")

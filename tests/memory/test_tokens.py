@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import tiktoken
 
 from memgpt_proxy.memory.tokens import Calibration, TokenCounter
 from tests.support.process import clean_environment
@@ -87,3 +89,45 @@ def test_calibration_is_never_below_one_nor_mad() -> None:
     assert calibration.ratio == 1.0
     calibration.learn(1, 1_000_000)
     assert calibration.ratio < 2
+
+
+LONG_TEXTS = {
+    "words": "the quick brown fox " * 5000,
+    "one line without a space": "abcdefghij" * 10_000,
+    "no letters": "=" * 100_000,
+    "three bytes each": "記憶" * 20_000,
+    "four bytes each": "🎂" * 20_000,
+    "half a character": "word \ud83c " * 5000,
+}
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
+def test_long_texts_are_counted_in_pieces(text: str) -> None:
+    """Within a token a border, and only as far as it matters."""
+    counter = TokenCounter("cl100k_base")
+    whole = len(tiktoken.get_encoding("cl100k_base").encode_ordinary(text))
+    assert whole <= counter.text(text) <= whole + len(text) // 10_000
+    assert 1000 < counter.text(text, 1000) <= counter.text(text)
+    assert counter.text(text, whole + 100) == counter.text(text)
+    for tokens in (0, 10, 1000, whole // 2):
+        head, taken = counter.head(text, tokens)
+        assert taken == tokens
+        clean = text.replace("\ud83c", "\ufffd")
+        assert clean.startswith(head.replace("\ud83c", "\ufffd"))
+        assert counter.text(head) <= tokens + 1
+    assert counter.head(text, whole + 100) == (text, counter.text(text))
+
+
+async def test_calls_of_every_kind_count() -> None:
+    counter = TokenCounter("cl100k_base")
+    long = "hello world " * 500
+    calls: list[dict[str, Any]] = [
+        {"tool_calls": [{"function": {"name": "f", "arguments": long}}]},
+        {"tool_calls": [{"type": "custom", "custom": {"name": "f", "input": long}}]},
+        {"function_call": {"name": "f", "arguments": long}},
+    ]
+    for call in calls:
+        message = {"role": "assistant", "content": None, **call}
+        assert counter.messages([message]) >= 1000
+        assert await counter.messages_off_loop([message]) == counter.messages([message])
+        assert 10 < counter.messages([message], 10) <= counter.messages([message])
