@@ -11,13 +11,17 @@ from datetime import datetime
 from typing import Protocol
 
 from memgpt_proxy.stores.records import (
+    ContentId,
+    ContextEdit,
+    Conversation,
     Counts,
     Namespace,
     Node,
     NodeId,
     Page,
     Passage,
-    QueueState,
+    TurnId,
+    TurnRecord,
     TurnState,
     WorkingContext,
 )
@@ -44,24 +48,42 @@ class TranscriptStore(Protocol):
         """Find the longest known prefix of ``chain`` and read what a turn on it needs.
 
         Args:
-            chain: The names of all messages of the request, first to last.
+            chain: The keys of all messages of the request, first to last; an id is a key
+                too. Of several messages with one key, the newest is meant.
             enough: A hint: a known prefix of at least this length need not be longer, since
                 what follows are the client's own new messages.
         """
         ...
 
-    async def nodes(self, namespace: Namespace, ids: Sequence[NodeId]) -> tuple[Node, ...]:
-        """Return those of ``ids`` that are known, in the order asked."""
+    async def path(self, namespace: Namespace, node: NodeId, length: int) -> tuple[Node, ...]:
+        """Return ``node`` and the messages before it, ``length`` at most, oldest first."""
         ...
 
-    async def commit(
-        self, namespace: Namespace, nodes: Sequence[Node], queues: Sequence[QueueState]
-    ) -> None:
-        """Store messages and queue states, all or nothing; durable when it returns.
+    async def after(self, namespace: Namespace, node: NodeId) -> tuple[Node, ...]:
+        """Return what follows a message in any branch, nearest first, ``MOST_AFTER`` at most.
 
-        A node that is known already is left as it is, except that it becomes
-        complete, with the new entries, when it was not. A queue state replaces an
-        earlier one of the same node, and its node's ``queue`` then names itself.
+        ``node`` may be the name of a conversation: its first messages follow that.
+        """
+        ...
+
+    async def with_content(
+        self, namespace: Namespace, contents: Sequence[ContentId], *, limit: int
+    ) -> tuple[Node, ...]:
+        """Return the newest messages that say one of ``contents``, ``limit`` at most of each."""
+        ...
+
+    async def conversation(self, namespace: Namespace, name: NodeId) -> Conversation | None:
+        """Return the conversation of this name."""
+        ...
+
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+        """Store what a turn leaves behind, all or nothing; durable when it returns.
+
+        A node that is known already is left as it is, except that it becomes complete,
+        with the new entries, when it was not, and that a complete reply of another turn
+        in the same words replaces it, live. A queue state replaces an earlier one of the same
+        node, and its node's ``queue`` then names itself. A conversation replaces the one
+        of the same name.
         """
         ...
 
@@ -75,14 +97,15 @@ class RecallStore(Protocol):
         """Search messages for words, "quoted phrases" and exact identifiers.
 
         Messages with all of the query's terms come newest first. Where no message
-        has them all, those with any of them come best match first.
+        has them all, those with any of them come best match first. Abandoned messages
+        come after all others.
         """
         ...
 
     async def messages_between(
         self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
     ) -> Page:
-        """Return the messages with ``start <= created < end``, newest first."""
+        """Return the messages with ``start <= created < end``, newest first, abandoned last."""
         ...
 
 
@@ -99,6 +122,14 @@ class ArchivalStore(Protocol):
         """Search passages as messages are searched, always best match first."""
         ...
 
+    async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
+        """Take what these turns have stored out of searches and counts."""
+        ...
+
+    async def show_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
+        """Put what was hidden of these turns back."""
+        ...
+
 
 class ContextStore(Protocol):
     """The working context, with its history."""
@@ -112,13 +143,17 @@ class ContextStore(Protocol):
         ...
 
     async def write_context(
-        self, namespace: Namespace, expected: int, content: str, node: NodeId
+        self, namespace: Namespace, expected: int, content: str, node: NodeId, turn: TurnId
     ) -> WorkingContext:
         """Replace version ``expected`` by ``content``; the new version is one higher.
 
         Raises StaleVersion, and changes nothing, when the version is another by now.
-        ``node`` is the message during whose turn the edit was made.
+        ``node`` is the message during whose turn the edit was made, ``turn`` that turn.
         """
+        ...
+
+    async def edits(self, namespace: Namespace, turns: Sequence[TurnId]) -> tuple[ContextEdit, ...]:
+        """Return the edits that were made in these turns, oldest first."""
         ...
 
 

@@ -8,6 +8,7 @@ front of it and, for a reply, the function calls and results that led to it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
@@ -19,7 +20,15 @@ NodeId = NewType("NodeId", str)
 """Hash of namespace, parent, role and content: 32 hexadecimal digits."""
 
 ROOT = NodeId("")
-"""The parent of a conversation's first message."""
+"""The parent of a conversation's first message, where the conversation has no name."""
+
+ContentId = NewType("ContentId", str)
+"""Hash of what a message says by itself: the same words have the same, wherever they stand."""
+
+TurnId = NewType("TurnId", str)
+"""Names a turn: what it wrote can be undone."""
+
+NO_TURN = TurnId("")
 
 
 class Role(StrEnum):
@@ -37,19 +46,28 @@ class Node:
 
     Attributes:
         id: Name of the node, and its document id.
-        parent: The message before it, or ``ROOT``.
+        key: What a resend is found by: a hash over the client's own words up to here. It
+            is the id, except where a client writes history otherwise than we keep it,
+            and where a conversation opens with the words of an older one.
+        content: What it says, by itself.
+        parent: The message before it, ``ROOT``, or the name of a named conversation.
         depth: Number of messages before it in its branch.
         role: Who said it.
-        text: Its words, as recall storage finds them; empty for what nobody said.
+        text: Its words, as recall storage finds them; empty for what nobody said, and
+            for what recall storage has from another branch.
         entries: JSON array of the messages that stand for it in the FIFO queue.
         tokens: Tokens of ``entries``, uncalibrated.
         created: Seconds since the epoch.
         queue: Node at which the queue state in force after this message is kept.
         context_version: Version of the working context this branch has seen.
+        turn: The turn that made it, for a reply.
         complete: False when the reply was cut off (client or backend went away).
+        abandoned: Its branch was left for another one, and not gone on with since.
     """
 
     id: NodeId
+    key: NodeId
+    content: ContentId
     parent: NodeId
     depth: int
     role: Role
@@ -59,7 +77,9 @@ class Node:
     created: float
     queue: NodeId
     context_version: int
+    turn: TurnId = NO_TURN
     complete: bool = True
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +125,8 @@ class Passage:
     created: float
     node: NodeId
     """The message during whose turn it was written."""
+    turn: TurnId = NO_TURN
+    """The turn whose model wrote it; none for a message that was too large for the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +147,60 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextEdit:
+    """One edit of the working context: the version it made, by whom, and the texts around it."""
+
+    version: int
+    turn: TurnId
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation that the client names.
+
+    Attributes:
+        name: Hash of its name; the parent of its first message.
+        tip: The message that it has come to.
+        resends: The client was seen to send its history along.
+    """
+
+    name: NodeId
+    tip: NodeId
+    resends: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A turn that leaves one branch for another.
+
+    Attributes:
+        left: The messages that begin what is left behind; all that follows them is too.
+        kept: Messages behind those that the new branch says again: they stay live.
+        taken_up: A message of an abandoned branch that is gone on with, or None.
+    """
+
+    left: tuple[NodeId, ...] = ()
+    kept: tuple[NodeId, ...] = ()
+    taken_up: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """What a turn leaves behind."""
+
+    nodes: Sequence[Node] = ()
+    queues: Sequence[QueueState] = ()
+    fork: Fork | None = None
+    conversation: Conversation | None = None
+
+
+MOST_AFTER = 32
+"""Messages after the last known one that are read with a turn."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnState:
     """All that a turn has to read: one call, one round trip.
 
@@ -134,6 +210,9 @@ class TurnState:
         queue: The queue state in force after the last known message, if any.
         context: The working context as it is now.
         counts: What external context holds now.
+        after: What follows the last known message in any branch, nearest first,
+            ``MOST_AFTER`` at most.
+        shared: Another conversation opens with the words of this one.
     """
 
     known: int
@@ -141,3 +220,5 @@ class TurnState:
     queue: QueueState | None
     context: WorkingContext
     counts: Counts
+    after: tuple[Node, ...] = ()
+    shared: bool = False
