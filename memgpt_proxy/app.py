@@ -30,11 +30,12 @@ from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import Durability, Rendering, Settings
+from memgpt_proxy.config import Discarded, Durability, Rendering, Settings
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store, StoreError
@@ -138,19 +139,26 @@ def _agent(settings: Settings, backend: Backend, store: Store, clock: Clock) -> 
     summarizer = Summarizer(
         backend, counter, tokens=settings.summary_tokens, model=settings.summary_model
     )
+    undo = Undo(store)
     faculties = Faculties(
         backend=backend,
         store=store,
         counter=counter,
         executor=_executor(settings, store),
+        undo=undo,
         queue_manager=QueueManager(store, summarizer, settings.pressure_at),
         windows=Windows(settings.context_window, backend, thresholds),
         habits=Habits(settings.reply_mode),
         max_steps=settings.max_steps,
         clock=clock,
     )
-    live = settings.working_context_rendering is Rendering.LIVE
-    opener = Opener(store, counter, live=live)
+    opener = Opener(
+        store,
+        undo,
+        counter,
+        live=settings.working_context_rendering is Rendering.LIVE,
+        rolls_back=settings.discarded_replies is Discarded.ROLL_BACK,
+    )
     return Agent(faculties, opener, settings.reply_mode, settings.working_context_limit)
 
 

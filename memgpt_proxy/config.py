@@ -42,6 +42,13 @@ class Rendering(StrEnum):
     LIVE = "live"
 
 
+class Discarded(StrEnum):
+    """What becomes of the memory that a discarded reply's turn has written."""
+
+    ROLL_BACK = "roll_back"
+    KEEP = "keep"
+
+
 class Durability(StrEnum):
     """What a committed message survives."""
 
@@ -153,6 +160,11 @@ class Settings(BaseSettings):
         ReplyMode.AUTO,
         description="How the model replies: by the function send_message, by plain content, "
         "or auto: asks for send_message and accepts content.",
+    )
+    discarded_replies: Discarded = Field(
+        Discarded.ROLL_BACK,
+        description="What becomes of the memory that a turn has written when its reply is "
+        "regenerated, or its message edited, before anything followed: rolled back or kept.",
     )
     max_steps: int = Field(
         12, ge=2, le=1000, description="Backend calls in one turn; the last may only reply."

@@ -54,7 +54,7 @@ class Agent:
             opening = await self.opener.open_without_memory(request, now)
             steps = StepRequests(request, by_content=True, remembers=False)
             degraded = True
-        place = CallPlace(request.namespace, opening.tip, now, room)
+        place = CallPlace(request.namespace, opening.author, now, room)
         return RunningTurn(
             self.faculties, request, opening, steps, window, place, degraded=degraded
         )
@@ -63,4 +63,5 @@ class Agent:
 def _instructions(request: TurnRequest, *, by_content: bool) -> str:
     if request.clean:
         return instructions.without_functions()
-    return instructions.by_content() if by_content else instructions.by_function()
+    told = instructions.by_content() if by_content else instructions.by_function()
+    return told if request.writes else instructions.read_only(told)

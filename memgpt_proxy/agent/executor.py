@@ -12,9 +12,9 @@ from memgpt_proxy.agent.window import Room
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.memory.recall import Recall
-from memgpt_proxy.memory.working_context import WorkingContextEditor, grouped
+from memgpt_proxy.memory.working_context import Author, WorkingContextEditor, grouped
 from memgpt_proxy.stores.protocols import StoreError
-from memgpt_proxy.stores.records import Namespace, NodeId, WorkingContext
+from memgpt_proxy.stores.records import Namespace, WorkingContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class CallPlace:
-    """Where and when calls run: whose memory, after which message, in how much room."""
+    """Where and when calls run: whose memory, in which turn, in how much room."""
 
     namespace: Namespace
-    node: NodeId
+    author: Author
     now: datetime
     room: Room
 
@@ -78,13 +78,13 @@ class FunctionExecutor:
         match name:
             case "working_context_append":
                 context = await self._editor.append(
-                    where, place.node, given["content"], limit=room.context
+                    where, place.author, given["content"], limit=room.context
                 )
                 return _edited("Appended", context, room)
             case "working_context_replace":
                 context = await self._editor.replace(
                     where,
-                    place.node,
+                    place.author,
                     given["old_content"],
                     given["new_content"],
                     limit=room.context,
@@ -92,7 +92,7 @@ class FunctionExecutor:
                 return _edited("Replaced", context, room)
             case "archival_storage_insert":
                 count = await self._archive.insert(
-                    where, place.node, given["content"], place.now.timestamp()
+                    where, place.author, given["content"], place.now.timestamp()
                 )
                 return CallResult("Inserted." if count == 1 else f"Inserted in {count} passages.")
             case "archival_storage_search":

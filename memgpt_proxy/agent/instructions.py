@@ -45,6 +45,15 @@ what you need first, with request_heartbeat set to true, then write your reply a
 _NO_FUNCTIONS = """\
 In this turn no memory functions can be called: answer from what you see."""
 
+_READ_ONLY = """\
+In this turn memory can be read but not changed: there is no function to save anything with, \
+and nothing of this turn will be remembered."""
+
+
+def read_only(told: str) -> str:
+    """Return instructions for a turn that must not change memory."""
+    return f"{told}\n\n{_READ_ONLY}"
+
 
 def by_function() -> str:
     """Return the instructions for a model that replies by ``send_message``."""

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
+
+import orjson
 
 from memgpt_proxy.agent import instructions
 from memgpt_proxy.agent.main_context import Head, MainContext
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.window import Room
+from memgpt_proxy.errors import InvalidRequest
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
 from memgpt_proxy.memory.queue import Queue
+from memgpt_proxy.memory.reconcile import (
+    Named,
+    NewMessage,
+    Place,
+    Reconciler,
+    Transcript,
+    said_on,
+)
 from memgpt_proxy.memory.tokens import TokenCounter
-from memgpt_proxy.memory.transcript import Message, chain
-from memgpt_proxy.memory.working_context import changes
+from memgpt_proxy.memory.transcript import Message, content_id, root_of
+from memgpt_proxy.memory.undo import Undo, discarded
+from memgpt_proxy.memory.working_context import Author, changes
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import (
+    NO_TURN,
     ROOT,
+    Conversation,
     Counts,
+    Fork,
+    Node,
     NodeId,
     QueueState,
+    Role,
+    TurnId,
     TurnState,
     WorkingContext,
 )
@@ -33,16 +52,28 @@ class Opening:
     """A turn about to begin.
 
     Attributes:
-        tip: The newest message of the client: what the turn answers.
+        author: The turn, and the newest message of the client: what it answers.
+        depth: Number of messages before that one.
+        key: What the reply will be found by is made from this; empty where that is its id.
         intake: The new messages, not stored yet.
         context: The main context of the first step.
         context_version: Version of the working context that the model has seen.
+        fork: What the turn leaves behind, or takes up again.
+        named: The conversation that the client has named, and whether it sends its history.
     """
 
-    tip: NodeId
+    author: Author
+    depth: int
+    key: NodeId
     intake: Intake
     context: MainContext
     context_version: int
+    fork: Fork | None = None
+    named: Named | None = None
+
+    def conversation(self, tip: NodeId) -> Conversation | None:
+        """Return the named conversation as it is once it has come to ``tip``."""
+        return Conversation(self.named.root, tip, self.named.resends) if self.named else None
 
 
 class Opener:
@@ -50,12 +81,18 @@ class Opener:
 
     Args:
         live: Show the working context as it is now instead of the queue's snapshot.
+        rolls_back: Undo what the turn of a discarded reply wrote.
     """
 
-    def __init__(self, store: Store, counter: TokenCounter, *, live: bool) -> None:
+    def __init__(
+        self, store: Store, undo: Undo, counter: TokenCounter, *, live: bool, rolls_back: bool
+    ) -> None:
         self._store = store
+        self._reconciler = Reconciler(store)
+        self._undo = undo
         self._counter = counter
         self._live = live
+        self._rolls_back = rolls_back
 
     async def open(self, request: TurnRequest, told: str, now: datetime, room: Room) -> Opening:
         """Return the opening of a turn at the time ``now``.
@@ -66,97 +103,162 @@ class Opener:
 
         Raises:
             StoreError: The store is away.
+            InvalidRequest: The result of a tool comes that nobody has called.
         """
-        messages = request.messages
-        ids = chain(request.namespace, messages)
-        state = await self._store.read_turn(request.namespace, ids, enough=_replied_until(messages))
-        begins = not any(message["role"] == "assistant" for message in messages)
-        events = await self._events(request, state, begins=begins, now=now)
-        queue = _queue(state, ids, begins=begins)
-        seen = state.context.version if begins or events else _seen(state)
+        sent = _transcript(request, now)
+        place = await self._reconciler.place(sent)
+        _check_results(place)
+        place = await self._rolled_back(request, place)
+        events = await self._events(request, place, now)
+        queue = _queue(place)
+        seen = place.state.context.version if place.begins or events else _seen(place.state)
         branch = Branch(
-            parent=ids[state.known - 1] if state.known else ROOT,
-            depth=state.known,
-            queue=queue.state.node,
+            parent=place.parent,
+            hashed=place.hashed,
+            depth=place.last.depth + 1 if place.last else 0,
+            queue=place.state.queue.node if place.state.queue else ROOT,
             context_version=seen,
         )
-        new = messages[state.known :]
         intake = await take_in(
-            new,
-            ids[state.known :],
+            place.new,
             branch,
-            events=events if new else (),
+            namespace=request.namespace,
+            events=events if place.new else (),
             now=now,
             counter=self._counter,
-            largest=room.message,
+            largest=room.message if request.writes else sys.maxsize,
         )
         queue.nodes += intake.nodes
-        live = state.context if self._live else None
-        head = Head(told, request.application, room.context, live)
-        context = MainContext(head, queue, self._counter)
-        for event in events if not new else ():
+        live = place.state.context if self._live else None
+        context = MainContext(
+            Head(told, request.application, room.context, live), queue, self._counter
+        )
+        for event in events if not place.new else ():
             context.add(event)
-        return Opening(ids[-1], intake, context, seen)
+        return _opening(queue.nodes[-1], intake, context, seen, place, sent.named)
 
     async def open_without_memory(self, request: TurnRequest, now: datetime) -> Opening:
         """Return the opening of a turn that knows only what the client has sent."""
-        ids = chain(request.namespace, request.messages)
-        nothing = QueueState(ids[0], 0, "", WorkingContext(0, ""), Counts(0, 0))
-        branch = Branch(parent=ROOT, depth=0, queue=ids[0], context_version=0)
+        nothing = QueueState(ROOT, 0, "", WorkingContext(0, ""), Counts(0, 0))
+        new = [NewMessage(message, content_id(message), ROOT) for message in request.messages]
         intake = await take_in(
-            request.messages,
-            ids,
-            branch,
+            new,
+            Branch(parent=ROOT, hashed=ROOT, depth=0, queue=ROOT, context_version=0),
+            namespace=request.namespace,
             events=(),
             now=now,
             counter=self._counter,
             largest=sys.maxsize,
         )
         head = Head(instructions.without_functions(), request.application, limit=0)
-        context = MainContext(head, Queue(nothing, intake.nodes), self._counter)
-        return Opening(ids[-1], intake, context, 0)
+        context = MainContext(head, Queue(nothing, list(intake.nodes)), self._counter)
+        tip = intake.nodes[-1]
+        return Opening(Author(tip.id, NO_TURN), tip.depth, ROOT, intake, context, 0)
 
-    async def _events(
-        self, request: TurnRequest, state: TurnState, *, begins: bool, now: datetime
-    ) -> list[Message]:
+    async def _rolled_back(self, request: TurnRequest, place: Place) -> Place:
+        """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
+        if not (self._rolls_back and request.writes):
+            return place
+        away = discarded(place.left, place.state.after)
+        again = _taken_up(place)
+        if not away and not again:
+            return place
+        at = place.last.id if place.last else place.parent
+        await self._undo.take_back(request.namespace, away, at)
+        await self._undo.do_again(request.namespace, again, at)
+        context = await self._store.context(request.namespace)
+        return replace(place, state=replace(place.state, context=context))
+
+    async def _events(self, request: TurnRequest, place: Place, now: datetime) -> list[Message]:
         """Return what has happened since this branch was last continued."""
         if request.messages[-1]["role"] != "user":
             return []
-        last = state.nodes[-1] if state.nodes else None
+        last, state = place.last, place.state
         events = []
-        if last is None or _day(last.created, now) != now.date():
+        if last is None or said_on(last, now) != now.date():
             events.append(alerts.today(now.date()))
         seen = _seen(state)
-        if not begins and not self._live and last and seen != state.context.version:
+        if not place.begins and not self._live and last and seen != state.context.version:
             before = await self._store.context_at(request.namespace, seen)
-            events.append(
-                alerts.working_context_changed(changes(before.content, state.context.content))
-            )
+            if changed := changes(before.content, state.context.content):
+                events.append(alerts.working_context_changed(changed))
         return events
 
 
-def _queue(state: TurnState, ids: Sequence[NodeId], *, begins: bool) -> Queue:
-    """Return the branch's queue; a conversation that begins sees memory as it is now."""
-    known = state.queue
-    if known is not None and not begins:
-        return Queue(known, list(state.nodes))
+def _transcript(request: TurnRequest, now: datetime) -> Transcript:
+    named = request.conversation
+    return Transcript(
+        namespace=request.namespace,
+        messages=request.messages,
+        contents=[content_id(message) for message in request.messages],
+        named=Named(root_of(named.name), named.resends) if named else None,
+        is_retry=request.is_retry,
+        now=now,
+    )
+
+
+def _opening(
+    tip: Node, intake: Intake, context: MainContext, seen: int, place: Place, named: Named | None
+) -> Opening:
+    turn = TurnId(secrets.token_hex(8))
+    return Opening(
+        author=Author(tip.id, turn),
+        depth=tip.depth,
+        key=tip.key if tip.key != tip.id else ROOT,
+        intake=intake,
+        context=context,
+        context_version=seen,
+        fork=_fork(place),
+        named=Named(named.root, place.resends) if named else None,
+    )
+
+
+def _fork(place: Place) -> Fork | None:
+    last = place.last
+    fork = Fork(
+        left=tuple(node.id for node in place.left),
+        kept=tuple(new.original.id for new in place.new if new.original),
+        taken_up=last.id if last and last.abandoned else None,
+    )
+    return fork if fork.left or fork.taken_up else None
+
+
+def _taken_up(place: Place) -> list[TurnId]:
+    """Return the turns since the last word of the user, in a branch that was left once."""
+    if place.last is None or not place.last.abandoned or place.state.after:
+        return []
+    since = takewhile(lambda node: node.role is not Role.USER, reversed(place.state.nodes))
+    return [node.turn for node in since if node.turn][::-1]
+
+
+def _queue(place: Place) -> Queue:
+    """Return the branch's queue; a conversation that begins sees memory as it is now.
+
+    A state without a node is to hang on the turn's reply: what others say after the same
+    opening is not to find it.
+    """
+    state = place.state
+    known, nodes = state.queue, list(state.nodes)
+    if known is not None and not place.begins:
+        return Queue(known, nodes)
     start, summary = (known.start, known.summary) if known is not None else (0, "")
-    at = ids[-1] if begins else ids[0]
-    fresh = QueueState(at, start, summary, state.context, state.counts)
-    return Queue(fresh, list(state.nodes), changed=True)
+    fresh = QueueState(ROOT, start, summary, state.context, state.counts)
+    return Queue(fresh, nodes, changed=True)
 
 
-def _replied_until(messages: Sequence[Message]) -> int:
-    """Return how many messages there are up to the last one that we may have sent ourselves."""
-    for index in range(len(messages), 0, -1):
-        if messages[index - 1]["role"] == "assistant":
-            return index
-    return 0
+def _check_results(place: Place) -> None:
+    """The results of a tool follow the reply that has called it."""
+    first = place.new[0].message if place.new else None
+    if first is None or first["role"] != "tool" or (place.last and place.last.role is Role.TOOL):
+        return
+    call_id = orjson.dumps(first["tool_call_id"]).decode()
+    if place.last is None or call_id not in place.last.entries:
+        raise InvalidRequest(
+            "Invalid parameter: 'messages[0]' has role 'tool' and must answer a call of the "
+            "conversation's last reply.",
+            param="messages[0]",
+        )
 
 
 def _seen(state: TurnState) -> int:
     return state.nodes[-1].context_version if state.nodes else state.context.version
-
-
-def _day(created: float, now: datetime) -> object:
-    return datetime.fromtimestamp(created, now.tzinfo).date()

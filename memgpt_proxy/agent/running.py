@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
@@ -29,9 +29,10 @@ from memgpt_proxy.agent.window import Window, Windows
 from memgpt_proxy.backend.client import Backend, ChunkStream
 from memgpt_proxy.errors import BackendBroken, NoReply
 from memgpt_proxy.memory.tokens import TokenCounter
-from memgpt_proxy.memory.transcript import Message, node_id, said
+from memgpt_proxy.memory.transcript import content_id, node_id, said
+from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.stores.protocols import Store, StoreError
-from memgpt_proxy.stores.records import Node, NodeId, QueueState, Role
+from memgpt_proxy.stores.records import Node, NodeId, QueueState, Role, TurnRecord
 from memgpt_proxy.wire.chat import Usage, add_usage
 from memgpt_proxy.wire.step import StepReader
 
@@ -52,6 +53,7 @@ class Faculties:
     store: Store
     counter: TokenCounter
     executor: FunctionExecutor
+    undo: Undo
     queue_manager: QueueManager
     windows: Windows
     habits: Habits
@@ -121,7 +123,7 @@ class RunningTurn:
             return
         try:
             if state := await self._flush(self._reply_node):
-                await self._can.store.commit(self._request.namespace, (), (state,))
+                await self._can.store.commit(self._request.namespace, TurnRecord(queues=(state,)))
         except StoreError:
             log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
 
@@ -181,8 +183,8 @@ class RunningTurn:
         results = []
         for call in calls:
             result = await self._can.executor.run(self._place, call)
-            if result.context is not None:
-                self._seen = result.context.version
+            if result.context is not None and result.context.version == self._seen + 1:
+                self._seen += 1  # else others have written in between: that is yet to be told
             results.append(result)
         return results
 
@@ -239,7 +241,7 @@ class RunningTurn:
         if not self._is_over():
             return
         try:
-            await self._flush(self._opening.tip)
+            await self._flush(self._opening.author.node)
         except StoreError:
             log.warning("memory is away: the queue is cut without a summary", exc_info=True)
         over = self._context.tokens + self._tools - self._window.usable
@@ -262,20 +264,38 @@ class RunningTurn:
 
     async def _commit(self, *, complete: bool) -> None:
         """Store the new messages and what was said, once the backend has accepted the turn."""
-        if self.degraded or not self._accepted:
+        if not self._accepted:
             return
-        nodes = list(self._opening.intake.nodes)
-        if reply := self._node(complete=complete):
-            nodes.append(reply)
-            self._reply_node = reply.id
-        queue = self._context.queue
-        states = (queue.state,) if queue.changed else ()
+        reply = self._node(complete=complete)
+        if self.degraded or not self._request.writes:
+            return
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
-                await self._can.store.commit(self._request.namespace, nodes, states)
+                await self._can.store.commit(self._request.namespace, self._record(reply))
+                if reply is None:  # nobody has heard of what it wrote
+                    author = self._opening.author
+                    await self._can.undo.take_back(
+                        self._request.namespace, [author.turn], author.node
+                    )
         except (StoreError, TimeoutError):
             log.exception("a turn could not be stored")
             self.degraded = True
+            return
+        self._reply_node = reply.id if reply else None
+
+    def _record(self, reply: Node | None) -> TurnRecord:
+        """Return what the turn leaves behind."""
+        opening, queue = self._opening, self._context.queue
+        nodes = [*opening.intake.nodes, *([reply] if reply else [])]
+        tip = nodes[-1].id if nodes else opening.author.node
+        # A queue that begins hangs on the reply: others may open with the same words.
+        state = queue.state if queue.state.node else replace(queue.state, node=tip)
+        return TurnRecord(
+            nodes=nodes,
+            queues=(state,) if queue.changed else (),
+            fork=opening.fork,
+            conversation=opening.conversation(tip),
+        )
 
     def _node(self, *, complete: bool) -> Node | None:
         """Return the reply as a node, or None where nothing was said."""
@@ -284,19 +304,23 @@ class RunningTurn:
             return None
         if not complete and (rest := self._reply.text_from(self._recorded)):
             self._context.add({"role": "assistant", "content": rest})
-        entries: list[Message] = self._context.added
-        request = self._request
+        opening, namespace = self._opening, self._request.namespace
+        content = content_id(message)
+        name = node_id(namespace, opening.author.node, content)
         return Node(
-            id=node_id(request.namespace, self._opening.tip, message),
-            parent=self._opening.tip,
-            depth=len(request.messages),
+            id=name,
+            key=node_id(namespace, opening.key, content) if opening.key else name,
+            content=content,
+            parent=opening.author.node,
+            depth=opening.depth + 1,
             role=Role.ASSISTANT,
             text=said(message),
-            entries=orjson.dumps(entries).decode(),
+            entries=orjson.dumps(self._context.added).decode(),
             tokens=self._context.added_tokens,
             created=self._can.clock().timestamp(),
-            queue=self._context.queue.state.node,
+            queue=self._context.queue.state.node or name,
             context_version=self._seen,
+            turn=opening.author.turn,
             complete=complete,
         )
 

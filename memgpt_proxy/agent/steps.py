@@ -37,7 +37,9 @@ class StepRequests:
         hidden = request.options.get("tool_choice") == "none" and not request.clean
         theirs = () if hidden else tuple(request.tools)
         names = frozenset(map(tool_name, theirs))
-        ours = () if request.clean or not remembers else _our_names(names, by_content)
+        ours = _our_names(names, by_content, request.writes)
+        if request.clean or not remembers:
+            ours = ()
         self.offer = Offer(ours, names, request.clean)
         self._tools = _join(ours, theirs)
         self._options = self._forwarded()
@@ -93,9 +95,9 @@ def tool_name(tool: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=32)
-def _our_names(theirs: frozenset[str], by_content: bool) -> tuple[str, ...]:
-    names = [function.name for function in offered(theirs)]
-    return tuple(name for name in names if not (by_content and name == SEND_MESSAGE))
+def _our_names(theirs: frozenset[str], by_content: bool, writes: bool) -> tuple[str, ...]:
+    functions = [f for f in offered(theirs) if not (by_content and f.name == SEND_MESSAGE)]
+    return tuple(f.name for f in functions if writes or f.retrieval or f.name == SEND_MESSAGE)
 
 
 def _join(ours: tuple[str, ...], theirs: tuple[Tool, ...]) -> str:

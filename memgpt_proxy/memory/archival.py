@@ -7,8 +7,9 @@ from hashlib import blake2b
 
 from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.memory.results import PAGE_SIZE, ResultFormat, offset
+from memgpt_proxy.memory.working_context import Author
 from memgpt_proxy.stores.protocols import ArchivalStore
-from memgpt_proxy.stores.records import Namespace, NodeId, Passage
+from memgpt_proxy.stores.records import NO_TURN, Namespace, NodeId, Passage, TurnId
 
 PASSAGE_CHARACTERS = 1200
 """Length that a long text is cut to: some 300 tokens, so that ten fit in a small window."""
@@ -21,12 +22,12 @@ class Archive:
         self._store = store
         self._wording = wording
 
-    async def insert(self, namespace: Namespace, node: NodeId, text: str, created: float) -> int:
+    async def insert(self, namespace: Namespace, author: Author, text: str, created: float) -> int:
         """Store ``text``, in passages where it is long; return their number.
 
         The same text in the same turn is stored once. Raises CallFailed when it is empty.
         """
-        passages = cut(text, node, created)
+        passages = cut(text, author.node, created, author.turn)
         if not passages:
             raise CallFailed("content is empty; give the text to keep.")
         await self._store.insert_passages(namespace, passages)
@@ -40,16 +41,16 @@ class Archive:
         return self._wording.passages(found, page, longest)
 
 
-def cut(text: str, node: NodeId, created: float) -> list[Passage]:
+def cut(text: str, node: NodeId, created: float, turn: TurnId = NO_TURN) -> list[Passage]:
     """Return ``text`` as passages, cut between paragraphs, sentences or words where it can be."""
     return [
-        Passage(id=_passage_id(node, number, piece), text=piece, created=created, node=node)
+        Passage(_passage_id(f"{node}{turn}", number, piece), piece, created, node, turn)
         for number, piece in enumerate(_pieces(text))
     ]
 
 
-def _passage_id(node: NodeId, number: int, text: str) -> str:
-    what = f"{node}\0{number}\0{text}".encode("utf-8", "surrogatepass")
+def _passage_id(origin: str, number: int, text: str) -> str:
+    what = f"{origin}\0{number}\0{text}".encode("utf-8", "surrogatepass")
     return blake2b(what, digest_size=16, person=b"memgpt passage").hexdigest()
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from memgpt_proxy.memory import alerts
+from memgpt_proxy.memory import alerts, transcript
 from memgpt_proxy.memory.archival import cut
+from memgpt_proxy.memory.reconcile import NewMessage
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.memory.working_context import grouped
-from memgpt_proxy.stores.records import Node, NodeId, Passage, Role
+from memgpt_proxy.stores.records import Namespace, Node, NodeId, Passage, Role
 
 _HEAD_CHARACTERS = 2000
 _AT_A_TIME = 100
@@ -34,13 +35,15 @@ class Branch:
     """Where new messages hang.
 
     Attributes:
-        parent: The last known message, or ROOT.
+        parent: The last known message, or what the conversation's first one hangs on.
+        hashed: What the first new message's id is made from (see ``Place``).
         depth: Number of messages before the first new one.
         queue: Node of the queue state in force.
         context_version: Version of the working context that the branch has seen.
     """
 
     parent: NodeId
+    hashed: NodeId
     depth: int
     queue: NodeId
     context_version: int
@@ -55,50 +58,82 @@ class Intake:
 
 
 async def take_in(
-    messages: Sequence[Message],
-    ids: Sequence[NodeId],
+    new: Sequence[NewMessage],
     branch: Branch,
     *,
+    namespace: Namespace,
     events: Sequence[Message],
     now: datetime,
     counter: TokenCounter,
     largest: int,
 ) -> Intake:
-    """Return ``messages`` as nodes after ``branch``.
+    """Return ``new`` messages as nodes after ``branch``.
 
     Args:
-        messages: The new messages, and ``ids`` their names.
         events: Alerts that come before the last of them.
         now: The time that they are said at.
         largest: Tokens of one message beyond which it is moved to archival storage.
     """
     intake = Intake()
-    parent = branch.parent
-    last = len(messages) - 1
-    for index, (message, node_id) in enumerate(zip(messages, ids, strict=True)):
-        entries, tokens = await _entries(message, node_id, intake, now, counter, largest)
-        if index == last and events:
-            entries = [*events, *entries]
-            tokens += counter.messages(events)
-        role = _ROLES[message["role"]]
-        intake.nodes.append(
-            Node(
+    parent, hashed = branch.parent, branch.hashed
+    for index, message in enumerate(new):
+        node_id = hashed = transcript.node_id(namespace, hashed, message.content)
+        before = events if index == len(new) - 1 else ()
+        depth = branch.depth + index
+        if message.original is not None:
+            node = _said_again(message, message.original, node_id, parent, depth, branch)
+        else:
+            entries, tokens = await _entries(
+                message.message, node_id, intake, now, counter, largest
+            )
+            if before:
+                entries = [*before, *entries]
+                tokens += counter.messages(before)
+            role = _ROLES[message.message["role"]]
+            node = Node(
                 id=node_id,
+                key=message.key or node_id,
+                content=message.content,
                 parent=parent,
-                depth=branch.depth + index,
+                depth=depth,
                 role=role,
-                text=said(message) if role in (Role.USER, Role.ASSISTANT) else "",
+                text=said(message.message) if role in (Role.USER, Role.ASSISTANT) else "",
                 entries=orjson.dumps(entries).decode(),
                 tokens=tokens,
                 created=now.timestamp(),
                 queue=branch.queue,
                 context_version=branch.context_version,
             )
-        )
+        intake.nodes.append(node)
         parent = node_id
         if index % _AT_A_TIME == _AT_A_TIME - 1:
             await asyncio.sleep(0)  # a long history lets other requests run
     return intake
+
+
+def _said_again(
+    message: NewMessage,
+    original: Node,
+    node_id: NodeId,
+    parent: NodeId,
+    depth: int,
+    branch: Branch,
+) -> Node:
+    """Return a message of another branch in its new place; recall storage has it already.
+
+    The hidden steps of a reply come along.
+    """
+    return replace(
+        original,
+        id=node_id,
+        key=message.key or node_id,
+        content=message.content,
+        parent=parent,
+        depth=depth,
+        text="",
+        queue=branch.queue,
+        abandoned=False,
+    )
 
 
 async def _entries(

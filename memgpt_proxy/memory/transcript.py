@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
+from unicodedata import normalize
 
 import orjson
 
-from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
+from memgpt_proxy.stores.records import ContentId, Namespace, NodeId
 
 Message = dict[str, Any]
 """A message in OpenAI's shape, checked by the api layer."""
@@ -24,34 +25,45 @@ _SAID_OTHERWISE = ("function_call", "audio", "refusal")
 """Fields of messages that have neither content nor tool calls."""
 
 
-def chain(namespace: Namespace, messages: Iterable[Message]) -> list[NodeId]:
-    """Return the names of the nodes that ``messages`` are, first to last."""
+def chain(namespace: Namespace, contents: Iterable[ContentId], root: NodeId) -> list[NodeId]:
+    """Return the names of the nodes that say ``contents`` after ``root``, first to last."""
     ids = []
-    parent = ROOT
-    for message in messages:
-        parent = node_id(namespace, parent, message)
+    parent = root
+    for content in contents:
+        parent = node_id(namespace, parent, content)
         ids.append(parent)
     return ids
 
 
-def node_id(namespace: Namespace, parent: NodeId, message: Message) -> NodeId:
-    """Return the name of the node that ``message`` is after ``parent``."""
-    digest = blake2b(canonical(message), digest_size=_ID_BYTES, person=b"memgpt node")
-    digest.update(f"\0{parent}\0{namespace}".encode())
-    return NodeId(digest.hexdigest())
+def node_id(namespace: Namespace, parent: NodeId, content: ContentId) -> NodeId:
+    """Return the name of the node that says ``content`` after ``parent``."""
+    what = f"{content}{parent}\0{namespace}".encode()
+    return NodeId(blake2b(what, digest_size=_ID_BYTES, person=b"memgpt node").hexdigest())
+
+
+def root_of(name: str) -> NodeId:
+    """Return what the messages of a conversation of this name hang on."""
+    what = name.encode("utf-8", "surrogatepass")
+    return NodeId(blake2b(what, digest_size=_ID_BYTES, person=b"memgpt named").hexdigest())
+
+
+def content_id(message: Message) -> ContentId:
+    """Return the name of what a message says, wherever it stands."""
+    return ContentId(blake2b(canonical(message), digest_size=_ID_BYTES).hexdigest())
 
 
 def canonical(message: Message) -> bytes:
     """Return what a message says, whichever way a client writes it.
 
-    Text is the same as a list with one text part, white space at its ends does not
-    count, a call's arguments are compared as JSON.
+    Text is the same as a list with one text part; white space at its ends, the kind of
+    line ends and the composition of Unicode do not count; a call's arguments are compared
+    as JSON.
     """
     calls = message.get("tool_calls")
     content = message.get("content")
     what = [
         message["role"],
-        content.strip() if isinstance(content, str) else _canonical_parts(content),
+        _plain(content) if isinstance(content, str) else _canonical_parts(content),
         message.get("name"),
         message.get("tool_call_id"),
         [_canonical_call(call) for call in calls] if calls else None,
@@ -76,8 +88,14 @@ def _canonical_parts(parts: Any) -> Any:
     if not parts:
         return ""
     if len(parts) == 1 and parts[0].get("type") == "text":
-        return str(parts[0].get("text", "")).strip()
+        return _plain(str(parts[0].get("text", "")))
     return parts
+
+
+def _plain(text: str) -> str:
+    if not text.isascii():
+        text = normalize("NFC", text)
+    return text.replace("\r\n", "\n").strip()
 
 
 def _canonical_call(call: dict[str, Any]) -> list[Any]:

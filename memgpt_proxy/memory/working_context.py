@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.stores.protocols import ContextStore, StaleVersion
-from memgpt_proxy.stores.records import Namespace, NodeId, WorkingContext
+from memgpt_proxy.stores.records import Namespace, NodeId, TurnId, WorkingContext
 
 _ATTEMPTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes to memory: a turn, which answers the message ``node``."""
+
+    node: NodeId
+    turn: TurnId
 
 
 class WorkingContextEditor:
@@ -19,9 +29,9 @@ class WorkingContextEditor:
         self._store = store
 
     async def append(
-        self, namespace: Namespace, node: NodeId, content: str, *, limit: int
+        self, namespace: Namespace, author: Author, content: str, *, limit: int
     ) -> WorkingContext:
-        """Add ``content`` as a line.
+        """Add ``content`` as a line, unless it is there already.
 
         Args:
             limit: Size of the working context, in characters.
@@ -32,12 +42,10 @@ class WorkingContextEditor:
         line = content.strip()
         if not line:
             raise CallFailed("content is empty; give the text to append.")
-        return await self._edit(
-            namespace, node, lambda text: f"{text}\n{line}" if text else line, limit
-        )
+        return await self._edit(namespace, author, lambda text: _with_line(text, line), limit)
 
     async def replace(
-        self, namespace: Namespace, node: NodeId, old: str, new: str, *, limit: int
+        self, namespace: Namespace, author: Author, old: str, new: str, *, limit: int
     ) -> WorkingContext:
         """Put ``new`` in the place of ``old``, which must occur exactly once; empty deletes.
 
@@ -45,21 +53,42 @@ class WorkingContextEditor:
         """
         if not old:
             raise CallFailed("old_content is empty; give the exact text to replace.")
-        return await self._edit(namespace, node, lambda text: _replace_once(text, old, new), limit)
+        return await self._edit(
+            namespace, author, lambda text: _replace_once(text, old, new), limit
+        )
 
     async def _edit(
-        self, namespace: Namespace, node: NodeId, change: Callable[[str], str], limit: int
+        self, namespace: Namespace, author: Author, change: Callable[[str], str], limit: int
     ) -> WorkingContext:
-        for _ in range(_ATTEMPTS):
-            now = await self._store.context(namespace)
-            content = change(now.content)
-            if len(content) > max(limit, len(now.content)):
-                raise CallFailed(_no_room(len(content), len(now.content), limit))
-            try:
-                return await self._store.write_context(namespace, now.version, content, node)
-            except StaleVersion:
-                continue
-        raise CallFailed("the working context is being changed elsewhere; try again.")
+        def bounded(text: str) -> str:
+            content = change(text)
+            if len(content) > max(limit, len(text)):
+                raise CallFailed(_no_room(len(content), len(text), limit))
+            return content
+
+        try:
+            return await rewrite(self._store, namespace, author, bounded)
+        except StaleVersion:
+            raise CallFailed("the working context is being changed elsewhere; try again.") from None
+
+
+async def rewrite(
+    store: ContextStore, namespace: Namespace, author: Author, change: Callable[[str], str]
+) -> WorkingContext:
+    """Change the working context as it is now; what changes nothing writes nothing.
+
+    Raises StaleVersion where others never let it through.
+    """
+    for _ in range(_ATTEMPTS):
+        now = await store.context(namespace)
+        content = change(now.content)
+        if content == now.content:
+            return now
+        with suppress(StaleVersion):
+            return await store.write_context(
+                namespace, now.version, content, author.node, author.turn
+            )
+    raise StaleVersion(f"no write came through in {_ATTEMPTS} attempts")
 
 
 def changes(before: str, after: str) -> list[str]:
@@ -71,6 +100,12 @@ def changes(before: str, after: str) -> list[str]:
 def grouped(number: int) -> str:
     """Return ``number`` with its digits in groups of three: 8 000."""
     return f"{number:,}".replace(",", " ")
+
+
+def _with_line(text: str, line: str) -> str:
+    if not text:
+        return line
+    return text if f"\n{line}\n" in f"\n{text}\n" else f"{text}\n{line}"
 
 
 def _no_room(wanted: int, used: int, limit: int) -> str:
