@@ -108,28 +108,25 @@ def apply(text: str, before: str, after: str) -> str:
 
     Lines that others have changed since are left as they are.
     """
-    if text == before:
-        return after
     lines, old, new = text.splitlines(), before.splitlines(), after.splitlines()
-    for tag, start, end, new_start, new_end in SequenceMatcher(None, old, new).get_opcodes():
-        if tag != "equal":
-            _exchange(lines, old[:start], old[start:end], new[new_start:new_end])
+    places = _places(old, lines)
+    changes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    for tag, start, end, new_start, new_end in reversed(changes):
+        standing = [places[at] for at in range(start, end) if at in places]
+        if tag == "equal" or (start < end and not standing):
+            continue
+        above = [places[at] + 1 for at in range(start) if at in places]
+        at = standing[0] if standing else above[-1] if above else 0
+        for place in reversed(standing):
+            del lines[place]
+        lines[at:at] = new[new_start:new_end]
     return "\n".join(lines)
 
 
-def _exchange(
-    lines: list[str], above: Sequence[str], old: Sequence[str], new: Sequence[str]
-) -> None:
-    """Put ``new`` where ``old`` stands in ``lines``; where nothing did, below what was above."""
-    places = [lines.index(line) for line in old if line in lines]
-    if old and not places:
-        return
-    neighbours = [lines.index(line) + 1 for line in above if line in lines]
-    place = places[0] if places else (neighbours or [len(lines)])[-1]
-    for line in old:
-        if line in lines:
-            lines.remove(line)
-    lines[place:place] = [line for line in new if line not in lines]
+def _places(old: Sequence[str], lines: Sequence[str]) -> dict[int, int]:
+    """Return where in ``lines`` each line of ``old`` stands, as far as it does."""
+    blocks = SequenceMatcher(None, old, lines, autojunk=False).get_matching_blocks()
+    return {block.a + n: block.b + n for block in blocks for n in range(block.size)}
 
 
 def _inverses(edits: Sequence[ContextEdit]) -> list[ContextEdit]:

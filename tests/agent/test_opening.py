@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import orjson
 import pytest
 
 from memgpt_proxy.agent.opening import Opener, Opening
 from memgpt_proxy.agent.request import TurnRequest
-from memgpt_proxy.agent.window import Room
-from memgpt_proxy.memory.transcript import Message, chain, node_id, said
+from memgpt_proxy.memory.transcript import Message, said
+from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store, StoreError
-from memgpt_proxy.stores.records import ROOT, Node, NodeId, QueueState, Role, WorkingContext
+from memgpt_proxy.stores.records import ROOT, QueueState, TurnRecord
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.agent.build import ALICE, COUNTER, assistant, request, user
+from tests.agent.conversing import (
+    FEBRUARY_7,
+    FEBRUARY_14,
+    ROOM,
+    TOKYO,
+    Client,
+    edit,
+    ids_of,
+    prompt,
+    system,
+)
 
-TOKYO = ZoneInfo("Asia/Tokyo")
-FEBRUARY_7 = datetime(2026, 2, 7, 9, tzinfo=TOKYO)
-FEBRUARY_14 = datetime(2026, 2, 14, 9, tzinfo=TOKYO)
 SATURDAY_7 = user("System Alert: Today is Saturday, February 7, 2026.")
 SATURDAY_14 = user("System Alert: Today is Saturday, February 14, 2026.")
-ROOM = Room(message=1000, context=8000, hit=2000)
 CHANGED = "System Alert: Working Context Changed in another conversation since:\n"
 
 
@@ -42,20 +47,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def opening(
     store: Store, *messages: Message, now: datetime = FEBRUARY_7, live: bool = False
 ) -> Opening:
-    opener = Opener(store, COUNTER, live=live)
-    return await opener.open(request(*messages), "You are MemGPT.", now, ROOM)
-
-
-def seen(opened: Opening) -> list[Message]:
-    """The prompt behind its system message."""
-    messages: list[Message] = json.loads(orjson.dumps(opened.context.messages()))
-    assert [m["role"] for m in messages].count("system") == 1
-    return messages[1:]
-
-
-def system(opened: Opening) -> str:
-    messages = json.loads(orjson.dumps(opened.context.messages()))
-    return str(messages[0]["content"])
+    return await Client(store, now=now, live=live).open(*messages)
 
 
 async def converse(
@@ -66,53 +58,28 @@ async def converse(
     steps: Sequence[Message] = (),
     version: int | None = None,
 ) -> list[Message]:
-    """Run a turn as the shell does, with this reply; return the transcript after it."""
-    opened = await opening(store, *messages, now=now)
-    for step in (*steps, assistant(reply)):
-        opened.context.add(step)
-    answer = Node(
-        id=node_id(ALICE, opened.tip, assistant(reply)),
-        parent=opened.tip,
-        depth=len(messages),
-        role=Role.ASSISTANT,
-        text=reply,
-        entries=orjson.dumps(opened.context.added).decode(),
-        tokens=opened.context.added_tokens,
-        created=now.timestamp(),
-        queue=opened.context.queue.state.node,
-        context_version=opened.context_version if version is None else version,
-    )
-    queue = opened.context.queue
-    states = [queue.state] if queue.changed else []
-    await store.commit(ALICE, [*opened.intake.nodes, answer], states)
-    return [*messages, assistant(reply)]
-
-
-async def edit(store: Store, content: str) -> WorkingContext:
-    version = (await store.context(ALICE)).version
-    return await store.write_context(ALICE, version, content, NodeId("elsewhere"))
+    return await Client(store, now=now).say(*messages, reply=reply, steps=steps, version=version)
 
 
 async def test_a_conversation_begins_with_the_day(store: Store) -> None:
     opened = await opening(store, user("hi"))
-    assert seen(opened) == [SATURDAY_7, user("hi")]
-    assert opened.tip == chain(ALICE, [user("hi")])[0]
+    assert prompt(opened) == [SATURDAY_7, user("hi")]
+    assert opened.author.node == ids_of([user("hi")])[0]
     [node] = opened.intake.nodes
-    assert (node.parent, node.depth, node.queue) == (ROOT, 0, opened.tip)
+    assert (node.parent, node.depth) == (ROOT, 0)
     assert opened.context.queue.changed
-    assert opened.context.queue.state.node == opened.tip
 
 
 async def test_the_day_is_that_of_the_operators_time_zone(store: Store) -> None:
     late = datetime(2026, 2, 6, 20, tzinfo=ZoneInfo("UTC")).astimezone(TOKYO)  # 7th, five o'clock
-    assert seen(await opening(store, user("hi"), now=late))[0] == SATURDAY_7
+    assert prompt(await opening(store, user("hi"), now=late))[0] == SATURDAY_7
 
 
 async def test_the_same_day_is_told_once(store: Store) -> None:
     before = await converse(store, user("hi"), reply="ho")
     later = FEBRUARY_7 + timedelta(hours=14)
     opened = await opening(store, *before, user("and?"), now=later)
-    assert seen(opened) == [SATURDAY_7, user("hi"), assistant("ho"), user("and?")]
+    assert prompt(opened) == [SATURDAY_7, user("hi"), assistant("ho"), user("and?")]
     assert [node.text for node in opened.intake.nodes] == ["and?"]
 
 
@@ -120,7 +87,7 @@ async def test_a_new_day_is_told_before_the_message_and_stays_there(store: Store
     before = await converse(store, user("hi"), reply="ho")
     before = await converse(store, *before, user("and?"), reply="so", now=FEBRUARY_14)
     opened = await opening(store, *before, user("bye"), now=FEBRUARY_14)
-    assert seen(opened) == [
+    assert prompt(opened) == [
         SATURDAY_7,
         user("hi"),
         assistant("ho"),
@@ -143,13 +110,13 @@ async def test_hidden_steps_are_back_in_their_place(store: Store) -> None:
     ]
     before = await converse(store, user("hi"), reply="ho", steps=steps)
     opened = await opening(store, *before, user("and?"))
-    assert seen(opened)[1:] == [user("hi"), *steps, assistant("ho"), user("and?")]
+    assert prompt(opened)[1:] == [user("hi"), *steps, assistant("ho"), user("and?")]
 
 
 async def test_a_resend_on_the_same_day_is_no_event(store: Store) -> None:
     await converse(store, user("hi"), reply="ho")
     again = await opening(store, user("hi"))
-    assert seen(again) == [SATURDAY_7, user("hi")]
+    assert prompt(again) == [SATURDAY_7, user("hi")]
     assert again.intake.nodes == []
     assert again.context.added == []
 
@@ -160,9 +127,8 @@ async def test_a_conversation_that_is_opened_again_has_its_own_day_and_memory(
     await converse(store, user("hi"), reply="ho")
     await edit(store, "Name: Chad")
     again = await opening(store, user("hi"), now=FEBRUARY_14)
-    assert seen(again) == [SATURDAY_7, user("hi"), SATURDAY_14]
-    assert again.intake.nodes == []
-    assert again.context.added == [SATURDAY_14]
+    assert prompt(again) == [SATURDAY_14, user("hi")]
+    assert [node.text for node in again.intake.nodes] == ["hi"]
     assert "\nName: Chad\n" in system(again)
     assert again.context_version == 1
 
@@ -172,7 +138,7 @@ async def test_a_conversation_that_begins_sees_memory_as_it_is(store: Store) -> 
     opened = await opening(store, user("hi"))
     assert "\nName: Chad\n" in system(opened)
     assert opened.context_version == 1
-    assert seen(opened) == [SATURDAY_7, user("hi")]
+    assert prompt(opened) == [SATURDAY_7, user("hi")]
 
 
 async def test_a_change_from_elsewhere_is_told_once(store: Store) -> None:
@@ -181,32 +147,32 @@ async def test_a_change_from_elsewhere_is_told_once(store: Store) -> None:
     await edit(store, "Name: Chad\nLikes tea")
     changed = user(f"{CHANGED}+ Likes tea")
     opened = await opening(store, *before, user("and?"))
-    assert seen(opened) == [SATURDAY_7, user("hi"), assistant("ho"), changed, user("and?")]
+    assert prompt(opened) == [SATURDAY_7, user("hi"), assistant("ho"), changed, user("and?")]
     assert "Likes tea" not in system(opened)
     assert opened.context_version == 2
     before = await converse(store, *before, user("and?"), reply="so")
-    assert seen(await opening(store, *before, user("bye")))[-1:] == [user("bye")]
+    assert prompt(await opening(store, *before, user("bye")))[-1:] == [user("bye")]
 
 
 async def test_a_change_and_a_new_day_are_told_together(store: Store) -> None:
     before = await converse(store, user("hi"), reply="ho")
     await edit(store, "Name: Chad")
     opened = await opening(store, *before, user("and?"), now=FEBRUARY_14)
-    assert seen(opened)[3:] == [SATURDAY_14, user(f"{CHANGED}+ Name: Chad"), user("and?")]
+    assert prompt(opened)[3:] == [SATURDAY_14, user(f"{CHANGED}+ Name: Chad"), user("and?")]
 
 
 async def test_its_own_changes_are_no_news_to_a_conversation(store: Store) -> None:
     await edit(store, "Name: Chad")
     before = await converse(store, user("hi"), reply="ho", version=1)
     opened = await opening(store, *before, user("and?"))
-    assert seen(opened)[3:] == [user("and?")]
+    assert prompt(opened)[3:] == [user("and?")]
 
 
 async def test_working_context_may_be_shown_live(store: Store) -> None:
     before = await converse(store, user("hi"), reply="ho")
     await edit(store, "Name: Chad")
     opened = await opening(store, *before, user("and?"), live=True)
-    assert seen(opened)[3:] == [user("and?")]
+    assert prompt(opened)[3:] == [user("and?")]
     assert "\nName: Chad\n" in system(opened)
 
 
@@ -214,19 +180,16 @@ async def test_an_edited_message_makes_a_branch(store: Store) -> None:
     before = await converse(store, user("hi"), reply="ho")
     await converse(store, *before, user("and?"), reply="so")
     opened = await opening(store, *before, user("but?"))
-    assert seen(opened) == [SATURDAY_7, user("hi"), assistant("ho"), user("but?")]
+    assert prompt(opened) == [SATURDAY_7, user("hi"), assistant("ho"), user("but?")]
     [node] = opened.intake.nodes
-    assert (node.parent, node.depth) == (chain(ALICE, before)[-1], 2)
+    assert (node.parent, node.depth) == (ids_of(before)[-1], 2)
 
 
 async def test_an_unknown_history_is_taken_in_whole(store: Store) -> None:
     history = [user("hi"), assistant("ho"), user("and?")]
     opened = await opening(store, *history)
-    assert seen(opened) == [user("hi"), assistant("ho"), SATURDAY_7, user("and?")]
+    assert prompt(opened) == [user("hi"), assistant("ho"), SATURDAY_7, user("and?")]
     assert [node.text for node in opened.intake.nodes] == ["hi", "ho", "and?"]
-    ids = chain(ALICE, history)
-    assert {node.queue for node in opened.intake.nodes} == {ids[0]}
-    assert opened.context.queue.state.node == ids[0]
     assert opened.context.queue.changed
 
 
@@ -234,7 +197,7 @@ async def test_an_unknown_history_is_known_the_next_time(store: Store) -> None:
     before = await converse(store, user("hi"), assistant("ho"), user("and?"), reply="so")
     opened = await opening(store, *before, user("bye"))
     assert [node.text for node in opened.intake.nodes] == ["bye"]
-    assert seen(opened)[-2:] == [assistant("so"), user("bye")]
+    assert prompt(opened)[-2:] == [assistant("so"), user("bye")]
 
 
 async def test_a_tools_result_is_no_event_of_the_users(store: Store) -> None:
@@ -247,30 +210,31 @@ async def test_a_tools_result_is_no_event_of_the_users(store: Store) -> None:
     result = {"role": "tool", "tool_call_id": "w", "content": "sunny"}
     await edit(store, "Name: Chad")
     opened = await opening(store, user("hi"), called, result, now=FEBRUARY_14)
-    assert seen(opened) == [user("hi"), called, result]
+    assert prompt(opened) == [user("hi"), called, result]
 
 
 async def test_a_flushed_queue_is_gone_on_with(store: Store) -> None:
     before = await converse(store, user("hi"), reply="ho")
     before = await converse(store, *before, user("and?"), reply="so")
-    ids = chain(ALICE, before)
+    ids = ids_of(before)
     context, counts = await store.context(ALICE), await store.counts(ALICE)
-    await store.commit(ALICE, [], [QueueState(ids[-1], 2, "They met.", context, counts)])
-    summary, *rest = seen(await opening(store, *before, user("bye")))
+    flushed = QueueState(ids[-1], 2, "They met.", context, counts)
+    await store.commit(ALICE, TurnRecord(queues=[flushed]))
+    summary, *rest = prompt(await opening(store, *before, user("bye")))
     assert summary["content"].endswith("\nThey met.")
     assert rest == [user("and?"), assistant("so"), user("bye")]
     branch = await opening(store, *before[:2], user("but?"))
-    assert seen(branch) == [SATURDAY_7, user("hi"), assistant("ho"), user("but?")]
+    assert prompt(branch) == [SATURDAY_7, user("hi"), assistant("ho"), user("but?")]
 
 
 async def test_a_resend_goes_on_with_what_its_first_turn_flushed(store: Store) -> None:
     messages = [user("one"), user("two"), user("three")]
     opened = await opening(store, *messages)
     context, counts = await store.context(ALICE), await store.counts(ALICE)
-    flushed = QueueState(opened.tip, 2, "They counted.", context, counts)
-    await store.commit(ALICE, opened.intake.nodes, [flushed])
+    flushed = QueueState(opened.author.node, 2, "They counted.", context, counts)
+    await store.commit(ALICE, TurnRecord(opened.intake.nodes, [flushed]))
     again = await opening(store, *messages)
-    summary, *rest = seen(again)
+    summary, *rest = prompt(again)
     assert summary["content"].endswith("\nThey counted.")
     assert rest == [SATURDAY_7, user("three")]
     assert again.context.queue.state.start == 2
@@ -280,7 +244,7 @@ async def test_a_book_leaves_its_head(store: Store) -> None:
     book = "A sentence of the book.\n" * 2000
     opened = await opening(store, user(book))
     assert opened.intake.passages
-    assert [m["content"][:24] for m in seen(opened)] == [
+    assert [m["content"][:24] for m in prompt(opened)] == [
         "System Alert: Today is S",
         "A sentence of the book.\n",
         "System Alert: Message Ar",
@@ -290,23 +254,23 @@ async def test_a_book_leaves_its_head(store: Store) -> None:
 async def test_users_share_nothing(store: Store) -> None:
     await converse(store, user("hi"), reply="ho")
     await edit(store, "Name: Chad")
-    opener = Opener(store, COUNTER, live=False)
+    opener = Opener(store, Undo(store), COUNTER, live=False, rolls_back=True)
     asked: TurnRequest = request(user("hi"), namespace="bob")
     opened = await opener.open(asked, "You are MemGPT.", FEBRUARY_14, ROOM)
-    assert seen(opened) == [SATURDAY_14, user("hi")]
+    assert prompt(opened) == [SATURDAY_14, user("hi")]
     assert "Chad" not in system(opened)
-    assert [said(m) for m in seen(opened)][1:] == ["hi"]
+    assert [said(m) for m in prompt(opened)][1:] == ["hi"]
 
 
 async def test_without_memory_the_model_sees_what_the_client_sent(tmp_path: Path) -> None:
     closed = SqliteStore(tmp_path / "memory.db")
     book = user("A sentence of the book.\n" * 2000)
     asked = request(user("hi"), assistant("ho"), book, application="You are a pirate.")
-    opener = Opener(closed, COUNTER, live=False)
+    opener = Opener(closed, Undo(closed), COUNTER, live=False, rolls_back=True)
     with pytest.raises(StoreError):
         await opener.open(asked, "You are MemGPT.", FEBRUARY_7, ROOM)
     opened = await opener.open_without_memory(asked, FEBRUARY_7)
-    assert seen(opened) == [user("hi"), assistant("ho"), book]
+    assert prompt(opened) == [user("hi"), assistant("ho"), book]
     assert "# Application\nYou are a pirate." in system(opened)
     assert "no memory functions can be called" in system(opened)
     assert opened.intake.passages == []
