@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -75,15 +76,17 @@ async def take_in(
     intake = Intake()
     parent = branch.parent
     last = len(messages) - 1
-    for index, (message, node_id) in enumerate(zip(messages, ids, strict=True)):
-        entries, tokens = await _entries(message, node_id, intake, now, counter, largest)
+    for index, sized in enumerate(await _sized(messages, counter, largest)):
+        entries, tokens = [sized.entry], sized.tokens
+        if tokens > sized.most:
+            entries, tokens = await _cut(sized, ids[index], intake, now, counter)
         if index == last and events:
             entries = [*events, *entries]
             tokens += counter.messages(events)
-        role = _ROLES[message["role"]]
+        message, role = messages[index], _ROLES[messages[index]["role"]]
         intake.nodes.append(
             Node(
-                id=node_id,
+                id=ids[index],
                 parent=parent,
                 depth=branch.depth + index,
                 role=role,
@@ -95,41 +98,87 @@ async def take_in(
                 context_version=branch.context_version,
             )
         )
-        parent = node_id
-        if index % _AT_A_TIME == _AT_A_TIME - 1:
-            await asyncio.sleep(0)  # a long history lets other requests run
+        parent = ids[index]
+        await _let_others_run(index)
     return intake
 
 
-async def _entries(
-    message: Message,
-    node: NodeId,
-    intake: Intake,
-    now: datetime,
-    counter: TokenCounter,
-    largest: int,
+@dataclass(slots=True)
+class _Sized:
+    """A message as it would stand in the queue, its tokens, and how many it may have."""
+
+    entry: Message
+    tokens: int
+    most: int
+
+
+async def _sized(messages: Sequence[Message], counter: TokenCounter, largest: int) -> list[_Sized]:
+    """Return what each message takes and may take.
+
+    No flush evicts the newest group, so its messages must fit together: the largest of
+    them are cut to one size, so that the group takes half as much again as one message.
+    """
+    sized = []
+    for index, message in enumerate(messages):
+        entry = _entry(message)
+        tokens = await counter.messages_off_loop([entry], enough=largest)
+        sized.append(_Sized(entry, tokens, largest))
+        await _let_others_run(index)
+    newest = sized[_newest_group(messages) :]
+    level = _level([min(each.tokens, largest) for each in newest], largest * 3 // 2)
+    for each in newest:
+        each.most = min(largest, level)
+    return sized
+
+
+def _newest_group(messages: Sequence[Message]) -> int:
+    """Return where the last message begins that is no tool's result."""
+    for index in range(len(messages) - 1, 0, -1):
+        if _ROLES[messages[index]["role"]] is not Role.TOOL:
+            return index
+    return 0
+
+
+def _level(sizes: Sequence[int], room: int) -> int:
+    """Return the size to cut the largest to, so that all together take ``room`` at most."""
+    for index, size in enumerate(sorted(sizes)):
+        share = room // (len(sizes) - index)
+        if size > share:
+            return share
+        room -= size
+    return sys.maxsize
+
+
+async def _cut(
+    sized: _Sized, node: NodeId, intake: Intake, now: datetime, counter: TokenCounter
 ) -> tuple[list[Message], int]:
-    entry = _entry(message)
-    tokens = await counter.messages_off_loop([entry])
-    if tokens <= largest:
-        return [entry], tokens
-    text = said(entry)
-    passages = cut(text, node, now.timestamp())
-    if len(passages) < 2:
-        return [entry], tokens  # large by its images or calls, which no search would find
+    """Move a message to archival storage; return what stands for it, and its tokens."""
+    text = said(sized.entry)
+    passages = await asyncio.to_thread(cut, text, node, now.timestamp())
+    entries = _cut_entries(sized, text, len(passages), counter)
+    tokens = counter.messages(entries)
+    if not passages or tokens >= sized.tokens:
+        # Large by its images or calls, which no search would find.
+        return [sized.entry], await counter.messages_off_loop([sized.entry])
     intake.passages += passages
-    entries = _cut_entries(entry, text, len(passages))
-    return entries, counter.messages(entries)
+    return entries, tokens
 
 
-def _cut_entries(entry: Message, text: str, passages: int) -> list[Message]:
-    """Return what stands for a message that is too long: its head, and an alert that says so.
+def _cut_entries(sized: _Sized, text: str, passages: int, counter: TokenCounter) -> list[Message]:
+    """Return what stands for a message that is too long: its head, and an alert that says so."""
+    alert = alerts.message_archived(grouped(len(text)), passages)
+    taken = counter.messages(_headed(sized.entry, "…", alert))
+    left = max(sized.most // 4, sized.most - taken)  # beside images there are words, too
+    head, _ = counter.head(text[:_HEAD_CHARACTERS], left)
+    return _headed(sized.entry, f"{head}…", alert)
+
+
+def _headed(entry: Message, head: str, alert: Message) -> list[Message]:
+    """Return ``entry`` with ``head`` for its text, and the alert behind it.
 
     Backends refuse anything between calls and their results: there the alert is in the head.
     """
-    alert = alerts.message_archived(grouped(len(text)), passages)
-    head = text[:_HEAD_CHARACTERS] + "…"
-    if entry["role"] == "tool" or entry.get("tool_calls"):
+    if _ROLES[entry["role"]] is Role.TOOL or entry.get("tool_calls"):
         return [{**entry, "content": f"{head}\n\n{alert['content']}"}]
     return [{**entry, "content": _with_head(entry["content"], head)}, alert]
 
@@ -145,3 +194,9 @@ def _entry(message: Message) -> Message:
     if message["role"] in ("system", "developer"):
         return alerts.from_application(said(message))
     return message
+
+
+async def _let_others_run(index: int) -> None:
+    """A long history must not keep the event loop to itself."""
+    if index % _AT_A_TIME == _AT_A_TIME - 1:
+        await asyncio.sleep(0)
