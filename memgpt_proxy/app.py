@@ -28,6 +28,8 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.authentication import Authenticator, load_secret
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
+from memgpt_proxy.api.request_headers import RequestHeaders
+from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Durability, Rendering, Settings
@@ -98,12 +100,19 @@ def create_app(
     authenticator = _authenticator(settings)
     store = _store(settings)
     agent = _agent(settings, backend, store, clock or (lambda: datetime.now(zone)))
+    passthrough = Passthrough(backend, authenticator)
     chat = ChatCompletions(
-        agent, authenticator, settings.max_request_mib * 2**20, settings.keepalive_seconds
+        agent,
+        authenticator,
+        passthrough,
+        RequestHeaders(settings.conversation_headers, settings.task_headers),
+        TaskPrompts(settings.task_prompts),
+        settings.max_request_mib * 2**20,
+        settings.keepalive_seconds,
     )
     opened = partial(_opened, store, transport)
     rest = _starlette(store, opened, routes)
-    return Gateway(chat, Passthrough(backend, authenticator), rest, opened)
+    return Gateway(chat, passthrough, rest, opened)
 
 
 def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
