@@ -41,6 +41,7 @@ from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
 
 DATABASE = "memory.db"
 """The embedded store's file in the data directory."""
@@ -99,7 +100,8 @@ def create_app(
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
     store = _store(settings)
-    agent = _agent(settings, backend, store, clock or (lambda: datetime.now(zone)))
+    telemetry = Telemetry()
+    agent = _agent(settings, backend, store, clock or (lambda: datetime.now(zone)), telemetry)
     passthrough = Passthrough(backend, authenticator)
     chat = ChatCompletions(
         agent,
@@ -111,7 +113,7 @@ def create_app(
         settings.keepalive_seconds,
     )
     opened = partial(_opened, store, transport)
-    rest = _starlette(store, opened, routes)
+    rest = _starlette(store, telemetry, opened, routes)
     return Gateway(chat, passthrough, rest, opened)
 
 
@@ -139,22 +141,25 @@ def _store(settings: Settings) -> Store:
     return HotStore(embedded, settings.cache_mib * 2**20)
 
 
-def _agent(settings: Settings, backend: Backend, store: Store, clock: Clock) -> Agent:
+def _agent(
+    settings: Settings, backend: Backend, store: Store, clock: Clock, telemetry: Telemetry
+) -> Agent:
     counter = TokenCounter(settings.tokenizer)
     thresholds = Thresholds(
         settings.pressure_at, settings.flush_at, settings.flush_to, settings.reply_reserve
     )
     summarizer = Summarizer(
-        backend, counter, tokens=settings.summary_tokens, model=settings.summary_model
+        backend, counter, telemetry, tokens=settings.summary_tokens, model=settings.summary_model
     )
     faculties = Faculties(
         backend=backend,
         store=store,
         counter=counter,
         executor=_executor(settings, store),
-        queue_manager=QueueManager(store, summarizer, settings.pressure_at),
+        queue_manager=QueueManager(store, summarizer, settings.pressure_at, telemetry),
         windows=Windows(settings.context_window, backend, thresholds),
         habits=Habits(settings.reply_mode),
+        telemetry=telemetry,
         max_steps=settings.max_steps,
         clock=clock,
     )
@@ -182,11 +187,16 @@ async def _opened(store: Store, transport: httpx.AsyncBaseTransport) -> AsyncIte
 
 def _starlette(
     store: Store,
+    telemetry: Telemetry,
     opened: Callable[[], AbstractAsyncContextManager[None]],
     routes: Sequence[BaseRoute],
 ) -> Starlette:
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
+
+    async def metrics(request: Request) -> Response:
+        told, kind = telemetry.exposition(request.headers.get("accept", ""))
+        return Response(told, headers={"content-type": kind})
 
     async def readyz(_: Request) -> Response:
         try:
@@ -196,7 +206,12 @@ def _starlette(
         return JSONResponse({"status": "ok"})
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), *routes],
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            *routes,
+        ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lambda _: opened(),
     )

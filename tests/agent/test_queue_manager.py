@@ -109,6 +109,14 @@ def test_pressure_is_signalled_at_the_threshold(store: SqliteStore) -> None:
     )
 
 
+def test_a_prompt_that_is_flushed_at_once_gets_no_warning(store: SqliteStore) -> None:
+    assert keeper(store).pressure(filled(900 - fixed()), WINDOW, 0) is not None
+    assert keeper(store).pressure(filled(1001 - fixed()), WINDOW, 0) is None
+    # Nor one that the warning itself would make too long.
+    assert keeper(store).pressure(filled(999 - fixed()), WINDOW, 0) is None
+    assert keeper(store).pressure(filled(900 - fixed()), WINDOW, 99) is None
+
+
 def test_function_declarations_count(store: SqliteStore) -> None:
     assert keeper(store).pressure(filled(600 - fixed()), WINDOW, 99) is None
     assert keeper(store).pressure(filled(600 - fixed()), WINDOW, 100) is not None
