@@ -28,6 +28,8 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.authentication import Authenticator, load_secret
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
+from memgpt_proxy.api.request_headers import RequestHeaders
+from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Discarded, Durability, Rendering, Settings
@@ -40,6 +42,7 @@ from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
 
 DATABASE = "memory.db"
 """The embedded store's file in the data directory."""
@@ -98,13 +101,21 @@ def create_app(
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
     store = _store(settings)
-    agent = _agent(settings, backend, store, clock or (lambda: datetime.now(zone)))
+    telemetry = Telemetry()
+    agent = _agent(settings, backend, store, clock or (lambda: datetime.now(zone)), telemetry)
+    passthrough = Passthrough(backend, authenticator)
     chat = ChatCompletions(
-        agent, authenticator, settings.max_request_mib * 2**20, settings.keepalive_seconds
+        agent,
+        authenticator,
+        passthrough,
+        RequestHeaders(settings.conversation_headers, settings.task_headers),
+        TaskPrompts(settings.task_prompts),
+        settings.max_request_mib * 2**20,
+        settings.keepalive_seconds,
     )
     opened = partial(_opened, store, transport)
-    rest = _starlette(store, opened, routes)
-    return Gateway(chat, Passthrough(backend, authenticator), rest, opened)
+    rest = _starlette(store, telemetry, opened, routes)
+    return Gateway(chat, passthrough, rest, opened)
 
 
 def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
@@ -131,13 +142,15 @@ def _store(settings: Settings) -> Store:
     return HotStore(embedded, settings.cache_mib * 2**20)
 
 
-def _agent(settings: Settings, backend: Backend, store: Store, clock: Clock) -> Agent:
+def _agent(
+    settings: Settings, backend: Backend, store: Store, clock: Clock, telemetry: Telemetry
+) -> Agent:
     counter = TokenCounter(settings.tokenizer)
     thresholds = Thresholds(
         settings.pressure_at, settings.flush_at, settings.flush_to, settings.reply_reserve
     )
     summarizer = Summarizer(
-        backend, counter, tokens=settings.summary_tokens, model=settings.summary_model
+        backend, counter, telemetry, tokens=settings.summary_tokens, model=settings.summary_model
     )
     undo = Undo(store)
     faculties = Faculties(
@@ -146,9 +159,10 @@ def _agent(settings: Settings, backend: Backend, store: Store, clock: Clock) -> 
         counter=counter,
         executor=_executor(settings, store),
         undo=undo,
-        queue_manager=QueueManager(store, summarizer, settings.pressure_at),
+        queue_manager=QueueManager(store, summarizer, settings.pressure_at, telemetry),
         windows=Windows(settings.context_window, backend, thresholds),
         habits=Habits(settings.reply_mode),
+        telemetry=telemetry,
         max_steps=settings.max_steps,
         clock=clock,
     )
@@ -181,11 +195,16 @@ async def _opened(store: Store, transport: httpx.AsyncBaseTransport) -> AsyncIte
 
 def _starlette(
     store: Store,
+    telemetry: Telemetry,
     opened: Callable[[], AbstractAsyncContextManager[None]],
     routes: Sequence[BaseRoute],
 ) -> Starlette:
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
+
+    async def metrics(request: Request) -> Response:
+        told, kind = telemetry.exposition(request.headers.get("accept", ""))
+        return Response(told, headers={"content-type": kind})
 
     async def readyz(_: Request) -> Response:
         try:
@@ -195,7 +214,12 @@ def _starlette(
         return JSONResponse({"status": "ok"})
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), *routes],
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            *routes,
+        ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lambda _: opened(),
     )

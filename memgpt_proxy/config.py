@@ -8,6 +8,7 @@ the first of these that names it wins.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +26,9 @@ from pydantic_settings import (
 )
 
 ENV_PREFIX = "MEMGPT_"
+
+_HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+"""RFC 9110, section 5.6.2."""
 
 
 class ReplyMode(StrEnum):
@@ -156,6 +160,21 @@ class Settings(BaseSettings):
         description="Show the working context as it stood at the last flush, which keeps the "
         "backend's prompt cache, or live, as it is at each step.",
     )
+    conversation_headers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("X-OpenWebUI-Chat-Id", "X-LibreChat-Conversation-Id", "X-Conversation-Id"),
+        description="Headers, separated by commas, with which clients that resend their history "
+        "name the conversation, the preferred one first; X-MemGPT-Conversation goes before them.",
+    )
+    task_headers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("X-OpenWebUI-Task",),
+        description="Headers, separated by commas, with which user interfaces mark their own "
+        "tasks (titles, tags and the like), which are kept out of memory; empty in other requests.",
+    )
+    task_prompts: Annotated[tuple[re.Pattern[str], ...], NoDecode] = Field(
+        (),
+        description="Prompts of such tasks besides the known ones: regular expressions, one a "
+        "line, for how the only user message or the system prompt begins.",
+    )
     reply_mode: ReplyMode = Field(
         ReplyMode.AUTO,
         description="How the model replies: by the function send_message, by plain content, "
@@ -196,11 +215,26 @@ class Settings(BaseSettings):
     )
     log_level: LogLevel = Field(LogLevel.INFO, description="Least severe log record written.")
 
-    @field_validator("accepted_keys", mode="before")
+    @field_validator("accepted_keys", "conversation_headers", "task_headers", mode="before")
     @classmethod
-    def _split_keys(cls, value: object) -> object:
+    def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(key.strip() for key in value.split(",") if key.strip())
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("task_prompts", mode="before")
+    @classmethod
+    def _split_at_lines(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(line for line in value.splitlines() if line.strip())
+        return value
+
+    @field_validator("conversation_headers", "task_headers")
+    @classmethod
+    def _header_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no header's name")
         return value
 
     @field_validator("data_dir")

@@ -9,6 +9,7 @@
     ├── NoReply               502  the model never came to a reply
     ├── BackendUnreachable    502  no answer at all
     ├── BackendBroken         502  an answer that broke off or was none
+    │   └── ErrorInStream     502  an error told in place of an answer
     ├── BackendTimeout        504
     ├── Stopping              503  the gateway is being stopped
     └── BackendRefused        the backend's own status, body and headers
@@ -19,7 +20,7 @@ Every border maps what it catches to one of these, once; ``body`` renders them a
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -108,6 +109,14 @@ class BackendBroken(GatewayError):
 
     status = 502
     code = "backend_broken"
+
+
+class ErrorInStream(BackendBroken):
+    """The backend accepted the request and then told of an error, before any word of an answer."""
+
+    def __init__(self, message: str, error: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 class BackendTimeout(GatewayError):

@@ -42,6 +42,8 @@ def default_of(field: FieldInfo) -> str:
             return str(value).lower()
         case StrEnum() | str() | int() | float() as value:
             return str(value)
+        case tuple() as values:
+            return ",".join(map(str, values))
         case _:
             return ""
 

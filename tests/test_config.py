@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "summary_model": ("a", "b", "c"),
     "working_context_limit": ("1000", "2000", "3000"),
     "working_context_rendering": ("live", "snapshot", "live"),
+    "conversation_headers": ("X-A,X-B", "X-C", "X-D , X-E"),
+    "task_headers": ("X-A,X-B", "X-C", "X-D , X-E"),
+    "task_prompts": ("a.*", "b{2}", "(?i)c"),
     "reply_mode": ("function", "content", "auto"),
     "max_steps": ("3", "4", "5"),
     "time_zone": ("Europe/Lisbon", "Asia/Tokyo", "America/New_York"),
@@ -54,6 +58,8 @@ def shown(value: Any) -> str:
             return value.get_secret_value()
         case tuple():
             return ",".join(map(shown, value))
+        case re.Pattern():
+            return value.pattern
         case bool():
             return str(value).lower()
         case _:
@@ -157,6 +163,34 @@ def test_keys_are_not_shown() -> None:
     settings = load_settings({"backend_api_key": "sk-hidden", "accepted_keys": "sk-secret"})
     assert "sk-hidden" not in repr(settings)
     assert "sk-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        (
+            "task_prompts",
+            "fine\n(not",
+            "task_prompts.1: Input should be a valid regular expression",
+        ),
+        ("task_headers", "X-A,X B", "task_headers: 'X B' is no header's name"),
+        ("conversation_headers", "X-Ü", "conversation_headers: 'X-Ü' is no header's name"),
+    ],
+)
+def test_a_wrong_value_stops_the_start_and_is_named(name: str, value: str, what: str) -> None:
+    result = CliRunner().invoke(cli.main, ["serve", *option(name, value)])
+    assert result.exit_code == 1
+    assert what in result.output
+
+
+def test_prompts_and_headers_may_be_lists_in_the_file(
+    started: list[Settings], tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("task_prompts: ['a, b', 'c{1,2}']\ntask_headers: []\n")
+    run("serve", "--config", str(file))
+    assert [prompt.pattern for prompt in started[0].task_prompts] == ["a, b", "c{1,2}"]
+    assert started[0].task_headers == ()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])

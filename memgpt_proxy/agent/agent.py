@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from memgpt_proxy.agent import instructions
 from memgpt_proxy.agent.executor import CallPlace
+from memgpt_proxy.agent.healing import Prepared
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import Faculties, RunningTurn
@@ -34,7 +36,12 @@ class Agent:
     context_limit: int
 
     async def open(self, request: TurnRequest) -> RunningTurn:
-        """Return the turn that answers ``request``, ready to run.
+        """Return the turn that answers ``request``, ready to run."""
+        prepare = partial(self._prepare, request)
+        return RunningTurn(self.faculties, request, await prepare(), prepare)
+
+    async def _prepare(self, request: TurnRequest) -> Prepared:
+        """Return what a turn begins with, for the window as it is known by now.
 
         While the store is away it is a turn without memory: the conversation goes on.
         """
@@ -55,9 +62,7 @@ class Agent:
             steps = StepRequests(request, by_content=True, remembers=False)
             degraded = True
         place = CallPlace(request.namespace, opening.author, now, room)
-        return RunningTurn(
-            self.faculties, request, opening, steps, window, place, degraded=degraded
-        )
+        return Prepared(opening, steps, window, place, degraded)
 
 
 def _instructions(request: TurnRequest, *, by_content: bool) -> str:

@@ -7,19 +7,26 @@ next it changes only at its end, except after a flush (DESIGN, section 4).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import orjson
 
+from memgpt_proxy.agent import shortening
+from memgpt_proxy.agent.shortening import LENGTHS, TextCutter
 from memgpt_proxy.memory.alerts import conversation_summary
 from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.memory.working_context import grouped
-from memgpt_proxy.stores.records import Counts, QueueState, WorkingContext
+from memgpt_proxy.stores.records import Counts, Node, QueueState, Role, WorkingContext
 
-_EVICTED = "(This result was evicted from the queue. Make the call again if you need it.)"
+_MEMORY_LONGER = 4
+"""Where texts are cut, summary and working context keep so many times as much."""
+
+Shorten = Callable[[Message], Message | None]
+"""Returns a message shorter, as it was, or None where it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +71,83 @@ class MainContext:
         self._counted = 0
         self._added_tokens = 0
         self._beginning: _Beginning | None = None
+        self._memory: TextCutter | None = None
 
     def add(self, message: Message) -> None:
         """Put an alert, a step or a result behind everything else."""
         self.added.append(message)
 
-    def evict_results(self, surplus: int) -> None:
-        """Empty the oldest results of this turn's own calls, the last step's excepted.
+    def fit(self, room: int) -> None:
+        """Shorten what this prompt holds until it takes ``room`` tokens at most.
 
-        A model that reads page after page in one turn fills the window by itself.
+        For what cannot be evicted: the newest messages and what this turn has added. Results
+        of the model's own calls go first; then all texts are cut to one length, halved until
+        they fit; then images go, and the oldest calls with their results. What is stored of
+        earlier messages stays whole. Nothing is shortened where that would not help, for the
+        instructions alone are too long.
 
         Args:
-            surplus: Tokens to make room for.
+            room: Tokens of the prompt, without those of function declarations.
         """
-        self._counted = self._added_tokens = 0
-        target = max(0, self.added_tokens - surplus)
-        last = max((i for i, m in enumerate(self.added) if m["role"] == "assistant"), default=0)
-        for message in self.added[:last]:
-            if self.added_tokens <= target:
+        if self.tokens <= room or self._instructions() >= room:
+            return
+        self._evict_results(room)
+        for most in LENGTHS:
+            if self.tokens <= room:
                 return
-            if message["role"] == "tool":
-                message["content"] = _EVICTED
+            self._shorten(TextCutter(most, self._counter).message, longer_than=most)
+            self._cut_memory(most * _MEMORY_LONGER)
+        if self.tokens > room:
+            self._shorten(shortening.without_media)
+        self._drop_calls(room)
+
+    def _evict_results(self, room: int) -> None:
+        """Empty results of the model's own calls, oldest first, the last step's never.
+
+        A model that reads page after page in one turn fills the window by itself.
+        """
+        surplus = self.tokens - room
+        for place, node in enumerate(self.queue.nodes):
+            if surplus > 0 and node.role is Role.ASSISTANT:
+                emptied = self._shorter(node, shortening.without_result)
+                surplus -= node.tokens - emptied.tokens
+                self.queue.nodes[place] = emptied
+        last = max((i for i, m in enumerate(self.added) if m["role"] == "assistant"), default=0)
+        for place, message in enumerate(self.added[:last]):
+            if surplus > 0 and message["role"] == "tool":
+                empty = shortening.without_result(message)
+                surplus -= self._counter.messages([message]) - self._counter.messages([empty])
+                self.added[place] = empty
                 self._counted = self._added_tokens = 0
+
+    def _shorten(self, shorten: Shorten, longer_than: int = 0) -> None:
+        """Shorten all messages, those excepted whose tokens say that they are short."""
+        nodes = self.queue.nodes
+        nodes[:] = [self._shorter(n, shorten) if n.tokens > longer_than else n for n in nodes]
+        if self.added_tokens > longer_than:
+            self.added[:] = _each(self.added, shorten)
+            self._counted = self._added_tokens = 0
+
+    def _shorter(self, node: Node, shorten: Shorten) -> Node:
+        before: list[Message] = orjson.loads(node.entries)
+        entries = _each(before, shorten)
+        if entries == before:
+            return node
+        tokens = self._counter.messages(entries)
+        return replace(node, entries=orjson.dumps(entries).decode(), tokens=tokens)
+
+    def _cut_memory(self, most: int) -> None:
+        self._memory = TextCutter(most, self._counter)
+        self._beginning = None
+
+    def _drop_calls(self, room: int) -> None:
+        """Leave out calls with their results, the older half of them each time."""
+        entries = [orjson.loads(node.entries) for node in self.queue.nodes]
+        messages = [message for each in [*entries, self.added] for message in each]
+        ids = [name for message in messages for name in shortening.call_ids(message)]
+        while self.tokens > room and ids:
+            oldest = {ids.pop(0) for _ in range((len(ids) + 1) // 2)}
+            self._shorten(partial(shortening.without_calls, ids=oldest))
 
     @property
     def added_tokens(self) -> int:
@@ -112,23 +174,39 @@ class MainContext:
         """Return the system message and the summary; written anew only after a flush."""
         state = self.queue.state
         if self._beginning is None or self._beginning.state is not state:
-            system = _system(self._head, state)
-            messages: list[Message] = [{"role": "system", "content": system}]
-            tokens = self._counter.remembered(system)
-            if state.summary:
-                messages.append(conversation_summary(state.summary))
-                tokens += self._counter.remembered(state.summary)
+            messages = self._first_messages(state)
+            tokens = sum(self._counter.remembered(each["content"]) for each in messages)
             self._beginning = _Beginning(state, orjson.dumps(messages)[1:-1].decode(), tokens)
         return self._beginning
 
+    def _first_messages(self, state: QueueState) -> list[Message]:
+        context, summary = (self._head.live or state.context).content, state.summary
+        if self._memory is not None:
+            context, summary = self._memory.text(context), self._memory.text(summary)
+        system = "\n\n".join(
+            [
+                _told(self._head),
+                _working_context(context, self._head.limit),
+                _external_context(state.counts),
+            ]
+        )
+        first: list[Message] = [{"role": "system", "content": system}]
+        return [*first, conversation_summary(summary)] if summary else first
 
-def _system(head: Head, state: QueueState) -> str:
-    sections = [head.instructions]
-    if head.application:
-        sections.append(f"# Application\n{head.application}")
-    sections.append(_working_context(head.live or state.context, head.limit))
-    sections.append(_external_context(state.counts))
-    return "\n\n".join(sections)
+    def _instructions(self) -> int:
+        """Return the tokens of what no shortening touches."""
+        return self._counter.remembered(_told(self._head))
+
+
+def _each(messages: Sequence[Message], shorten: Shorten) -> list[Message]:
+    return [shorter for message in messages if (shorter := shorten(message)) is not None]
+
+
+def _told(head: Head) -> str:
+    """Return what the operator and the client tell the model."""
+    if not head.application:
+        return head.instructions
+    return f"{head.instructions}\n\n# Application\n{head.application}"
 
 
 def application_prompt(instructions: Sequence[str]) -> str:
@@ -136,9 +214,11 @@ def application_prompt(instructions: Sequence[str]) -> str:
     return "\n\n".join(text for text in instructions if text)
 
 
-def _working_context(context: WorkingContext, limit: int) -> str:
-    use = f"{grouped(len(context.content))} / {grouped(limit)} characters"
-    return f"# Working context ({use})\n{context.content}".rstrip("\n")
+def _working_context(content: str, limit: int) -> str:
+    use = f"{grouped(len(content))} / {grouped(limit)} characters"
+    if len(content) > limit:  # written for a larger window
+        content = f"{content[:limit]}…"
+    return f"# Working context ({use})\n{content}".rstrip("\n")
 
 
 def _external_context(counts: Counts) -> str:

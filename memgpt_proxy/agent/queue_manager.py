@@ -13,10 +13,13 @@ from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Namespace, NodeId, QueueState
+from memgpt_proxy.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
 _PRESSURE = f'"{alerts.PREFIX}Memory Pressure'
+_WARNING_TOKENS = 80
+"""What a warning of memory pressure takes in a prompt, at the most."""
 
 
 class QueueManager:
@@ -26,19 +29,26 @@ class QueueManager:
         pressure_at: Part of the usable window at which pressure is signalled.
     """
 
-    def __init__(self, store: Store, summarizer: Summarizer, pressure_at: float) -> None:
+    def __init__(
+        self, store: Store, summarizer: Summarizer, pressure_at: float, telemetry: Telemetry
+    ) -> None:
         self._store = store
         self._summarizer = summarizer
         self._pressure_at = pressure_at
+        self._telemetry = telemetry
 
     def pressure(self, context: MainContext, window: Window, tools: int) -> Message | None:
         """Return the warning, if this prompt is due one; once per fill.
+
+        None is due where the prompt with it would be flushed before the model could act.
 
         Args:
             tools: Tokens of the function declarations.
         """
         used = window.part(context.tokens + tools)
         if used < self._pressure_at or _is_warned(context.queue):
+            return None
+        if self.needs_flush(context, window, tools + _WARNING_TOKENS):
             return None
         return alerts.memory_pressure(used)
 
@@ -68,6 +78,7 @@ class QueueManager:
         evicted = context.queue.evict(max(0, window.flush_to - fixed))
         if not evicted:
             return None
+        self._telemetry.queue_flushed(len(evicted))
         now = await self._store.context(namespace)
         counts = await self._store.counts(namespace)
         summary = await self._summarizer.fold(

@@ -8,31 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 import orjson
 
-from memgpt_proxy.agent.executor import CallPlace, CallResult, FunctionCall, FunctionExecutor
+from memgpt_proxy.agent.executor import CallResult, FunctionCall, FunctionExecutor
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit, Habits
+from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
 from memgpt_proxy.agent.limits import TextLimit
-from memgpt_proxy.agent.opening import Opening
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.reply import CleanListener, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
-from memgpt_proxy.agent.steps import StepRequests
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
-from memgpt_proxy.agent.window import Window, Windows
+from memgpt_proxy.agent.window import Windows
 from memgpt_proxy.backend.client import Backend, ChunkStream
-from memgpt_proxy.errors import BackendBroken, NoReply
+from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream, NoReply
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import content_id, node_id, said
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.records import Node, NodeId, QueueState, Role, TurnRecord
+from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.chat import Usage, add_usage
 from memgpt_proxy.wire.step import StepReader
 
@@ -57,6 +57,7 @@ class Faculties:
     queue_manager: QueueManager
     windows: Windows
     habits: Habits
+    telemetry: Telemetry
     max_steps: int
     clock: Clock
 
@@ -72,30 +73,33 @@ class RunningTurn:
         self,
         faculties: Faculties,
         request: TurnRequest,
-        opening: Opening,
-        steps: StepRequests,
-        window: Window,
-        place: CallPlace,
-        *,
-        degraded: bool,
+        prepared: Prepared,
+        prepare: Prepare,
     ) -> None:
-        self.degraded = degraded
         self._can = faculties
         self._request = request
-        self._opening = opening
-        self._context = opening.context
-        self._steps = steps
-        self._window = window
-        self._place = place
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
-        self._turn = Turn(self._reply, steps.offer, faculties.max_steps)
-        self._tools = faculties.counter.remembered(steps.tools_text)
-        self._seen = opening.context_version
+        self._begin(prepared)
+        self._prepare = prepare
+        self._healing = Healing(faculties.windows, request.model, faculties.telemetry)
         self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
         self._accepted = False
         self._reply_node: NodeId | None = None
+
+    def _begin(self, prepared: Prepared) -> None:
+        """Begin with what is prepared; anew, where that is done over for a smaller window."""
+        opening, steps = prepared.opening, prepared.steps
+        self.degraded = prepared.degraded
+        self._opening = opening
+        self._context = opening.context
+        self._steps = steps
+        self._window = prepared.window
+        self._place = prepared.place
+        self._turn = Turn(self._reply, steps.offer, self._can.max_steps)
+        self._tools = self._can.counter.remembered(steps.tools_text)
+        self._seen = opening.context_version
 
     async def run(self, sink: ReplySink) -> TurnResult:
         """Run the turn to its end; what came of it is stored when this returns.
@@ -111,6 +115,7 @@ class RunningTurn:
             finish = await self._run(sink)
         finally:
             await self._commit(complete=finish is not None)
+            self._can.telemetry.turn_ended(degraded=self.degraded)
         if finish.reason is None:
             raise NoReply("The model came to no reply within the steps allowed for one turn.")
         return TurnResult(self._reply, finish.reason, self._total_usage(), self.degraded)
@@ -128,8 +133,7 @@ class RunningTurn:
             log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
 
     async def _run(self, sink: ReplySink) -> Finish:
-        if self._steps.offer.ours:
-            self._warn_of_pressure()
+        self._warn_of_pressure()
         action = self._turn.begin()
         while True:
             match action:
@@ -144,16 +148,41 @@ class RunningTurn:
                     assert_never(action)
 
     async def _step(self, sink: ReplySink, *, last: bool) -> Step:
-        """Run one step on the backend, showing the client what it may see as it comes."""
+        """Run one step; where the backend finds its prompt too long, make it anew and retry."""
         self._take_added()
-        await self._make_room()
-        body = self._steps.body(self._context, last=last)
+        while True:
+            await self._make_room()
+            body = self._steps.body(
+                self._context, last=last, longest=self._window.longest_answer(self._prompt)
+            )
+            self._healing.check(body)
+            try:
+                step = await self._stream(sink, body)
+            except (BackendRefused, ErrorInStream) as refusal:
+                if not self._healing.learn(refusal, body, self._prompt, self._steps.answer):
+                    raise
+                await self._prepare_anew()
+            else:
+                self._healing.succeeded()
+                return step
+
+    async def _prepare_anew(self) -> None:
+        """Take up a window that was learned; what the backend has accepted stays begun."""
+        prepared = await self._prepare()
+        if self._accepted:
+            self._window, self._place = prepared.window, prepared.place
+        else:
+            self._begin(prepared)
+            self._warn_of_pressure()
+
+    async def _stream(self, sink: ReplySink, body: bytes) -> Step:
+        """Send one step's request, showing the client what it may see as it comes."""
         reader, listener = StepReader(), self._listener()
         async with self._can.backend.stream(body, self._request.headers) as chunks:
             async for several in chunks:
                 deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
                 if reader.error is not None:
-                    raise BackendBroken(_told(reader.error))
+                    raise _broken(reader, reader.error)
                 if not self._accepted:
                     await self._accept(sink, reader, chunks)
                 if deltas:
@@ -208,13 +237,19 @@ class RunningTurn:
                 content=bool(step.content),
                 called=bool(names),
             )
-        counted = self._context.tokens + self._tools
+        counted = self._prompt
         if reader.usage is None:
             self._usage = add_usage(self._usage, self._estimated(counted, step))
             return
         self._usage = add_usage(self._usage, reader.usage)
         reported = reader.usage.get("prompt_tokens", 0)
+        self._can.telemetry.prompt_reported(counted * self._window.ratio, reported)
         self._can.windows.calibration(self._request.model).learn(counted, reported)
+
+    @property
+    def _prompt(self) -> int:
+        """Tokens of the prompt as it stands, by our count."""
+        return self._context.tokens + self._tools
 
     def _estimated(self, prompt: int, step: Step) -> Usage:
         """Return the usage of a step whose backend reports none."""
@@ -232,6 +267,8 @@ class RunningTurn:
         self._recorded = len(self._reply.messages)
 
     def _warn_of_pressure(self) -> None:
+        if not self._steps.offer.ours:
+            return
         warning = self._can.queue_manager.pressure(self._context, self._window, self._tools)
         if warning is not None:
             self._context.add(warning)
@@ -244,9 +281,7 @@ class RunningTurn:
             await self._flush(self._opening.author.node)
         except StoreError:
             log.warning("memory is away: the queue is cut without a summary", exc_info=True)
-        over = self._context.tokens + self._tools - self._window.usable
-        if over > 0:
-            self._context.evict_results(over)
+        self._context.fit(self._window.usable - self._tools)
 
     def _is_over(self) -> bool:
         return self._can.queue_manager.needs_flush(self._context, self._window, self._tools)
@@ -328,9 +363,12 @@ class RunningTurn:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
-def _told(error: Mapping[str, object]) -> str:
-    message = error.get("message")
-    return message if isinstance(message, str) else "The backend reported an error in its answer."
+def _broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:
+    told = error.get("message")
+    message = told if isinstance(told, str) else "The backend reported an error in its answer."
+    if reader.content or reader.calls:
+        return BackendBroken(message)
+    return ErrorInStream(message, error)
 
 
 def _check_whole(reader: StepReader, chunks: ChunkStream) -> None:

@@ -49,11 +49,17 @@ class StepRequests:
         """The declarations of all functions, as they are sent; for counting."""
         return self._tools
 
-    def body(self, context: MainContext, *, last: bool) -> bytes:
+    @property
+    def answer(self) -> int | None:
+        """Tokens asked for a step's answer; None where the client has not limited them."""
+        return min(_limits(self._options).values(), default=None)
+
+    def body(self, context: MainContext, *, last: bool, longest: int | None = None) -> bytes:
         """Return the JSON of a step's request.
 
         Args:
             last: The model may only reply: no memory function, none of the client's.
+            longest: Tokens that may be asked for the answer at the most.
         """
         tools = self._tools
         if last and SEND_MESSAGE in self.offer.ours:
@@ -65,6 +71,8 @@ class StepRequests:
             "stream": True,
             "stream_options": self._stream_options(),
         }
+        if longest is not None:
+            fields |= {name: min(asked, longest) for name, asked in _limits(self._options).items()}
         if tools:
             fields["tools"] = orjson.Fragment(f"[{tools}]")
             if last and SEND_MESSAGE not in self.offer.ours:
@@ -77,14 +85,19 @@ class StepRequests:
             return options
         for name in ("stop", "tool_choice", "n"):
             options.pop(name, None)
-        for name in ("max_tokens", "max_completion_tokens"):
-            if isinstance(limit := options.get(name), int):
-                options[name] = min(limit, _MOST_TOKENS) + _THOUGHTS_AND_CALLS
+        for name, limit in _limits(options).items():
+            options[name] = min(limit, _MOST_TOKENS) + _THOUGHTS_AND_CALLS
         return options
 
     def _stream_options(self) -> dict[str, Any]:
         given = self._request.options.get("stream_options")
         return {**(given if isinstance(given, dict) else {}), "include_usage": True}
+
+
+def _limits(options: Mapping[str, Any]) -> dict[str, int]:
+    """Return the limits of an answer's length that a client has set, by their names."""
+    given = {name: options.get(name) for name in ("max_tokens", "max_completion_tokens")}
+    return {name: limit for name, limit in given.items() if isinstance(limit, int)}
 
 
 def tool_name(tool: Mapping[str, Any]) -> str:

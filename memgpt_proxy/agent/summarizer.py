@@ -12,6 +12,7 @@ from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.stores.records import Node, Role
+from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.step import StepReader
 
 _TASK = (
@@ -34,9 +35,16 @@ class Summarizer:
     """
 
     def __init__(
-        self, backend: Backend, counter: TokenCounter, *, tokens: int, model: str | None
+        self,
+        backend: Backend,
+        counter: TokenCounter,
+        telemetry: Telemetry,
+        *,
+        tokens: int,
+        model: str | None,
     ) -> None:
         self._backend = backend
+        self._telemetry = telemetry
         self._counter = counter
         self._tokens = tokens
         self._model = model
@@ -61,6 +69,8 @@ class Summarizer:
             written = await self._ask(summary, text, self._model or model, headers)
         except GatewayError:
             written = ""
+        if not written:
+            self._telemetry.summary_failed()
         return self._bounded(written or _extract(summary, lines))
 
     async def _ask(self, summary: str, text: str, model: str, headers: RawHeaders) -> str:

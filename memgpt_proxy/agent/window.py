@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from memgpt_proxy.backend.client import Backend
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.backend.models import reported_windows
+from memgpt_proxy.backend.overflow import Overflow
 from memgpt_proxy.memory.results import PAGE_SIZE
 from memgpt_proxy.memory.tokens import Calibration
 
+log = logging.getLogger(__name__)
+
 DEFAULT_WINDOW = 8192
-_CALIBRATED_MODELS = 1024
+_REMEMBERED_MODELS = 1024
+_SMALLEST = 256
+_SMALLER = 0.75
+"""Part of a refused request that is tried next, where the backend does not tell its window."""
 _FEWEST_CHARACTERS = 3
 _USUAL_CHARACTERS = 4
 """Characters of a token of English prose; of facts and names there are fewer."""
@@ -65,17 +72,34 @@ class Window:
     Args:
         size: The backend's tokens.
         ratio: Backend's tokens per token of ours.
+        learned: It is known from a refusal: what exceeds it would be refused too.
     """
 
     size: int
     ratio: float
     thresholds: Thresholds
+    learned: bool = False
+
+    @property
+    def reserve(self) -> int:
+        """The backend's tokens that are kept for the answer."""
+        return min(self.thresholds.reply_reserve, self.size // 4)
 
     @property
     def usable(self) -> int:
         """Tokens that a prompt may take: the window less what the answer needs."""
-        reserve = min(self.thresholds.reply_reserve, self.size // 4)
-        return int((self.size - reserve) / self.ratio)
+        return int((self.size - self.reserve) / self.ratio)
+
+    def longest_answer(self, prompt: int) -> int | None:
+        """Return the backend's tokens left for the answer; None where a refusal is unlikely.
+
+        Args:
+            prompt: Tokens of the prompt, by our count, which may be a little off.
+        """
+        if not self.learned:
+            return None
+        taken = int(prompt * self.ratio)
+        return max(1, self.size - taken - min(taken // 50, self.reserve // 2))
 
     @property
     def flush_above(self) -> int:
@@ -116,6 +140,8 @@ def known_window(model: str) -> int | None:
 class Windows:
     """Finds the window of each model: as set, as reported, as published, else 8 192 tokens.
 
+    What a refusal tells of it counts for more than all of these, for the life of the process.
+
     Args:
         fixed: The operator's setting; None to find out.
     """
@@ -126,20 +152,52 @@ class Windows:
         self._thresholds = thresholds
         self._reported: Mapping[str, int] | None = None
         self._calibrations: dict[str, Calibration] = {}
+        self._learned: dict[str, int] = {}
 
     async def of(self, model: str, headers: RawHeaders) -> Window:
         """Return the window of ``model``; asks the backend until it answers, with this key."""
+        ratio = self.calibration(model).ratio
+        if learned := self._learned.get(model):
+            size = min(learned, self._fixed or learned)
+            return Window(size, ratio, self._thresholds, learned=True)
         size = self._fixed or await self._found(model, headers)
-        return Window(size, self.calibration(model).ratio, self._thresholds)
+        return Window(size, ratio, self._thresholds)
+
+    def learn(self, model: str, overflow: Overflow, counted: int, answer: int | None) -> None:
+        """Take what a refusal tells of the window and of the model's tokens.
+
+        A backend that tells no window has one smaller than what it was sent.
+
+        Args:
+            counted: Tokens of the refused prompt, by our count.
+            answer: The backend's tokens that were asked for the answer, if that was said.
+        """
+        calibration = self.calibration(model)
+        prompt = overflow.prompt or counted * calibration.ratio
+        asked = overflow.completion or answer or 0
+        sent = prompt + (asked if overflow.by_answer else 0)
+        if overflow.prompt:
+            calibration.learn(counted, overflow.prompt, weight=1)
+        elif overflow.window and prompt + asked <= overflow.window:
+            # By our count it would have fitted: the backend has more tokens for the same text.
+            calibration.learn(counted, prompt / _SMALLER, weight=1)
+        self._keep(model, overflow.window or int(sent * _SMALLER))
 
     def calibration(self, model: str) -> Calibration:
         """Return what was learned of the model's tokens."""
         known = self._calibrations.get(model)
         if known is None:
-            if len(self._calibrations) >= _CALIBRATED_MODELS:
+            if len(self._calibrations) >= _REMEMBERED_MODELS:
                 self._calibrations.clear()
             known = self._calibrations[model] = Calibration()
         return known
+
+    def _keep(self, model: str, size: int) -> None:
+        if model not in self._learned and size < (self._fixed or 0):
+            log.warning("the window set is too large for %r, which has %d tokens", model, size)
+        if len(self._learned) >= _REMEMBERED_MODELS:
+            self._learned.clear()
+        self._learned[model] = max(size, _SMALLEST)
 
     async def _found(self, model: str, headers: RawHeaders) -> int:
         if self._reported is None:

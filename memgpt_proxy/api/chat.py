@@ -14,8 +14,24 @@ from memgpt_proxy.agent.running import RunningTurn
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.chat_request import ChatRequest, parse_chat_request
+from memgpt_proxy.api.passthrough import Passthrough
 from memgpt_proxy.api.replies import Reply, StreamedReply, WholeReply, send_error
+from memgpt_proxy.api.request_headers import Memory, RequestHeaders, ToldByHeaders
+from memgpt_proxy.api.ui_tasks import TaskPrompts
+from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError, Stopping, log_failure
+from memgpt_proxy.stores.records import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """A request that memory is kept out of.
+
+    Attributes:
+        body: Its body, if that has been read already.
+    """
+
+    body: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +39,61 @@ class ChatCompletions:
     """The endpoint: an ASGI application.
 
     Attributes:
+        passthrough: Takes the requests that memory is kept out of.
         max_body: Bytes of a request at the most.
         keepalive: Seconds of silence after which a stream gets a comment.
     """
 
     agent: Agent
     authenticator: Authenticator
+    passthrough: Passthrough
+    headers: RequestHeaders
+    tasks: TaskPrompts
     max_body: int
     keepalive: float
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            request, turn = await self._open(scope, receive)
+            opened = await self._open(scope, receive)
         except ClientGone:
             return
         except GatewayError as error:
             log_failure(error)
             await send_error(send, error)
             return
+        if isinstance(opened, _Apart):
+            await self.passthrough(scope, receive, send, opened.body)
+        else:
+            await self._converse(*opened, receive, send)
+
+    async def _open(
+        self, scope: Scope, receive: Receive
+    ) -> tuple[ChatRequest, RunningTurn] | _Apart:
+        read = await self._read(scope, receive)
+        if isinstance(read, _Apart):
+            return read
+        request, asked = read
+        return request, await self.agent.open(asked)
+
+    async def _read(
+        self, scope: Scope, receive: Receive
+    ) -> tuple[ChatRequest, TurnRequest] | _Apart:
+        headers = scope["headers"]
+        key = self.authenticator.check(headers)
+        told = self.headers.read(headers)
+        if told.is_task or told.memory is Memory.OFF:
+            return _Apart(None)
+        body = await read_body(receive, self.max_body)
+        request = parse_chat_request(body, newest_only=told.newest_only)
+        if self.tasks.fit(request):
+            return _Apart(body)
+        namespace = self.authenticator.namespace(key, request.user)
+        return request, _asked(namespace, headers, told, request)
+
+    async def _converse(
+        self, request: ChatRequest, turn: RunningTurn, receive: Receive, send: Send
+    ) -> None:
         reply = _reply(request, turn, send)
         # A client that leaves cancels the turn, which stores what was said by then.
         try:
@@ -51,24 +103,6 @@ class ChatCompletions:
             return
         with suppress(asyncio.CancelledError):  # likewise: a later turn will do it
             await turn.settle()
-
-    async def _open(self, scope: Scope, receive: Receive) -> tuple[ChatRequest, RunningTurn]:
-        headers = scope["headers"]
-        key = self.authenticator.check(headers)
-        request = parse_chat_request(await read_body(receive, self.max_body))
-        asked = TurnRequest(
-            namespace=self.authenticator.namespace(key, request.user),
-            model=request.model,
-            application=request.application,
-            messages=request.messages,
-            options=request.options,
-            tools=request.tools,
-            stop=request.stop,
-            max_tokens=request.max_tokens,
-            clean=request.clean,
-            headers=headers,
-        )
-        return request, await self.agent.open(asked)
 
     async def _answer(self, turn: RunningTurn, reply: Reply) -> None:
         try:
@@ -89,6 +123,26 @@ class ChatCompletions:
                 continue
             if message["type"] == "http.disconnect":
                 raise ClientGone
+
+
+def _asked(
+    namespace: Namespace, headers: RawHeaders, told: ToldByHeaders, request: ChatRequest
+) -> TurnRequest:
+    return TurnRequest(
+        namespace=namespace,
+        model=request.model,
+        application=request.application,
+        messages=request.messages,
+        options=request.options,
+        tools=request.tools,
+        stop=request.stop,
+        max_tokens=request.max_tokens,
+        clean=request.clean,
+        headers=headers,
+        conversation=told.conversation,
+        writes=told.memory is Memory.ON,
+        is_retry=told.is_retry,
+    )
 
 
 def _reply(request: ChatRequest, turn: RunningTurn, send: Send) -> Reply:

@@ -22,6 +22,8 @@ _OURS = frozenset({"model", "messages", "stream", "tools"})
 _MOST_STOPS = 4
 _SAFE_DEPTH = 200
 """Levels of nesting that can always be written as JSON."""
+_CALLS_BEFORE: Message = {"role": "assistant", "tool_calls": [{}]}
+"""Stands for calls that are not in the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,15 @@ class ChatRequest:
     clean: bool
 
 
-def parse_chat_request(body: bytes) -> ChatRequest:
-    """Return the request in ``body``. Raises InvalidRequest, which names the parameter."""
+def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest:
+    """Return the request in ``body``. Raises InvalidRequest, which names the parameter.
+
+    Args:
+        newest_only: It may hold only the newest messages of a conversation: ``tool`` messages
+            may come first, and answer calls that are not in it.
+    """
     fields = _json_object(body)
-    messages = _messages(fields.get("messages"))
+    messages = _messages(fields.get("messages"), _CALLS_BEFORE if newest_only else None)
     leading = _leading_instructions(messages)
     tools = _list(fields, "tools")
     options = {name: value for name, value in fields.items() if name not in _OURS}
@@ -139,7 +146,8 @@ def _invalid(param: str, expected: str) -> InvalidRequest:
     )
 
 
-def _messages(messages: object) -> list[Message]:
+def _messages(messages: object, before: Message | None) -> list[Message]:
+    """Return the messages, checked; ``before`` is what came before the first of them."""
     if messages is None:
         raise InvalidRequest(
             "Missing required parameter: 'messages'.",
@@ -154,10 +162,11 @@ def _messages(messages: object) -> list[Message]:
             param="messages",
             code="empty_array",
         )
-    previous = None
+    previous = before
     for index, message in enumerate(messages):
         _check_message(message, previous, f"messages[{index}]")
-        previous = message
+        if previous is not _CALLS_BEFORE or message["role"] not in _INSTRUCTIONS:
+            previous = message
     return messages
 
 

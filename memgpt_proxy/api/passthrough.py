@@ -31,13 +31,19 @@ class Passthrough:
     backend: Backend
     authenticator: Authenticator
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward one request; its client's leaving cancels it."""
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, body: bytes | None = None
+    ) -> None:
+        """Forward one request; its client's leaving cancels it.
+
+        Args:
+            body: The request's body, where it has been read from ``receive`` already.
+        """
         response = _Response(send)
         upload = _Upload(receive)
         try:
             self.authenticator.check(scope["headers"])
-            request = await self._request(scope, receive, upload)
+            request = await self._request(scope, receive, upload, body)
         except ClientGone:
             return
         except GatewayError as error:
@@ -48,20 +54,22 @@ class Passthrough:
         except asyncio.CancelledError:  # by the server, which waits for us no longer
             await response.fail(Stopping())
 
-    async def _request(self, scope: Scope, receive: Receive, upload: _Upload) -> httpx.Request:
+    async def _request(
+        self, scope: Scope, receive: Receive, upload: _Upload, body: bytes | None
+    ) -> httpx.Request:
         if ".." in scope["path"].split("/"):
             raise InvalidRequest(f"The path leads out of {PREFIX}.")
         headers: RawHeaders = scope["headers"]
-        size = _size(headers)
-        if size is None or size > _WHOLE:
-            body: bytes | httpx.AsyncByteStream = upload
-        else:
-            body = await read_body(receive, _WHOLE) if size else b""
+        if body is None:
+            body = await _whole(receive, headers)
+        if body is not None:
             upload.read.set()
         target = scope["raw_path"].decode("ascii").removeprefix(PREFIX)
         if query := scope["query_string"]:
             target = f"{target}?{query.decode('ascii')}"
-        return self.backend.forward(scope["method"], target, headers, body)
+        return self.backend.forward(
+            scope["method"], target, headers, upload if body is None else body
+        )
 
     async def _answer(self, request: httpx.Request, response: _Response) -> None:
         try:
@@ -128,6 +136,14 @@ async def _watch(receive: Receive, upload: _Upload) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     raise ClientGone
+
+
+async def _whole(receive: Receive, headers: RawHeaders) -> bytes | None:
+    """Return a request's body, or None where it is to be sent on while it comes."""
+    size = _size(headers)
+    if size is None or size > _WHOLE:
+        return None
+    return await read_body(receive, _WHOLE) if size else b""
 
 
 def _size(headers: RawHeaders) -> int | None:

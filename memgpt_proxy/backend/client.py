@@ -15,6 +15,7 @@ from memgpt_proxy.backend.headers import (
     about_the_call,
     end_to_end,
     for_a_step,
+    forwarded,
     with_authorization,
 )
 from memgpt_proxy.errors import (
@@ -102,9 +103,9 @@ class Backend:
         Args:
             target: Path and query below the base URL, such as ``/models?limit=2``.
         """
-        kept = [(name, value) for name, value in end_to_end(headers) if name != b"host"]
         url = httpx.URL(self.url + target)
-        return self._request(method, url, with_authorization(kept, self._api_key), body)
+        kept = with_authorization(forwarded(headers), self._api_key)
+        return self._request(method, url, kept, body)
 
     def _request(
         self, method: str, url: httpx.URL, headers: RawHeaders, body: httpx.AsyncByteStream | bytes

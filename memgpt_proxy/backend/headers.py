@@ -45,6 +45,15 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     return [(name, value) for name, value in kept if name not in HOP_BY_HOP]
 
 
+def forwarded(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return what of a client's headers goes with its request where that is sent on as it is."""
+    return [
+        (name, value)
+        for name, value in end_to_end(headers)
+        if name != b"host" and not name.startswith(_OF_THIS_GATEWAY)
+    ]
+
+
 def for_a_step(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return what of a client's headers goes with every backend call of its turn."""
     return [

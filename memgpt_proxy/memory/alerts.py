@@ -8,6 +8,7 @@ from datetime import date
 from memgpt_proxy.memory.transcript import Message
 
 PREFIX = "System Alert: "
+ARCHIVED = f"{PREFIX}Message Archived."
 
 
 def alert(text: str) -> Message:
@@ -68,11 +69,12 @@ def last_step(function: str | None) -> Message:
 
 def message_archived(characters: str, passages: int) -> Message:
     """Return the alert that a message was too large for the queue (DESIGN, section 4)."""
-    return alert(
-        f"Message Archived. The message above is {characters} characters long, too long for "
+    return {
+        "role": "user",
+        "content": f"{ARCHIVED} The message above is {characters} characters long, too long for "
         f"the context window. It stands here cut; all of it is in archival storage, in "
-        f"{passages} passages. Find the rest with archival_storage_search."
-    )
+        f"{passages} passages. Find the rest with archival_storage_search.",
+    }
 
 
 def from_application(text: str) -> Message:

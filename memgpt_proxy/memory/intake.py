@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -75,96 +76,148 @@ async def take_in(
         largest: Tokens of one message beyond which it is moved to archival storage.
     """
     intake = Intake()
-    parent, hashed = branch.parent, branch.hashed
-    for index, message in enumerate(new):
-        node_id = hashed = transcript.node_id(namespace, hashed, message.content)
-        before = events if index == len(new) - 1 else ()
-        depth = branch.depth + index
+    sized = await _sized(new, counter, largest)
+    spot = branch
+    for index, (message, size) in enumerate(zip(new, sized, strict=True)):
+        name = transcript.node_id(namespace, spot.hashed, message.content)
         if message.original is not None:
-            node = _said_again(message, message.original, node_id, parent, depth, branch)
+            node = _said_again(message.original, message, name, spot)
         else:
-            entries, tokens = await _entries(
-                message.message, node_id, intake, now, counter, largest
-            )
-            if before:
-                entries = [*before, *entries]
-                tokens += counter.messages(before)
-            role = _ROLES[message.message["role"]]
-            node = Node(
-                id=node_id,
-                key=message.key or node_id,
-                content=message.content,
-                parent=parent,
-                depth=depth,
-                role=role,
-                text=said(message.message) if role in (Role.USER, Role.ASSISTANT) else "",
-                entries=orjson.dumps(entries).decode(),
-                tokens=tokens,
-                created=now.timestamp(),
-                queue=branch.queue,
-                context_version=branch.context_version,
-            )
+            entries, tokens = [size.entry], size.tokens
+            if tokens > size.most:
+                entries, tokens = await _cut(size, name, intake, now, counter)
+            if index == len(new) - 1 and events:
+                entries = [*events, *entries]
+                tokens += counter.messages(events)
+            node = _node(message, name, spot, entries, tokens, now)
         intake.nodes.append(node)
-        parent = node_id
-        if index % _AT_A_TIME == _AT_A_TIME - 1:
-            await asyncio.sleep(0)  # a long history lets other requests run
+        spot = Branch(name, name, spot.depth + 1, branch.queue, branch.context_version)
+        await _let_others_run(index)
     return intake
 
 
-def _said_again(
+def _node(
     message: NewMessage,
-    original: Node,
-    node_id: NodeId,
-    parent: NodeId,
-    depth: int,
-    branch: Branch,
+    name: NodeId,
+    spot: Branch,
+    entries: Sequence[Message],
+    tokens: int,
+    now: datetime,
 ) -> Node:
+    role = _ROLES[message.message["role"]]
+    return Node(
+        id=name,
+        key=message.key or name,
+        content=message.content,
+        parent=spot.parent,
+        depth=spot.depth,
+        role=role,
+        text=said(message.message) if role in (Role.USER, Role.ASSISTANT) else "",
+        entries=orjson.dumps(entries).decode(),
+        tokens=tokens,
+        created=now.timestamp(),
+        queue=spot.queue,
+        context_version=spot.context_version,
+    )
+
+
+def _said_again(original: Node, message: NewMessage, name: NodeId, spot: Branch) -> Node:
     """Return a message of another branch in its new place; recall storage has it already.
 
     The hidden steps of a reply come along.
     """
     return replace(
         original,
-        id=node_id,
-        key=message.key or node_id,
+        id=name,
+        key=message.key or name,
         content=message.content,
-        parent=parent,
-        depth=depth,
+        parent=spot.parent,
+        depth=spot.depth,
         text="",
-        queue=branch.queue,
+        queue=spot.queue,
         abandoned=False,
     )
 
 
-async def _entries(
-    message: Message,
-    node: NodeId,
-    intake: Intake,
-    now: datetime,
-    counter: TokenCounter,
-    largest: int,
+@dataclass(slots=True)
+class _Sized:
+    """A message as it would stand in the queue, its tokens, and how many it may have."""
+
+    entry: Message
+    tokens: int
+    most: int
+
+
+async def _sized(new: Sequence[NewMessage], counter: TokenCounter, largest: int) -> list[_Sized]:
+    """Return what each message takes and may take.
+
+    No flush evicts the newest group, so its messages must fit together: the largest of
+    them are cut to one size, so that the group takes half as much again as one message.
+    """
+    sized = []
+    for index, message in enumerate(new):
+        entry = _entry(message.message)
+        if message.original is not None:
+            tokens, most = message.original.tokens, sys.maxsize
+        else:
+            tokens, most = await counter.messages_off_loop([entry], enough=largest), largest
+        sized.append(_Sized(entry, tokens, most))
+        await _let_others_run(index)
+    newest = sized[_newest_group(new) :]
+    level = _level([min(each.tokens, largest) for each in newest], largest * 3 // 2)
+    for each in newest:
+        each.most = min(each.most, level)
+    return sized
+
+
+def _newest_group(new: Sequence[NewMessage]) -> int:
+    """Return where the last message begins that is no tool's result."""
+    for index in range(len(new) - 1, 0, -1):
+        if _ROLES[new[index].message["role"]] is not Role.TOOL:
+            return index
+    return 0
+
+
+def _level(sizes: Sequence[int], room: int) -> int:
+    """Return the size to cut the largest to, so that all together take ``room`` at most."""
+    for index, size in enumerate(sorted(sizes)):
+        share = room // (len(sizes) - index)
+        if size > share:
+            return share
+        room -= size
+    return sys.maxsize
+
+
+async def _cut(
+    sized: _Sized, node: NodeId, intake: Intake, now: datetime, counter: TokenCounter
 ) -> tuple[list[Message], int]:
-    entry = _entry(message)
-    tokens = await counter.messages_off_loop([entry])
-    if tokens <= largest:
-        return [entry], tokens
-    text = said(entry)
-    passages = cut(text, node, now.timestamp())
-    if len(passages) < 2:
-        return [entry], tokens  # large by its images or calls, which no search would find
+    """Move a message to archival storage; return what stands for it, and its tokens."""
+    text = said(sized.entry)
+    passages = await asyncio.to_thread(cut, text, node, now.timestamp())
+    entries = _cut_entries(sized, text, len(passages), counter)
+    tokens = counter.messages(entries)
+    if not passages or tokens >= sized.tokens:
+        # Large by its images or calls, which no search would find.
+        return [sized.entry], await counter.messages_off_loop([sized.entry])
     intake.passages += passages
-    entries = _cut_entries(entry, text, len(passages))
-    return entries, counter.messages(entries)
+    return entries, tokens
 
 
-def _cut_entries(entry: Message, text: str, passages: int) -> list[Message]:
-    """Return what stands for a message that is too long: its head, and an alert that says so.
+def _cut_entries(sized: _Sized, text: str, passages: int, counter: TokenCounter) -> list[Message]:
+    """Return what stands for a message that is too long: its head, and an alert that says so."""
+    alert = alerts.message_archived(grouped(len(text)), passages)
+    taken = counter.messages(_headed(sized.entry, "…", alert))
+    left = max(sized.most // 4, sized.most - taken)  # beside images there are words, too
+    head, _ = counter.head(text[:_HEAD_CHARACTERS], left)
+    return _headed(sized.entry, f"{head}…", alert)
+
+
+def _headed(entry: Message, head: str, alert: Message) -> list[Message]:
+    """Return ``entry`` with ``head`` for its text, and the alert behind it.
 
     Backends refuse anything between calls and their results: there the alert is in the head.
     """
-    alert = alerts.message_archived(grouped(len(text)), passages)
-    head = text[:_HEAD_CHARACTERS] + "…"
-    if entry["role"] == "tool" or entry.get("tool_calls"):
+    if _ROLES[entry["role"]] is Role.TOOL or entry.get("tool_calls"):
         return [{**entry, "content": f"{head}\n\n{alert['content']}"}]
     return [{**entry, "content": _with_head(entry["content"], head)}, alert]
 
@@ -180,3 +233,9 @@ def _entry(message: Message) -> Message:
     if message["role"] in ("system", "developer"):
         return alerts.from_application(said(message))
     return message
+
+
+async def _let_others_run(index: int) -> None:
+    """A long history must not keep the event loop to itself."""
+    if index % _AT_A_TIME == _AT_A_TIME - 1:
+        await asyncio.sleep(0)

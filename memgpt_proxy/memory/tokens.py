@@ -110,13 +110,17 @@ class Calibration:
         """Backend's tokens per token of ours, at least 1."""
         return max(1.0, self._ratio)
 
-    def learn(self, counted: int, reported: int) -> None:
-        """Take one prompt's count by us and by the backend."""
+    def learn(self, counted: int, reported: float, weight: float = _WEIGHT) -> None:
+        """Take one prompt's count by us and by the backend.
+
+        Args:
+            weight: What it counts for beside all before; 1 leaves nothing of those.
+        """
         if counted <= 0 or reported <= 0:
             return
         low, high = self._SANE
         seen = min(high, max(low, reported / counted))
-        self._ratio += self._WEIGHT * (seen - self._ratio)
+        self._ratio += weight * (seen - self._ratio)
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
 from tests.agent.build import COUNTER
 from tests.stores.build import ALICE, message
 
@@ -58,8 +59,8 @@ def keeper(store: SqliteStore, asked: list[str] | None = None) -> QueueManager:
     backend = Backend(
         "http://backend/v1", httpx.MockTransport(answer), api_key=None, timeouts=Timeouts(1, 1)
     )
-    summarizer = Summarizer(backend, COUNTER, tokens=50, model=None)
-    return QueueManager(store, summarizer, PRESSURE_AT)
+    summarizer = Summarizer(backend, COUNTER, Telemetry(), tokens=50, model=None)
+    return QueueManager(store, summarizer, PRESSURE_AT, Telemetry())
 
 
 def filled(*tokens: int, roles: str = "", state: QueueState = NOTHING) -> MainContext:
@@ -106,6 +107,14 @@ def test_pressure_is_signalled_at_the_threshold(store: SqliteStore) -> None:
     assert warning["content"].startswith(
         "System Alert: Memory Pressure. This conversation fills 70% of the context window"
     )
+
+
+def test_a_prompt_that_is_flushed_at_once_gets_no_warning(store: SqliteStore) -> None:
+    assert keeper(store).pressure(filled(900 - fixed()), WINDOW, 0) is not None
+    assert keeper(store).pressure(filled(1001 - fixed()), WINDOW, 0) is None
+    # Nor one that the warning itself would make too long.
+    assert keeper(store).pressure(filled(999 - fixed()), WINDOW, 0) is None
+    assert keeper(store).pressure(filled(900 - fixed()), WINDOW, 99) is None
 
 
 def test_function_declarations_count(store: SqliteStore) -> None:
@@ -176,7 +185,7 @@ async def test_a_flush_never_parts_a_call_from_its_results(store: SqliteStore) -
 async def test_what_cannot_go_is_reckoned_with(store: SqliteStore) -> None:
     context = filled(100, 100, 100, 100)
     await flush(keeper(store), context, at="m3", tools=250)
-    assert context.tokens + 250 <= 500
+    assert fixed() + context.queue.tokens + 250 <= 500
     assert depths(context)[-1] == 3
 
 

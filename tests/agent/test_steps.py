@@ -231,3 +231,22 @@ def test_the_declarations_that_are_counted_are_those_that_are_sent() -> None:
     steps = StepRequests(request(tools=[WEATHER]), by_content=False)
     sent = json.loads(steps.body(context(), last=False))["tools"]
     assert json.loads(f"[{steps.tools_text}]") == sent
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("clean", [False, True])
+def test_an_answer_is_asked_for_as_long_as_the_window_has_room(name: str, clean: bool) -> None:
+    steps = StepRequests(request(user("hi"), options={name: 5000}, clean=clean), by_content=False)
+    asked = 5000 if clean else 6024  # thoughts and calls come on top
+    assert steps.answer == asked
+    written = [
+        json.loads(steps.body(context(), last=False, longest=longest))[name]
+        for longest in (None, 9000, 700)
+    ]
+    assert written == [asked, asked, 700]
+
+
+def test_no_length_is_asked_for_where_the_client_asks_for_none() -> None:
+    steps = StepRequests(request(user("hi")), by_content=False)
+    assert steps.answer is None
+    assert "max_tokens" not in json.loads(steps.body(context(), last=False, longest=700))

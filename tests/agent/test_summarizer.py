@@ -11,6 +11,7 @@ import pytest
 from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.stores.records import Node, Role
+from memgpt_proxy.telemetry import Telemetry
 from tests.agent.build import COUNTER
 from tests.stores.build import message
 
@@ -24,7 +25,7 @@ def summarizer(answer: Answer, tokens: int = 64, model: str | None = None) -> Su
         api_key=None,
         timeouts=Timeouts(1, 1),
     )
-    return Summarizer(backend, COUNTER, tokens=tokens, model=model)
+    return Summarizer(backend, COUNTER, Telemetry(), tokens=tokens, model=model)
 
 
 def completion(content: str) -> httpx.Response:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from memgpt_proxy.agent.window import Thresholds, Window, Windows, known_window
 from memgpt_proxy.backend.client import Backend, Timeouts
+from memgpt_proxy.backend.overflow import Overflow
 
 THRESHOLDS = Thresholds(pressure_at=0.7, flush_at=1.0, flush_to=0.5, reply_reserve=1000)
 
@@ -210,3 +211,88 @@ def test_the_room_fits_into_the_window(size: int, fixed: int, limit: int) -> Non
     free = max(0, window.usable - fixed)
     assert room.message + room.context / 3 <= free
     assert room.message + 10 * room.hit / 4 <= free
+
+
+PROMPT_TOO_LONG = Overflow(None, None, None, by_answer=False)
+
+
+async def learned(
+    *overflows: Overflow, fixed: int | None = None, counted: int = 6000, answer: int | None = None
+) -> Window:
+    windows = Windows(fixed, backend_that({}), THRESHOLDS)
+    for overflow in overflows:
+        windows.learn("m", overflow, counted, answer)
+    assert (await windows.of("other", [])).size == (fixed or 8192)
+    return await windows.of("m", [])
+
+
+async def test_the_window_told_in_a_refusal_is_remembered() -> None:
+    window = await learned(Overflow(4096, 6000, None, by_answer=False))
+    assert (window.size, window.ratio) == (4096, 1.0)
+    assert (await learned(Overflow(32_000, 40_000, None, by_answer=False))).size == 32_000
+
+
+async def test_the_prompt_told_in_a_refusal_calibrates_at_once() -> None:
+    window = await learned(Overflow(8192, 9000, None, by_answer=False), counted=6000)
+    assert window.ratio == 1.5
+    assert window.usable == int((8192 - 1000) / 1.5)
+
+
+async def test_a_count_that_would_have_fitted_was_too_low() -> None:
+    """9 000 is told to be all; 6 000 and 1 000 asked for would fit: a third more is assumed."""
+    window = await learned(Overflow(9000, None, 1000, by_answer=True), counted=6000)
+    assert window.ratio == pytest.approx(4 / 3)
+    explained = await learned(Overflow(9000, None, 5000, by_answer=True), counted=6000)
+    assert explained.ratio == 1.0
+
+
+async def test_without_a_window_told_three_quarters_of_what_was_sent_are_tried() -> None:
+    assert (await learned(PROMPT_TOO_LONG, counted=6000)).size == 4500
+    assert (await learned(PROMPT_TOO_LONG, counted=6000, answer=9000)).size == 4500
+    together = Overflow(None, None, None, by_answer=True)
+    assert (await learned(together, counted=6000, answer=10_000)).size == 12_000
+    assert (await learned(Overflow(None, 8000, None, by_answer=False))).size == 6000
+
+
+async def test_the_operators_word_is_the_most_that_is_used() -> None:
+    told_more = Overflow(9000, 9500, None, by_answer=False)
+    assert (await learned(told_more, fixed=5000, counted=9500)).size == 5000
+
+
+async def test_a_backend_that_says_less_than_the_operator_is_believed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = [Overflow(size, 6000, None, by_answer=False) for size in (4096, 4096, 2048)]
+    assert (await learned(*refusals, fixed=8000)).size == 2048
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "4096" in caplog.text
+
+
+async def test_a_window_too_small_to_be_true_is_not_believed() -> None:
+    assert (await learned(Overflow(1, 6000, None, by_answer=False))).size == 256
+
+
+async def test_models_are_remembered_up_to_a_number() -> None:
+    windows = Windows(None, backend_that({}), THRESHOLDS)
+    for number in range(1025):
+        windows.learn(f"m{number}", Overflow(4096, 5000, None, by_answer=False), 5000, None)
+    assert (await windows.of("m0", [])).size == 8192
+    assert (await windows.of("m1024", [])).size == 4096
+
+
+def test_an_answer_is_limited_only_by_a_window_that_was_learned() -> None:
+    assert Window(9000, 1.0, THRESHOLDS).longest_answer(5000) is None
+    window = Window(9000, 2.0, THRESHOLDS, learned=True)
+    assert window.longest_answer(2000) == 9000 - 4000 - 80  # a fiftieth, since counts miss
+    assert window.longest_answer(4000) == 9000 - 8000 - 160
+    assert window.longest_answer(5000) == 1
+
+
+@given(size=st.integers(256, 2_000_000), ratio=st.floats(1, 4), part=st.floats(0, 1))
+def test_a_prompt_that_may_be_sent_leaves_half_the_reserve(
+    size: int, ratio: float, part: float
+) -> None:
+    window = Window(size, ratio, THRESHOLDS, learned=True)
+    answer = window.longest_answer(int(window.usable * part))
+    assert answer is not None
+    assert answer >= window.reserve // 2

@@ -131,6 +131,26 @@ def test_what_has_to_see_the_answer_itself_is_clean(fields: dict[str, Any], clea
     assert parsed(**fields).clean is clean
 
 
+RESULTS = [{"role": "tool", "tool_call_id": id, "content": "x"} for id in ("c1", "c2")]
+SYSTEM: dict[str, Any] = {"role": "system", "content": "Be brief."}
+
+
+@pytest.mark.parametrize("messages", [RESULTS, [SYSTEM, *RESULTS], [*RESULTS, *HELLO]], ids=str)
+def test_newest_messages_may_begin_with_results(messages: list[dict[str, Any]]):
+    body = json.dumps({"model": "m", "messages": messages}).encode()
+    read = parse_chat_request(body, newest_only=True).messages
+    assert read == [message for message in messages if message != SYSTEM]
+    with pytest.raises(InvalidRequest, match="must follow a message with 'tool_calls'"):
+        parse_chat_request(body)
+
+
+@pytest.mark.parametrize("before", [HELLO, [*HELLO, SYSTEM], [*RESULTS, SYSTEM]], ids=str)
+def test_results_further_on_follow_their_calls(before: list[dict[str, Any]]):
+    body = json.dumps({"model": "m", "messages": [*before, RESULTS[0]]}).encode()
+    with pytest.raises(InvalidRequest, match="must follow a message with 'tool_calls'"):
+        parse_chat_request(body, newest_only=True)
+
+
 @pytest.mark.parametrize(
     ("stop", "texts"), [(None, []), ("a", ["a"]), (["a", "b"], ["a", "b"]), ([], [])]
 )

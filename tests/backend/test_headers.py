@@ -8,6 +8,7 @@ from memgpt_proxy.backend.headers import (
     about_the_call,
     end_to_end,
     for_a_step,
+    forwarded,
     with_authorization,
 )
 
@@ -34,6 +35,12 @@ def test_a_step_takes_along_what_is_not_about_the_body() -> None:
         (b"x-memgpt-memory", b"off"),
     ]
     assert for_a_step([*dropped, *kept]) == kept
+
+
+def test_a_forwarded_request_keeps_all_but_what_is_the_gateways() -> None:
+    kept = [KEY, (b"content-type", b"application/json"), (b"content-length", b"3")]
+    dropped = [(b"Host", b"gateway"), (b"X-MemGPT-Memory", b"off"), (b"connection", b"close")]
+    assert forwarded([*dropped, *kept]) == kept
 
 
 def test_what_a_backend_says_of_the_call() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
 from memgpt_proxy.memory.tokens import TokenCounter
@@ -135,10 +138,18 @@ async def test_what_is_large_by_its_images_stays() -> None:
 
 
 async def test_a_book_beside_an_image_leaves_the_image() -> None:
-    intake = await take(user([text(BOOK), IMAGE]))
+    intake = await take(user([text(BOOK), IMAGE]), largest=2000)
     head, _ = entries(intake.nodes[0])
     assert head == user([text(BOOK[:2000] + "…"), IMAGE])
     assert " ".join(passage.text for passage in intake.passages).split() == BOOK.split()
+
+
+async def test_words_beside_images_are_never_all_cut() -> None:
+    question = "What do these show? " * 100
+    intake = await take(user([text(question), IMAGE, IMAGE]), largest=1000)
+    head, _ = entries(intake.nodes[0])
+    assert head["content"][0]["text"].startswith("What do these show? " * 10)
+    assert head["content"][1:] == [IMAGE, IMAGE]
 
 
 def calling(*ids: str, content: str | None = None) -> Message:
@@ -164,6 +175,77 @@ async def test_nothing_comes_between_calls_and_their_results() -> None:
         assert cut["content"].startswith(BOOK[:2000] + "…")
         assert "Message Archived." in cut["content"]
         assert COUNTER.messages([cut]) < 1000
+
+
+LONG_TEXTS = {
+    "words": "the quick brown fox " * 3000,
+    "one line without a space": "abcdefghij" * 6000,
+    "base64": b64encode(bytes(n * n % 251 for n in range(40_000))).decode(),
+    "three bytes each": "記憶" * 20_000,
+    "four bytes each": "🎂" * 20_000,
+    "lines": "line\r\n" * 10_000,
+}
+
+
+@pytest.mark.parametrize("largest", [100, 300, 1000])
+@pytest.mark.parametrize("content", LONG_TEXTS.values(), ids=LONG_TEXTS)
+async def test_the_head_fits_whatever_it_is_made_of(content: str, largest: int) -> None:
+    [node] = (await take(user(content), largest=largest)).nodes
+    assert node.tokens == COUNTER.messages(entries(node)) <= largest * 5 // 4
+    head, _ = entries(node)
+    assert content.startswith(head["content"].removesuffix("…"))
+
+
+def group(*sizes: int) -> list[Message]:
+    """Calls of the client's tools, and results of about so many tokens."""
+    names = [f"c{n}" for n in range(len(sizes))]
+    results = (result(name, "word " * size) for name, size in zip(names, sizes, strict=True))
+    return [user("go"), calling(*names), *results]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(900,) * 5, (990, 990), (100, 200, 900, 950), (5000, 900, 10), (400,) * 10, (9000,) * 3],
+)
+async def test_the_newest_group_fits_together(sizes: tuple[int, ...]) -> None:
+    intake = await take(*group(*sizes), largest=1000)
+    results = intake.nodes[2:]
+    assert sum(node.tokens for node in results) <= 1500
+    cut = ["Message Archived." in node.entries for node in results]
+    assert any(cut)
+    whole = [size for size, gone in zip(sizes, cut, strict=True) if not gone]
+    assert max(whole, default=0) <= min(s for s, gone in zip(sizes, cut, strict=True) if gone)
+    for node, message, gone in zip(results, group(*sizes)[2:], cut, strict=True):
+        stored = [p.text for p in intake.passages if p.node == node.id]
+        assert " ".join(stored).split() == (message["content"].split() if gone else [])
+
+
+@given(sizes=st.lists(st.integers(0, 700), min_size=1, max_size=8))
+async def test_a_group_that_fits_stays_as_it_is(sizes: list[int]) -> None:
+    messages = group(*sizes)
+    intake = await take(*messages, largest=1000)
+    if sum(COUNTER.messages([message]) for message in messages[1:]) <= 1500:
+        assert [entries(node) for node in intake.nodes] == [[message] for message in messages]
+        assert intake.passages == []
+    assert sum(node.tokens for node in intake.nodes[1:]) <= 1500
+
+
+async def test_only_the_newest_group_is_cut_for_its_sum() -> None:
+    """Older groups are evicted as a whole; several messages of the user are each a group."""
+    older = group(900, 900, 900)
+    several = [user("word " * 900) for _ in range(5)]
+    intake = await take(*older, *several, largest=1000)
+    assert intake.passages == []
+
+
+async def test_results_that_continue_a_known_call_are_a_group() -> None:
+    intake = await take(*group(900, 900, 900)[2:], largest=1000)
+    assert sum(node.tokens for node in intake.nodes) <= 1500
+
+
+async def test_a_message_that_would_not_get_shorter_stays() -> None:
+    short = user("ten words are all that anybody has said here, really.")
+    assert entries((await take(short, largest=5)).nodes[0]) == [short]
 
 
 async def test_a_long_history_lets_others_run() -> None:

@@ -91,6 +91,13 @@ def test_calibration_is_never_below_one_nor_mad() -> None:
     assert calibration.ratio < 2
 
 
+def test_calibration_takes_a_count_that_is_certain_at_once() -> None:
+    calibration = Calibration()
+    calibration.learn(1000, 1300)
+    calibration.learn(1000, 2500.0, weight=1)
+    assert calibration.ratio == 2.5
+
+
 LONG_TEXTS = {
     "words": "the quick brown fox " * 5000,
     "one line without a space": "abcdefghij" * 10_000,

@@ -1,0 +1,66 @@
+"""What the gateway counts of its own work, for Prometheus. A leaf: it imports nothing of ours."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import choose_encoder
+
+_MISSES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3)
+
+
+class Telemetry:
+    """The counters of one gateway; each method takes what its name says has happened."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._turns = self._counter("turns", "Turns that were begun and have ended")
+        self._degraded = self._counter(
+            "degraded_turns", "Turns that ran without memory or could not be stored"
+        )
+        self._flushes = self._counter("flushes", "Flushes of a queue")
+        self._evicted = self._counter("evicted_messages", "Messages that flushes evicted")
+        self._failed_summaries = self._counter(
+            "failed_summaries", "Summaries for which an extract stands in"
+        )
+        self._healed = self._counter(
+            "healed_windows", "Steps that came through after the backend found them too long"
+        )
+        self._miss = Histogram(
+            "memgpt_token_count_miss",
+            "Prompt tokens of a step as the backend reports them, as part of those counted",
+            buckets=_MISSES,
+            registry=self._registry,
+        )
+
+    def turn_ended(self, *, degraded: bool) -> None:
+        self._turns.inc()
+        if degraded:
+            self._degraded.inc()
+
+    def prompt_reported(self, counted: float, reported: int) -> None:
+        """A step's usage has come.
+
+        Args:
+            counted: What the prompt was taken for: our count, calibrated.
+            reported: What the backend says.
+        """
+        if counted > 0 and reported > 0:
+            self._miss.observe(reported / counted)
+
+    def queue_flushed(self, evicted: int) -> None:
+        self._flushes.inc()
+        self._evicted.inc(evicted)
+
+    def summary_failed(self) -> None:
+        self._failed_summaries.inc()
+
+    def window_healed(self) -> None:
+        self._healed.inc()
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def _counter(self, name: str, meaning: str) -> Counter:
+        return Counter(f"memgpt_{name}", meaning, registry=self._registry)
