@@ -95,6 +95,6 @@ class QueueManager:
 
 def _is_warned(queue: Queue) -> bool:
     """Return whether a message since the last flush has a warning; older ones were about that."""
-    flush = queue.state.node
-    since = (node for node in queue.nodes if node.queue == flush and node.id != flush)
+    flush = queue.state.node if queue.state.start else None
+    since = (node for node in queue.nodes if not flush or node.queue == flush != node.id)
     return any(_PRESSURE in node.entries for node in since)

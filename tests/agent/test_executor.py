@@ -15,8 +15,8 @@ from memgpt_proxy.agent.window import Room
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.results import ResultFormat
-from memgpt_proxy.memory.working_context import WorkingContextEditor
-from memgpt_proxy.stores.records import Namespace, NodeId, WorkingContext
+from memgpt_proxy.memory.working_context import Author, WorkingContextEditor
+from memgpt_proxy.stores.records import Namespace, NodeId, TurnId, TurnRecord, WorkingContext
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.stores.build import ALICE, BOB, message, passage
 
@@ -48,7 +48,7 @@ async def run(
     owner: Namespace = ALICE,
     node: str = "m1",
 ) -> CallResult:
-    place = CallPlace(owner, NodeId(node), NOW, room)
+    place = CallPlace(owner, Author(NodeId(node), TurnId(f"turn of {node}")), NOW, room)
     call = FunctionCall("call_1", FUNCTIONS[name], arguments)
     return await executor(store).run(place, call)
 
@@ -143,7 +143,7 @@ async def test_the_posters_recall(store: SqliteStore) -> None:
         message(f"m{n}", text, created=when.timestamp())
         for n, (text, when) in enumerate(said.items())
     ]
-    await store.commit(ALICE, nodes, [])
+    await store.commit(ALICE, TurnRecord(nodes))
     assert await run(store, "recall_storage_search", {"query": "six flags"}) == CallResult(
         'Showing 3 of 3 results (page 1/1): [01/24/2024] "lol yeah six flags", '
         '[01/14/2024] "I love six flags been like 100 times", '
@@ -266,7 +266,7 @@ async def test_send_message_is_not_run_here(store: SqliteStore) -> None:
 
 
 async def test_memory_is_the_owners_alone(store: SqliteStore) -> None:
-    await store.commit(BOB, [message("m1", "six flags")], [])
+    await store.commit(BOB, TurnRecord([message("m1", "six flags")]))
     await store.insert_passages(BOB, [passage("p", "six flags")])
     await append(store, "Name: Bob", owner=BOB)
     nothing = CallResult("Showing 0 of 0 results (page 1/1).")

@@ -24,6 +24,8 @@ from memgpt_proxy.stores.records import (
     NodeId,
     QueueState,
     Role,
+    TurnId,
+    TurnRecord,
     WorkingContext,
 )
 from memgpt_proxy.stores.sqlite import SqliteStore
@@ -155,8 +157,8 @@ def test_a_flush_is_due_above_the_window(store: SqliteStore) -> None:
 
 async def test_a_flush_keeps_half_and_folds_the_rest(store: SqliteStore) -> None:
     asked: list[str] = []
-    await store.write_context(ALICE, 0, "Name: Chad", NodeId("m0"))
-    await store.commit(ALICE, [message("m0", "hello")], [])
+    await store.write_context(ALICE, 0, "Name: Chad", NodeId("m0"), TurnId("t0"))
+    await store.commit(ALICE, TurnRecord([message("m0", "hello")]))
     before = replace(NOTHING, summary="Long ago.")
     context = filled(*[100] * 11, roles="uauauauauau", state=before)
     state = await flush(keeper(store, asked), context, at="m10")

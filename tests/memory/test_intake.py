@@ -14,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
+from memgpt_proxy.memory.reconcile import NewMessage
 from memgpt_proxy.memory.tokens import TokenCounter
-from memgpt_proxy.memory.transcript import Message, chain
-from memgpt_proxy.stores.records import Namespace, Node, NodeId, Role
+from memgpt_proxy.memory.transcript import Message, chain, content_id
+from memgpt_proxy.stores.records import ROOT, Namespace, Node, NodeId, Role
 
 COUNTER = TokenCounter("cl100k_base")
 ALICE = Namespace("alice")
 NOW = datetime(2024, 2, 7, 9, tzinfo=UTC)
-BRANCH = Branch(parent=NodeId("p"), depth=4, queue=NodeId("q"), context_version=3)
+PARENT = NodeId("p")
+BRANCH = Branch(parent=PARENT, hashed=PARENT, depth=4, queue=NodeId("q"), context_version=3)
 BOOK = "".join(f"Sentence {n} of the book.\n" for n in range(400))
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
@@ -40,10 +42,11 @@ def entries(node: Node) -> list[Message]:
 
 
 async def take(*messages: Message, events: Sequence[Message] = (), largest: int = 1000) -> Intake:
+    new = [NewMessage(message, content_id(message), ROOT) for message in messages]
     return await take_in(
-        messages,
-        chain(ALICE, messages),
+        new,
         BRANCH,
+        namespace=ALICE,
         events=events,
         now=NOW,
         counter=COUNTER,
@@ -54,7 +57,7 @@ async def take(*messages: Message, events: Sequence[Message] = (), largest: int 
 async def test_nodes_hang_on_the_branch_one_after_another() -> None:
     messages = [user("hi"), {"role": "assistant", "content": "ho"}, user("and?")]
     intake = await take(*messages)
-    ids = chain(ALICE, messages)
+    ids = chain(ALICE, map(content_id, messages), PARENT)
     assert [node.id for node in intake.nodes] == ids
     assert [node.parent for node in intake.nodes] == ["p", *ids[:2]]
     assert [node.depth for node in intake.nodes] == [4, 5, 6]

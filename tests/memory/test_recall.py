@@ -12,7 +12,7 @@ import pytest
 from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.results import ResultFormat
-from memgpt_proxy.stores.records import Hit, Page
+from memgpt_proxy.stores.records import Hit, Page, TurnRecord
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.stores.build import ALICE, message
 
@@ -36,7 +36,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     opened = SqliteStore(tmp_path / "memory.db")
     await opened.open()
     nodes = [message(f"m{n}", text, created=when) for n, (text, when) in enumerate(SAID.items())]
-    await opened.commit(ALICE, nodes, [])
+    await opened.commit(ALICE, TurnRecord(nodes))
     yield opened
     await opened.close()
 
@@ -72,7 +72,7 @@ async def test_both_ends_are_included(store: SqliteStore) -> None:
 async def test_days_are_those_of_the_time_zone(store: SqliteStore) -> None:
     tokyo = ZoneInfo("Asia/Tokyo")
     late = message("late", "late", created=at(2024, 3, 1, 20))  # March 2 in Tokyo
-    await store.commit(ALICE, [late], [])
+    await store.commit(ALICE, TurnRecord([late]))
     assert '[03/02/2024] "late"' in await recall(store, tokyo).search_dates(
         ALICE, "2024-03-02", "2024-03-02", 1, LONGEST
     )

@@ -9,14 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memgpt_proxy.memory.transcript import chain, said
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.memory.transcript import Message, chain, content_id, said
+from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
 from tests.stores.build import ALICE, BOB
 
 MESSAGES = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant"]), "content": st.sampled_from(["a", "b", ""])}
 )
 TRANSCRIPTS = st.lists(MESSAGES, max_size=6)
+
+
+def ids_of(namespace: Namespace, messages: list[Message]) -> list[NodeId]:
+    return chain(namespace, map(content_id, messages), ROOT)
 
 
 def common(left: list[Any], right: list[Any]) -> int:
@@ -28,7 +32,7 @@ def common(left: list[Any], right: list[Any]) -> int:
 
 @given(TRANSCRIPTS, TRANSCRIPTS)
 def test_names_agree_as_far_as_the_transcripts_do(left: list[Any], right: list[Any]) -> None:
-    names, others = chain(ALICE, left), chain(ALICE, right)
+    names, others = ids_of(ALICE, left), ids_of(ALICE, right)
     agreed = common(left, right)
     assert names[:agreed] == others[:agreed]
     assert not set(names[agreed:]) & set(others[agreed:])
@@ -37,12 +41,12 @@ def test_names_agree_as_far_as_the_transcripts_do(left: list[Any], right: list[A
 
 @given(st.lists(MESSAGES, min_size=1, max_size=4))
 def test_namespaces_share_nothing(messages: list[Any]) -> None:
-    assert not set(chain(ALICE, messages)) & set(chain(BOB, messages))
+    assert not set(ids_of(ALICE, messages)) & set(ids_of(BOB, messages))
 
 
 def test_a_namespace_is_no_part_of_a_parent() -> None:
-    [first] = chain(Namespace("a"), [{"role": "user", "content": "x"}])
-    [other] = chain(Namespace(""), [{"role": "user", "content": "x"}])
+    [first] = ids_of(Namespace("a"), [{"role": "user", "content": "x"}])
+    [other] = ids_of(Namespace(""), [{"role": "user", "content": "x"}])
     assert len({first, other}) == 2
     assert len(first) == 32
     assert set(first) <= set("0123456789abcdef")
@@ -82,7 +86,7 @@ SAME = {
 
 @pytest.mark.parametrize(("left", "right"), SAME.values(), ids=SAME)
 def test_the_same_said_otherwise(left: Any, right: Any) -> None:
-    assert chain(ALICE, [left]) == chain(ALICE, [right])
+    assert ids_of(ALICE, [left]) == ids_of(ALICE, [right])
 
 
 OTHER = {
@@ -110,13 +114,13 @@ OTHER = {
 
 @pytest.mark.parametrize(("left", "right"), OTHER.values(), ids=OTHER)
 def test_something_else_said(left: Any, right: Any) -> None:
-    assert chain(ALICE, [left]) != chain(ALICE, [right])
+    assert ids_of(ALICE, [left]) != ids_of(ALICE, [right])
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(-9, 9) | st.text(max_size=3), max_size=4))
 def test_arguments_are_compared_as_json(arguments: dict[str, Any]) -> None:
     spaced = json.dumps(dict(reversed(arguments.items())), indent=2)
-    assert chain(ALICE, [calling(json.dumps(arguments))]) == chain(ALICE, [calling(spaced)])
+    assert ids_of(ALICE, [calling(json.dumps(arguments))]) == ids_of(ALICE, [calling(spaced)])
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,19 @@ from pathlib import Path
 import pytest
 
 from memgpt_proxy.memory.failure import CallFailed
-from memgpt_proxy.memory.working_context import WorkingContextEditor, changes, grouped
+from memgpt_proxy.memory.working_context import (
+    Author,
+    WorkingContextEditor,
+    changes,
+    grouped,
+)
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store
-from memgpt_proxy.stores.records import Namespace, NodeId, WorkingContext
+from memgpt_proxy.stores.records import Namespace, NodeId, TurnId, WorkingContext
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.stores.build import ALICE, BOB
 
-HERE = NodeId("m0")
+HERE = Author(NodeId("m0"), TurnId("t0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,11 @@ class Limited:
     editor: WorkingContextEditor
     limit: int
 
-    async def append(self, space: Namespace, node: NodeId, content: str) -> WorkingContext:
-        return await self.editor.append(space, node, content, limit=self.limit)
+    async def append(self, space: Namespace, author: Author, content: str) -> WorkingContext:
+        return await self.editor.append(space, author, content, limit=self.limit)
 
-    async def replace(self, space: Namespace, node: NodeId, old: str, new: str) -> WorkingContext:
-        return await self.editor.replace(space, node, old, new, limit=self.limit)
+    async def replace(self, space: Namespace, author: Author, old: str, new: str) -> WorkingContext:
+        return await self.editor.replace(space, author, old, new, limit=self.limit)
 
 
 @pytest.fixture(params=["sqlite", "hot"])
