@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import orjson
 
+from memgpt_proxy.agent.functions import FUNCTIONS
 from memgpt_proxy.backend.client import Backend
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.memory.alerts import ARCHIVED, PREFIX
 from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.stores.records import Node, Role
 from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.step import StepReader
+
+log = logging.getLogger(__name__)
 
 _TASK = (
     "You keep the summary of a long conversation between a user and an assistant. You are given "
@@ -22,8 +30,18 @@ _TASK = (
     "questions, what was done. Keep names, numbers and dates. Leave out greetings. Write "
     "nothing but the summary, in at most {words} words."
 )
-_CUT_LINE = 1000
+_PART_OF_ROOM = 8
+"""The summary takes this part of the room at most: in a tiny window it is shorter still."""
+_LINE = 1000
+"""Characters of what a person or the model said."""
+_SHORT_LINE = 300
+"""Characters of a call, a result or an alert."""
 _LINE_OF_EXTRACT = 160
+_LONGEST_ANSWER = 16
+"""Characters to a token of the summary's bound, beyond which its writer is stopped."""
+_TOLD_BEFORE = (f"{PREFIX}Today is ", f"{PREFIX}Message from the application:")
+_TOLD_BEHIND = (ARCHIVED,)
+_EXTRACTED = ("user: ", "result: ")
 
 
 class Summarizer:
@@ -32,6 +50,7 @@ class Summarizer:
     Args:
         tokens: Bound on the summary.
         model: Model that writes it; None takes the conversation's.
+        seconds: How long it may take to write.
     """
 
     def __init__(
@@ -42,12 +61,14 @@ class Summarizer:
         *,
         tokens: int,
         model: str | None,
+        seconds: float = 300.0,
     ) -> None:
         self._backend = backend
         self._telemetry = telemetry
         self._counter = counter
         self._tokens = tokens
         self._model = model
+        self._seconds = seconds
 
     async def fold(
         self, summary: str, evicted: Sequence[Node], *, model: str, room: int, headers: RawHeaders
@@ -61,68 +82,123 @@ class Summarizer:
             room: Tokens that the request for a summary may take.
             headers: The client's, which hold the key.
         """
-        lines = [line for node in evicted if (line := _line(node))]
+        bound = min(self._tokens, max(0, room) // _PART_OF_ROOM)
+        summary = self._bounded(summary, bound)
+        request = _Request(self._model or model, bound, summary)
+        lines = self._newest(evicted, room - self._counter.messages(request.messages("")))
         if not lines:
             return summary
-        text = self._newest(lines, room - self._tokens * 2)
-        try:
-            written = await self._ask(summary, text, self._model or model, headers)
-        except GatewayError:
-            written = ""
+        written = await self._ask(request, "\n".join(lines), headers)
         if not written:
             self._telemetry.summary_failed()
-        return self._bounded(written or _extract(summary, lines))
+        return self._bounded(written or _extract(summary, lines), bound)
 
-    async def _ask(self, summary: str, text: str, model: str, headers: RawHeaders) -> str:
-        reader = StepReader()
-        async with self._backend.stream(self._body(summary, text, model), headers) as chunks:
+    async def _ask(self, request: _Request, text: str, headers: RawHeaders) -> str:
+        """Return the summary that the backend writes; empty where it fails to."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._read(request.body(text), request.bound, headers)
+        except (GatewayError, TimeoutError) as error:
+            log.warning("no summary was written: %s", type(error).__name__)
+            return ""
+
+    async def _read(self, body: bytes, bound: int, headers: RawHeaders) -> str:
+        reader, gate = StepReader(), ContentGate(())
+        written = ""
+        async with self._backend.stream(body, headers) as chunks:
             async for several in chunks:
-                for chunk in several:
-                    reader.add(chunk)
-        return "" if reader.error else reader.content.strip()
+                written += gate.feed("".join(reader.add(chunk).content for chunk in several))
+                if reader.error is not None:
+                    return ""
+                if len(written) > bound * _LONGEST_ANSWER:
+                    return written
+        whole = chunks.done or reader.finish_reason is not None
+        return (written + gate.close()[0]).strip() if whole and not _refused(reader) else ""
 
-    def _body(self, summary: str, text: str, model: str) -> bytes:
-        task = _TASK.format(words=self._tokens * 6 // 10)
-        request: dict[str, Any] = {
-            "model": model,
-            "messages": [
-                {"role": "system", "content": task},
-                {
-                    "role": "user",
-                    "content": f"Summary so far:\n{summary or '(none)'}\n\nMessages:\n{text}",
-                },
-            ],
-            "stream": True,
-        }
-        return orjson.dumps(request)
-
-    def _newest(self, lines: Sequence[str], room: int) -> str:
+    def _newest(self, evicted: Sequence[Node], room: int) -> list[str]:
         """Return as many of the newest lines as fit; the oldest are in recall storage anyway."""
         kept: list[str] = []
-        for line in reversed(lines):
-            room -= self._counter.text(line) + 1
-            if room < 0 and kept:
-                break
+        for line in _newest_lines(evicted):
+            tokens = self._counter.text(line) + 1
+            if tokens > room:
+                rest = "" if kept else self._counter.head(line, max(0, room))[0]
+                return [*kept[::-1], rest] if rest else kept[::-1]
+            room -= tokens
             kept.append(line)
-        return "\n".join(reversed(kept))
+        return kept[::-1]
 
-    def _bounded(self, summary: str) -> str:
-        head, _ = self._counter.head(summary, self._tokens)
+    def _bounded(self, summary: str, bound: int) -> str:
+        head, _ = self._counter.head(summary, bound)
         return head if len(head) == len(summary) else f"{head.rstrip()}…"
 
 
-def _line(node: Node) -> str:
-    if not node.text or node.role not in (Role.USER, Role.ASSISTANT):
-        return ""
-    text = " ".join(node.text.split())
-    return f"{node.role.value}: {text[:_CUT_LINE]}"
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the backend is asked for."""
+
+    model: str
+    bound: int
+    summary: str
+
+    def messages(self, text: str) -> list[Message]:
+        """Return the request's messages, with ``text`` for what was evicted."""
+        task = _TASK.format(words=self.bound * 6 // 10)
+        told = f"Summary so far:\n{self.summary or '(none)'}\n\nMessages:\n{text}"
+        return [{"role": "system", "content": task}, {"role": "user", "content": told}]
+
+    def body(self, text: str) -> bytes:
+        """Return the request."""
+        return orjson.dumps({"model": self.model, "messages": self.messages(text), "stream": True})
+
+
+def _refused(reader: StepReader) -> bool:
+    return bool(reader.refusal) or reader.finish_reason == "content_filter"
+
+
+def _newest_lines(nodes: Sequence[Node]) -> Iterator[str]:
+    for node in reversed(nodes):
+        yield from reversed(_lines(node))
+
+
+def _lines(node: Node) -> list[str]:
+    """Return what a node tells the summariser: what was said, and what tools have told.
+
+    What the model's own functions did shows in its memory. A client's tools have told facts
+    that are nowhere else.
+    """
+    entries: list[Message] = orjson.loads(node.entries)
+    if node.role is Role.TOOL:
+        return [_line(f"result: {said(e)}", _SHORT_LINE) for e in entries if e["role"] != "user"]
+    lines = [_line(text, _SHORT_LINE) for text in _alerts(entries, _TOLD_BEFORE)]
+    if node.text and node.role in (Role.USER, Role.ASSISTANT):
+        lines.append(_line(f"{node.role.value}: {node.text[: _LINE * 2]}", _LINE))
+    lines += [_line(text, _SHORT_LINE) for text in _alerts(entries, _TOLD_BEHIND)]
+    return lines + [_line(f"assistant called {call}", _SHORT_LINE) for call in _calls(entries)]
+
+
+def _alerts(entries: Iterable[Message], beginnings: tuple[str, ...]) -> Iterator[str]:
+    texts = (said(entry) for entry in entries if entry["role"] == "user")
+    return (text.removeprefix(PREFIX) for text in texts if text.startswith(beginnings))
+
+
+def _calls(entries: Iterable[Message]) -> Iterator[str]:
+    """Return the calls of the client's tools."""
+    for entry in entries:
+        for call in entry.get("tool_calls") or ():
+            called = call.get("function") or {}
+            if called.get("name") not in FUNCTIONS:
+                yield f"{called.get('name')}({called.get('arguments') or ''})"
+
+
+def _line(text: str, longest: int) -> str:
+    return " ".join(text[: longest * 2].split())[:longest]
 
 
 def _extract(summary: str, lines: Iterable[str]) -> str:
-    """Return a summary without a model: the old one and the beginnings of what users said.
+    """Return a summary without a model: the old one, and beginnings of what it was told.
 
     The newest come first, since the bound cuts at the end.
     """
-    users = [line for line in lines if line.startswith(Role.USER.value)]
-    newest = [f"- {line[:_LINE_OF_EXTRACT]}" for line in reversed(users)]
+    told = [line for line in lines if line.startswith(_EXTRACTED)]
+    newest = [f"- {line[:_LINE_OF_EXTRACT]}" for line in reversed(told)]
     return "\n".join([*newest, summary]).strip()

@@ -17,12 +17,16 @@ from memgpt_proxy.memory.alerts import message_archived
 from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.stores.records import Counts, Node, NodeId, QueueState, Role, WorkingContext
-from tests.agent.build import COUNTER, assistant, user
+from tests.agent.build import COUNTER, assistant
 from tests.stores.build import message
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 SEARCH = "archival_storage_search"
 TELLING = "You are MemGPT."
+
+
+def user(content: Any) -> Message:
+    return {"role": "user", "content": content}
 
 
 def calling(*ids: str, name: str = "read", arguments: str = "{}") -> Message:

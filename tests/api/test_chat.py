@@ -1,0 +1,97 @@
+"""What the endpoint asks of the agent, by a request's headers and body."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from memgpt_proxy.agent.request import NamedConversation, TurnRequest
+from memgpt_proxy.api.authentication import Authenticator
+from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.passthrough import Passthrough
+from memgpt_proxy.api.request_headers import RequestHeaders
+from memgpt_proxy.api.ui_tasks import TaskPrompts
+from memgpt_proxy.backend.client import Backend, Timeouts
+from memgpt_proxy.errors import NoReply
+
+HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
+RESULT: list[dict[str, Any]] = [{"role": "tool", "tool_call_id": "c1", "content": "x"}]
+
+
+class Asked:
+    """In the agent's place: keeps what it was asked for, and has no reply."""
+
+    def __init__(self) -> None:
+        self.requests: list[TurnRequest] = []
+
+    async def open(self, request: TurnRequest) -> Any:
+        self.requests.append(request)
+        raise NoReply("none")
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+async def post(
+    asked: Asked, messages: list[dict[str, Any]], headers: dict[str, str]
+) -> httpx.Response:
+    authenticator = Authenticator(bytes(32), (), anonymous=True)
+    silent = httpx.MockTransport(lambda _: httpx.Response(200, content=b"from the backend"))
+    backend = Backend("http://backend/v1", silent, api_key=None, timeouts=Timeouts(1, 1))
+    known = RequestHeaders(["X-OpenWebUI-Chat-Id"], ["X-OpenWebUI-Task"])
+    passthrough = Passthrough(backend, authenticator)
+    app = ChatCompletions(
+        asked,  # type: ignore[arg-type]
+        authenticator,
+        passthrough,
+        known,
+        TaskPrompts(),
+        max_body=2**20,
+        keepalive=1,
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        body = json.dumps({"model": "m", "messages": messages})
+        url = "http://gateway/v1/chat/completions"
+        return await client.post(url, content=body, headers=headers)
+
+
+async def test_an_ordinary_request(asked: Asked) -> None:
+    assert (await post(asked, HELLO, {})).status_code == 502
+    (request,) = asked.requests
+    assert (request.conversation, request.writes, request.is_retry) == (None, True, False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "name", "value"),
+    [
+        ({"X-MemGPT-Conversation": "a"}, "conversation", NamedConversation("a", resends=False)),
+        ({"X-OpenWebUI-Chat-Id": "a"}, "conversation", NamedConversation("a", resends=True)),
+        ({"X-MemGPT-Memory": "READ"}, "writes", False),
+        ({"x-stainless-retry-count": "2"}, "is_retry", True),
+    ],
+)
+async def test_headers_reach_the_turn(
+    asked: Asked, headers: dict[str, str], name: str, value: object
+) -> None:
+    await post(asked, HELLO, headers)
+    assert getattr(asked.requests[0], name) == value
+
+
+@pytest.mark.parametrize("headers", [{"X-MemGPT-Memory": "off"}, {"X-OpenWebUI-Task": "emoji"}])
+async def test_the_agent_is_not_asked(asked: Asked, headers: dict[str, str]) -> None:
+    response = await post(asked, HELLO, headers)
+    assert (response.status_code, response.content) == (200, b"from the backend")
+    assert asked.requests == []
+
+
+async def test_results_come_first_only_in_a_conversation_that_is_not_resent(asked: Asked) -> None:
+    assert (await post(asked, RESULT, {})).status_code == 400
+    assert (await post(asked, RESULT, {"X-OpenWebUI-Chat-Id": "a"})).status_code == 400
+    assert asked.requests == []
+    await post(asked, RESULT, {"X-MemGPT-Conversation": "a"})
+    assert asked.requests[0].messages == RESULT
