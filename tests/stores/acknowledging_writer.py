@@ -6,13 +6,13 @@ from itertools import count
 from pathlib import Path
 
 from memgpt_proxy.stores.sqlite import SqliteStore
-from tests.stores.build import ALICE, message, passage
+from tests.stores.build import ALICE, message, passage, record
 
 
 async def write(store: SqliteStore, writer: int) -> None:
     for number in count():
         name = f"{writer}-{number}"
-        await store.commit(ALICE, [message(name, f"message {name}")], [])
+        await store.commit(ALICE, record(message(name, f"message {name}")))
         await store.insert_passages(ALICE, [passage(name, f"passage {name}")])
         sys.stdout.write(f"{name}\n")
         sys.stdout.flush()

@@ -1,9 +1,13 @@
 """Records for the stores' tests, told by what matters in each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import (
+    NO_TURN,
     ROOT,
+    ContentId,
     Counts,
     Namespace,
     Node,
@@ -11,6 +15,8 @@ from memgpt_proxy.stores.records import (
     Passage,
     QueueState,
     Role,
+    TurnId,
+    TurnRecord,
     WorkingContext,
 )
 
@@ -22,9 +28,11 @@ EPOCH = 1_700_000_000.0
 
 
 def message(name: str, text: str = "", **changes: object) -> Node:
-    """A node by itself, at depth 0 unless ``changes`` say otherwise."""
+    """A node by itself, at depth 0 unless ``changes`` say otherwise; its key is its id."""
     values: dict[str, object] = {
         "id": NodeId(name),
+        "key": changes.get("id", NodeId(name)),
+        "content": ContentId(f"says {text}"),
         "parent": ROOT,
         "depth": 0,
         "role": Role.USER,
@@ -53,6 +61,17 @@ def branch(texts: Sequence[str], prefix: str = "m") -> list[Node]:
     ]
 
 
+def record(*nodes: Node, **changes: object) -> TurnRecord:
+    """What a turn of these nodes leaves behind."""
+    return TurnRecord(nodes=nodes, **changes)  # type: ignore[arg-type]
+
+
+def renamed(node: Node, name: str, **changes: object) -> Node:
+    """The same message under another name, which is its key too."""
+    values = {"id": NodeId(name), "key": NodeId(name), **changes}
+    return replace(node, **values)  # type: ignore[arg-type]
+
+
 def queue(node: str, start: int, summary: str = "they met", **counts: int) -> QueueState:
     """The state of a queue that a flush left at ``node``."""
     return QueueState(
@@ -64,11 +83,17 @@ def queue(node: str, start: int, summary: str = "they met", **counts: int) -> Qu
     )
 
 
-def passage(name: str, text: str, created: float = EPOCH) -> Passage:
+def passage(name: str, text: str, created: float = EPOCH, turn: TurnId = NO_TURN) -> Passage:
     """An archival passage."""
-    return Passage(id=name, text=text, created=created, node=NodeId("m1"))
+    return Passage(id=name, text=text, created=created, node=NodeId("m1"), turn=turn)
 
 
 def ids(records: Sequence[Node]) -> list[NodeId]:
     """The names of nodes."""
     return [record.id for record in records]
+
+
+async def kept(store: Store, namespace: Namespace, names: Sequence[str]) -> tuple[Node, ...]:
+    """The messages of these names that a store has, in the order asked."""
+    paths = [await store.path(namespace, NodeId(name), 1) for name in names]
+    return tuple(node for path in paths for node in path)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreError
 from memgpt_proxy.stores.records import (
+    NO_TURN,
     Counts,
     Namespace,
     NodeId,
@@ -18,11 +19,23 @@ from memgpt_proxy.stores.records import (
     TurnState,
     WorkingContext,
 )
-from tests.stores.build import ALICE, BOB, EPOCH, branch, ids, message, passage, queue
+from tests.stores.build import (
+    ALICE,
+    BOB,
+    EPOCH,
+    branch,
+    ids,
+    kept,
+    message,
+    passage,
+    queue,
+    record,
+    renamed,
+)
 
 
 async def said(store: Store, *texts: str) -> None:
-    await store.commit(ALICE, branch(texts), [])
+    await store.commit(ALICE, record(*branch(texts)))
 
 
 async def found(store: Store, query: str) -> list[str]:
@@ -50,13 +63,13 @@ class TestTranscript:
         assert turn.counts == Counts(0, 0)
 
     async def test_an_empty_chain_is_a_turn_too(self, store: Store) -> None:
-        await store.write_context(ALICE, 0, "Name: Chad", NodeId("m0"))
+        await store.write_context(ALICE, 0, "Name: Chad", NodeId("m0"), NO_TURN)
         turn = await read_turn(store, ALICE, [])
         assert (turn.known, turn.nodes, turn.context.content) == (0, (), "Name: Chad")
 
     async def test_finds_the_longest_known_prefix(self, store: Store) -> None:
         nodes = branch(["hi", "hello", "how are you"])
-        await store.commit(ALICE, nodes, [])
+        await store.commit(ALICE, record(*nodes))
         turn = await read_turn(store, ALICE, [*ids(nodes), NodeId("new"), NodeId("newer")])
         assert turn.known == 3
         assert list(turn.nodes) == nodes
@@ -65,15 +78,15 @@ class TestTranscript:
     async def test_reads_the_branch_asked_for(self, store: Store) -> None:
         nodes = branch(["hi", "hello", "how are you"])
         other = message("other", "and you?", parent=NodeId("m1"), depth=2)
-        await store.commit(ALICE, [*nodes, other], [])
+        await store.commit(ALICE, record(*nodes, other))
         turn = await read_turn(store, ALICE, [*ids(nodes[:2]), NodeId("other")])
         assert [node.text for node in turn.nodes] == ["hi", "hello", "and you?"]
 
     async def test_reads_from_the_start_of_the_queue(self, store: Store) -> None:
         nodes = branch([f"message {depth}" for depth in range(10)])
-        await store.commit(ALICE, nodes, [queue("m7", start=5)])
-        later = replace(nodes[9], id=NodeId("m10"), parent=NodeId("m9"), depth=10)
-        await store.commit(ALICE, [replace(later, queue=NodeId("m7"))], [])
+        await store.commit(ALICE, record(*nodes, queues=[queue("m7", start=5)]))
+        later = renamed(nodes[9], "m10", parent=NodeId("m9"), depth=10)
+        await store.commit(ALICE, record(replace(later, queue=NodeId("m7"))))
         turn = await read_turn(store, ALICE, [*ids(nodes), NodeId("m10"), NodeId("new")])
         assert turn.known == 11
         assert turn.queue == queue("m7", start=5)
@@ -81,14 +94,14 @@ class TestTranscript:
 
     async def test_a_queue_that_starts_behind_the_last_message_is_empty(self, store: Store) -> None:
         nodes = branch(["a", "b"])
-        await store.commit(ALICE, nodes, [queue("m1", start=2)])
+        await store.commit(ALICE, record(*nodes, queues=[queue("m1", start=2)]))
         turn = await read_turn(store, ALICE, ids(nodes))
         assert (turn.known, turn.nodes, turn.queue) == (2, (), queue("m1", start=2))
 
     @pytest.mark.parametrize("unknown", [0, 1, 9, 200, 3000])
     async def test_a_long_chain_is_found_wherever_it_ends(self, store: Store, unknown: int) -> None:
         nodes = branch([""] * 300)
-        await store.commit(ALICE, nodes, [queue("m299", start=298)])
+        await store.commit(ALICE, record(*nodes, queues=[queue("m299", start=298)]))
         turn = await read_turn(store, ALICE, ids(nodes) + [NodeId(f"u{i}") for i in range(unknown)])
         assert turn.known == 300
         assert ids(turn.nodes) == ["m298", "m299"]
@@ -96,7 +109,7 @@ class TestTranscript:
     @pytest.mark.parametrize("enough", [0, 1, 39, 40, 41, 60])
     async def test_less_than_the_longest_may_be_enough(self, store: Store, enough: int) -> None:
         nodes = branch([f"message {depth}" for depth in range(40)])
-        await store.commit(ALICE, nodes, [])
+        await store.commit(ALICE, record(*nodes))
         chain = ids(nodes) + [NodeId(f"new{i}") for i in range(20)]
         turn = await store.read_turn(ALICE, chain, enough=enough)
         assert min(enough, 40) <= turn.known <= 40
@@ -104,66 +117,66 @@ class TestTranscript:
 
     async def test_nodes_come_in_the_order_asked(self, store: Store) -> None:
         nodes = branch(["hi", "hello", "how are you"])
-        await store.commit(ALICE, nodes, [])
+        await store.commit(ALICE, record(*nodes))
         asked = [NodeId("m2"), NodeId("nobody"), NodeId("m0")]
-        assert await store.nodes(ALICE, asked) == (nodes[2], nodes[0])
+        assert await kept(store, ALICE, asked) == (nodes[2], nodes[0])
 
     async def test_a_repeated_commit_changes_nothing(self, store: Store) -> None:
         nodes = branch(["hi", "hello"])
-        await store.commit(ALICE, nodes, [queue("m1", start=0)])
+        await store.commit(ALICE, record(*nodes, queues=[queue("m1", start=0)]))
         before = await read_turn(store, ALICE, ids(nodes))
-        await store.commit(ALICE, nodes, [queue("m1", start=0)])
+        await store.commit(ALICE, record(*nodes, queues=[queue("m1", start=0)]))
         assert await read_turn(store, ALICE, ids(nodes)) == before
         assert await found(store, "hello") == ["hello"]
 
     async def test_a_known_node_is_left_as_it_is(self, store: Store) -> None:
         node = message("m0", "first")
-        await store.commit(ALICE, [node], [])
-        await store.commit(ALICE, [replace(node, text="second", entries="[]", tokens=9)], [])
-        await store.commit(ALICE, [replace(node, entries="[]", complete=False)], [])
-        assert await store.nodes(ALICE, [node.id]) == (node,)
+        await store.commit(ALICE, record(node))
+        await store.commit(ALICE, record(replace(node, text="second", entries="[]", tokens=9)))
+        await store.commit(ALICE, record(replace(node, entries="[]", complete=False)))
+        assert await kept(store, ALICE, [node.id]) == (node,)
 
     async def test_an_incomplete_node_becomes_complete(self, store: Store) -> None:
         cut_off = message("m0", "half", entries='["half"]', complete=False)
         whole = replace(cut_off, entries='["step","half"]', tokens=12, complete=True)
-        await store.commit(ALICE, [cut_off], [])
-        assert await store.nodes(ALICE, [cut_off.id]) == (cut_off,)
-        await store.commit(ALICE, [whole], [])
-        assert await store.nodes(ALICE, [cut_off.id]) == (whole,)
+        await store.commit(ALICE, record(cut_off))
+        assert await kept(store, ALICE, [cut_off.id]) == (cut_off,)
+        await store.commit(ALICE, record(whole))
+        assert await kept(store, ALICE, [cut_off.id]) == (whole,)
         assert (await store.counts(ALICE)).messages == 1
 
     async def test_a_queue_state_replaces_the_earlier_one(self, store: Store) -> None:
         nodes = branch(["a", "b", "c"])
-        await store.commit(ALICE, nodes, [queue("m1", start=0, summary="old")])
+        await store.commit(ALICE, record(*nodes, queues=[queue("m1", start=0, summary="old")]))
         newer = queue("m1", start=1, summary="new", messages=9)
-        await store.commit(ALICE, [], [newer])
+        await store.commit(ALICE, record(queues=[newer]))
         turn = await read_turn(store, ALICE, ids(nodes[:2]))
         assert turn.queue == newer
         assert [(node.id, node.queue) for node in turn.nodes] == [("m1", "m1")]
 
     async def test_a_branch_from_before_a_flush_keeps_its_own_queue(self, store: Store) -> None:
         nodes = branch(["a", "b", "c"])
-        await store.commit(ALICE, nodes, [queue("m2", start=2)])
+        await store.commit(ALICE, record(*nodes, queues=[queue("m2", start=2)]))
         turn = await read_turn(store, ALICE, [*ids(nodes[:2]), NodeId("edited")])
         assert (turn.known, turn.queue, len(turn.nodes)) == (2, None, 2)
 
     async def test_a_commit_is_whole_or_not_at_all(self, store: Store) -> None:
         beyond = message("m1", "beyond", tokens=2**70)
         with pytest.raises(StoreError):
-            await store.commit(ALICE, [message("m0", "fine"), beyond], [])
-        assert await store.nodes(ALICE, [NodeId("m0"), NodeId("m1")]) == ()
+            await store.commit(ALICE, record(message("m0", "fine"), beyond))
+        assert await kept(store, ALICE, [NodeId("m0"), NodeId("m1")]) == ()
         assert await store.counts(ALICE) == Counts(0, 0)
 
     async def test_one_bad_write_fails_alone(self, store: Store) -> None:
-        good = [store.commit(ALICE, [message(f"g{i}", "good")], []) for i in range(8)]
-        bad = store.commit(ALICE, [message("bad", "bad", tokens=2**70)], [])
+        good = [store.commit(ALICE, record(message(f"g{i}", "good"))) for i in range(8)]
+        bad = store.commit(ALICE, record(message("bad", "bad", tokens=2**70)))
         *fine, failed = await asyncio.gather(*good, bad, return_exceptions=True)
         assert fine == [None] * 8
         assert isinstance(failed, StoreError)
         assert await store.counts(ALICE) == Counts(8, 0)
 
     async def test_silent_nodes_are_no_messages(self, store: Store) -> None:
-        await store.commit(ALICE, branch(["hi", "", "there"]), [])
+        await store.commit(ALICE, record(*branch(["hi", "", "there"])))
         assert await store.counts(ALICE) == Counts(messages=2, passages=0)
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -177,7 +190,9 @@ class TestTranscript:
     ) -> None:
         namespace = Namespace(uuid4().hex)
         node = message("m0", text, entries=text, created=created, tokens=tokens)
-        await store.commit(namespace, [node], [replace(queue("m0", start=0), summary=text)])
+        await store.commit(
+            namespace, record(node, queues=[replace(queue("m0", start=0), summary=text)])
+        )
         turn = await read_turn(store, namespace, [node.id])
         assert turn.nodes == (replace(node, queue=NodeId("m0")),)
         assert turn.queue is not None
@@ -185,14 +200,14 @@ class TestTranscript:
         assert turn.counts.messages == (1 if text else 0)
 
     async def test_text_that_is_no_unicode_is_replaced(self, store: Store) -> None:
-        await store.commit(ALICE, [message("m0", "half \ud83d of a pair, \0 nothing")], [])
-        (node,) = await store.nodes(ALICE, [NodeId("m0")])
+        await store.commit(ALICE, record(message("m0", "half \ud83d of a pair, \0 nothing")))
+        (node,) = await kept(store, ALICE, [NodeId("m0")])
         assert node.text == "half \ufffd of a pair, \ufffd nothing"
         assert await found(store, "pair") == [node.text]
         assert await found(store, "\ud83d pair \0") == [node.text]
         namespace = Namespace("\udc00\0")
         await store.insert_passages(namespace, [passage("p\udc00", "x \udfff")])
-        written = await store.write_context(namespace, 0, "\udc00", NodeId("\ud800"))
+        written = await store.write_context(namespace, 0, "\udc00", NodeId("\ud800"), NO_TURN)
         assert written == await store.context(namespace) == WorkingContext(1, "\ufffd")
 
 
@@ -228,7 +243,7 @@ class TestRecall:
             message("a", "cake two"),
             message("c", "cake three", depth=1),
         ]
-        await store.commit(ALICE, nodes, [])
+        await store.commit(ALICE, record(*nodes))
         assert await found(store, "cake") == ["cake three", "cake two", "cake one"]
 
     async def test_without_a_message_that_has_all_any_term_counts(self, store: Store) -> None:
@@ -360,7 +375,7 @@ class TestRecall:
         ],
     )
     async def test_no_query_is_syntax(self, store: Store, query: str) -> None:
-        await store.commit(BOB, [message("m0", "the secret of bob % _ \\ - * 🎉 a")], [])
+        await store.commit(BOB, record(message("m0", "the secret of bob % _ \\ - * 🎉 a")))
         await store.insert_passages(BOB, [passage("p0", "the secret of bob % _ \\ - * 🎉 a")])
         assert await found(store, query) == []
         assert await archived(store, query) == []
@@ -370,7 +385,7 @@ class TestRecall:
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     @given(query=st.text())
     async def test_any_text_is_a_query(self, store: Store, query: str) -> None:
-        await store.commit(BOB, [message(query, query)], [])
+        await store.commit(BOB, record(message(query, query)))
         assert await found(store, query) == []
         assert await archived(store, query) == []
 
@@ -396,7 +411,7 @@ class TestRecall:
             message(f"m{hours}", f"at {hours}", created=(day + timedelta(hours=hours)).timestamp())
             for hours in (-1, 0, 12, 23, 24)
         ]
-        await store.commit(ALICE, [*nodes, message("silent", created=day.timestamp())], [])
+        await store.commit(ALICE, record(*nodes, message("silent", created=day.timestamp())))
         between = await store.messages_between(
             ALICE, day, day + timedelta(days=1), limit=2, offset=0
         )
@@ -446,7 +461,7 @@ class TestContext:
     async def test_versions_are_kept(self, store: Store) -> None:
         assert await store.context(ALICE) == WorkingContext(0, "")
         for version, content in enumerate(["one", "two", ""]):
-            written = await store.write_context(ALICE, version, content, NodeId("m0"))
+            written = await store.write_context(ALICE, version, content, NodeId("m0"), NO_TURN)
             assert written == await store.context(ALICE) == WorkingContext(version + 1, content)
         assert await store.context_at(ALICE, 2) == WorkingContext(2, "two")
         assert await store.context_at(ALICE, 0) == WorkingContext(0, "")
@@ -454,21 +469,21 @@ class TestContext:
 
     @pytest.mark.parametrize("version", [-1, 2, 99])
     async def test_an_unknown_version_is_an_error(self, store: Store, version: int) -> None:
-        await store.write_context(ALICE, 0, "one", NodeId("m0"))
+        await store.write_context(ALICE, 0, "one", NodeId("m0"), NO_TURN)
         with pytest.raises(StoreError):
             await store.context_at(ALICE, version)
 
     @pytest.mark.parametrize("expected", [-1, 0, 2])
     async def test_a_stale_edit_changes_nothing(self, store: Store, expected: int) -> None:
-        await store.write_context(ALICE, 0, "one", NodeId("m0"))
+        await store.write_context(ALICE, 0, "one", NodeId("m0"), NO_TURN)
         with pytest.raises(StaleVersion):
-            await store.write_context(ALICE, expected, "two", NodeId("m0"))
+            await store.write_context(ALICE, expected, "two", NodeId("m0"), NO_TURN)
         assert await store.context(ALICE) == WorkingContext(1, "one")
 
     async def test_one_of_twenty_racing_edits_wins_each_version(self, store: Store) -> None:
         async def edit(version: int, name: int) -> bool:
             try:
-                await store.write_context(ALICE, version, f"by {name}", NodeId("m0"))
+                await store.write_context(ALICE, version, f"by {name}", NodeId("m0"), NO_TURN)
             except StaleVersion:
                 return False
             return True
@@ -481,8 +496,8 @@ class TestContext:
             )
 
     async def test_a_stale_edit_fails_no_other_write(self, store: Store) -> None:
-        edits = [store.write_context(ALICE, 0, "edit", NodeId("m0")) for _ in range(3)]
-        commits = [store.commit(ALICE, [message(f"m{i}", "hi")], []) for i in range(3)]
+        edits = [store.write_context(ALICE, 0, "edit", NodeId("m0"), NO_TURN) for _ in range(3)]
+        commits = [store.commit(ALICE, record(message(f"m{i}", "hi"))) for i in range(3)]
         outcomes = await asyncio.gather(*edits, *commits, return_exceptions=True)
         assert outcomes[3:] == [None] * 3
         assert sum(isinstance(outcome, StaleVersion) for outcome in outcomes) == 2

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store
-from memgpt_proxy.stores.records import ROOT, Namespace, Node, NodeId, TurnState
+from memgpt_proxy.stores.records import NO_TURN, ROOT, Namespace, Node, NodeId, TurnState
 from memgpt_proxy.stores.sqlite import SqliteStore
-from tests.stores.build import ALICE, BOB, EPOCH, branch, ids, message, passage, queue
+from tests.stores.build import ALICE, BOB, EPOCH, branch, ids, kept, message, passage, queue, record
 
 Answer = TypeVar("Answer")
 
@@ -50,8 +50,8 @@ async def test_a_warm_turn_asks_nothing_of_the_store(counting: Any) -> None:
     nodes = branch(["hi", "hello", "how are you?", "fine"])
     states = [queue("m0", start=0)]
     nodes = [replace(node, queue=NodeId("m0")) for node in nodes]
-    await hot.commit(ALICE, nodes[:2], states)
-    await hot.commit(ALICE, nodes[2:], [])
+    await hot.commit(ALICE, record(*nodes[:2], queues=states))
+    await hot.commit(ALICE, record(*nodes[2:]))
     turn = await hot.read_turn(ALICE, [*ids(nodes), NodeId("new")], enough=4)
     again = await hot.read_turn(ALICE, [NodeId("another")], enough=0)
     assert counting.asked == ["commit", "commit"]
@@ -65,7 +65,7 @@ async def test_the_working_context_is_read_once(counting: Any) -> None:
     hot = HotStore(counting, 2**20)
     await hot.read_turn(ALICE, [NodeId("m0")], enough=0)
     counting.asked.clear()
-    written = await hot.write_context(ALICE, 0, "Name: Chad", NodeId("m0"))
+    written = await hot.write_context(ALICE, 0, "Name: Chad", NodeId("m0"), NO_TURN)
     assert await hot.context(ALICE) == written
     assert (await hot.read_turn(ALICE, [NodeId("m0")], enough=0)).context == written
     assert counting.asked == ["write_context"]
@@ -76,7 +76,7 @@ async def test_the_namespaces_used_last_stay(counting: Any) -> None:
     spaces = [Namespace(str(number)) for number in range(20)]
     for space in spaces:
         await hot.read_turn(space, [], enough=0)
-        await hot.commit(space, branch(["x" * 1000]), [])
+        await hot.commit(space, record(*branch(["x" * 1000])))
         await hot.read_turn(spaces[0], [], enough=0)
     counting.asked.clear()
     await hot.read_turn(spaces[0], [], enough=0)
@@ -90,7 +90,7 @@ async def test_a_namespace_too_large_for_the_cache_is_read_each_time(counting: A
     hot = HotStore(counting, 2000)
     await hot.read_turn(ALICE, [], enough=0)
     nodes = branch(["x" * 5000, "y"])
-    await hot.commit(ALICE, nodes, [])
+    await hot.commit(ALICE, record(*nodes))
     for _ in range(2):
         assert (await hot.read_turn(ALICE, ids(nodes), enough=2)).nodes == tuple(nodes)
 
@@ -100,9 +100,9 @@ async def test_an_edit_from_elsewhere_is_seen_once_an_edit_has_met_it(tmp_path: 
     await behind.open()
     hot = HotStore(behind, 2**20)
     await hot.read_turn(ALICE, [], enough=0)
-    await behind.write_context(ALICE, 0, "from elsewhere", NodeId("m0"))
+    await behind.write_context(ALICE, 0, "from elsewhere", NodeId("m0"), NO_TURN)
     with pytest.raises(StaleVersion):
-        await hot.write_context(ALICE, 0, "from here", NodeId("m0"))
+        await hot.write_context(ALICE, 0, "from here", NodeId("m0"), NO_TURN)
     assert (await hot.context(ALICE)).content == "from elsewhere"
     await behind.close()
 
@@ -185,11 +185,11 @@ class SideBySide(RuleBasedStateMachine):
         nodes = [node_named(name) for name in chain[before.known : -1]]
         nodes.append(node_named(chain[-1], complete=whole))
         states = [] if before.queue else [queue(chain[0], start=0)]
-        self.same(lambda store: store.commit(space, nodes, states))
+        self.same(lambda store: store.commit(space, record(*nodes, queues=states)))
         self.known[space].update(chain)
         if 0 < flush < len(chain):
             state = queue(chain[-1], start=flush, summary=f"flushed at {chain[-1]}")
-            self.same(lambda store: store.commit(space, [], [state]))
+            self.same(lambda store: store.commit(space, record(queues=[state])))
 
     @rule(space=SPACES, chain=CHAINS, data=st.data())
     def look(self, space: Namespace, chain: list[str], data: st.DataObject) -> None:
@@ -202,7 +202,7 @@ class SideBySide(RuleBasedStateMachine):
 
         async def write(store: Store) -> object:
             try:
-                return await store.write_context(space, version - stale, text, NodeId("a"))
+                return await store.write_context(space, version - stale, text, NodeId("a"), NO_TURN)
             except StaleVersion:
                 return "stale"
 
@@ -215,7 +215,7 @@ class SideBySide(RuleBasedStateMachine):
     @rule(space=SPACES)
     def ask(self, space: Namespace) -> None:
         self.same(lambda store: store.counts(space))
-        self.same(lambda store: store.nodes(space, [NodeId(name) for name in NAMES]))
+        self.same(lambda store: kept(store, space, [NodeId(name) for name in NAMES]))
         self.same(lambda store: store.search_messages(space, "text", limit=5, offset=0))
 
     @invariant()

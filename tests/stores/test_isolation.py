@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memgpt_proxy.stores.protocols import Store
-from memgpt_proxy.stores.records import Counts, Namespace, NodeId, WorkingContext
-from tests.stores.build import EPOCH, message, passage
+from memgpt_proxy.stores.records import NO_TURN, Counts, Namespace, NodeId, WorkingContext
+from tests.stores.build import EPOCH, kept, message, passage, record
 
 
 @dataclass
@@ -54,19 +54,19 @@ async def apply(
     store: Store, namespace: Namespace, owned: Owned, operation: str, name: str, text: str
 ) -> None:
     if operation == "commit":
-        await store.commit(namespace, [message(name, text)], [])
+        await store.commit(namespace, record(message(name, text)))
         owned.nodes.setdefault(name, text)
     elif operation == "insert":
         await store.insert_passages(namespace, [passage(name, text)])
         owned.passages.setdefault(name, text)
     else:
-        await store.write_context(namespace, len(owned.contents) - 1, text, NodeId(name))
+        await store.write_context(namespace, len(owned.contents) - 1, text, NodeId(name), NO_TURN)
         owned.contents.append(text)
 
 
 async def assert_holds(store: Store, namespace: Namespace, owned: Owned) -> None:
     everything = [NodeId(str(name)) for name in range(6)]
-    nodes = await store.nodes(namespace, everything)
+    nodes = await kept(store, namespace, everything)
     assert {node.id: node.text for node in nodes} == owned.nodes
     spoken = {name: text for name, text in owned.nodes.items() if text}
     assert await store.counts(namespace) == Counts(len(spoken), len(owned.passages))

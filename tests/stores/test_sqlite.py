@@ -18,8 +18,8 @@ from memgpt_proxy.stores.sqlite.connection import (
     connect_writer,
     require_features,
 )
-from memgpt_proxy.stores.sqlite.writes import ContextEdit, Write, carry_out
-from tests.stores.build import ALICE, message, passage
+from memgpt_proxy.stores.sqlite.writes import NewVersion, Write, carry_out
+from tests.stores.build import ALICE, kept, message, passage, record
 
 OWNER = rows.digits(ALICE)
 
@@ -71,8 +71,8 @@ class TestDurability:
         acknowledged = [NodeId(line.decode().strip()) for line in lines if line.endswith(b"\n")]
         store = SqliteStore(path)
         await store.open()
-        kept = await store.nodes(ALICE, acknowledged)
-        assert [node.id for node in kept] == acknowledged
+        survivors = await kept(store, ALICE, acknowledged)
+        assert [node.id for node in survivors] == acknowledged
         for name in acknowledged[-8:]:
             page = await store.search_passages(ALICE, name, limit=9, offset=0)
             assert f"passage {name}" in {hit.text for hit in page.hits}
@@ -92,7 +92,7 @@ class TestDurability:
         await store.open()
         async with asyncio.TaskGroup() as group:
             for number in range(500):
-                group.create_task(store.commit(ALICE, [message(f"m{number}", "hi")], []))
+                group.create_task(store.commit(ALICE, record(message(f"m{number}", "hi"))))
             group.create_task(store.close())
         with closing(connect_reader(path)) as connection:
             assert len(stored(connection)) == 500
@@ -102,13 +102,13 @@ class TestDurability:
     ) -> None:
         with locked(path):
             caller = asyncio.get_running_loop().create_task(
-                store.commit(ALICE, [message("m0", "hi")], [])
+                store.commit(ALICE, record(message("m0", "hi")))
             )
             await store.counts(ALICE)
             caller.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await caller
-        await store.commit(ALICE, [message("m1", "hi")], [])
+        await store.commit(ALICE, record(message("m1", "hi")))
         assert await store.counts(ALICE) == Counts(2, 0)
 
     async def test_what_is_closed_accepts_nothing(self, path: Path) -> None:
@@ -119,7 +119,7 @@ class TestDurability:
         await store.close()
         await store.close()
         with pytest.raises(StoreError):
-            await store.commit(ALICE, [], [])
+            await store.commit(ALICE, record())
         with pytest.raises(StoreError):
             await store.counts(ALICE)
 
@@ -127,7 +127,7 @@ class TestDurability:
         for number in range(3):
             store = SqliteStore(path, synchronous="full")
             await store.open()
-            await store.commit(ALICE, [message(f"m{number}", "hi")], [])
+            await store.commit(ALICE, record(message(f"m{number}", "hi")))
             assert await store.counts(ALICE) == Counts(number + 1, 0)
             await store.close()
 
@@ -136,7 +136,7 @@ class TestEventLoop:
     async def test_reads_go_on_while_a_write_waits(self, store: SqliteStore, path: Path) -> None:
         with locked(path):
             write = asyncio.get_running_loop().create_task(
-                store.commit(ALICE, [message("m0", "hi")], [])
+                store.commit(ALICE, record(message("m0", "hi")))
             )
             for _ in range(20):
                 assert await store.counts(ALICE) == Counts(0, 0)
@@ -146,7 +146,7 @@ class TestEventLoop:
 
     async def test_many_searches_and_writes_at_once(self, store: SqliteStore) -> None:
         async def turn(number: int) -> None:
-            await store.commit(ALICE, [message(f"m{number}", f"cake n{number}")], [])
+            await store.commit(ALICE, record(message(f"m{number}", f"cake n{number}")))
             page = await store.search_messages(ALICE, f"n{number}", limit=1, offset=0)
             assert page.total == 1
 
@@ -168,7 +168,7 @@ class TestSharedTransaction:
         assert stored(writer) == set(names)
 
     def test_edits_of_one_batch_race(self, writer: sqlite3.Connection) -> None:
-        edits = [Write(edit=ContextEdit(OWNER, version, "x", "m")) for version in (0, 0, 1, 3, 2)]
+        edits = [Write(edit=NewVersion(OWNER, version, "x", "m")) for version in (0, 0, 1, 3, 2)]
         outcomes = carry_out(writer, [*edits, commit_of("m0")])
         stale = [isinstance(outcome, StaleVersion) for outcome in outcomes]
         assert stale == [False, True, False, True, False, False]
@@ -177,7 +177,7 @@ class TestSharedTransaction:
     def test_a_bad_row_fails_its_own_write(
         self, writer: sqlite3.Connection, changes: dict[str, float]
     ) -> None:
-        edit = Write(edit=ContextEdit(OWNER, 0, "x", "m"))
+        edit = Write(edit=NewVersion(OWNER, 0, "x", "m"))
         bad = Write(nodes=[rows.node_row(OWNER, message("bad", "hi", **changes))])
         batch = [edit, commit_of("good"), bad, commit_of("fine")]
         outcomes = carry_out(writer, batch)
@@ -211,7 +211,7 @@ class TestSharedTransaction:
 
 class TestFile:
     async def test_nobody_else_may_read_it(self, store: SqliteStore, path: Path) -> None:
-        await store.commit(ALICE, [message("m0", "secret")], [])
+        await store.commit(ALICE, record(message("m0", "secret")))
         assert path.parent.stat().st_mode & 0o777 == 0o700
         files = list(path.parent.iterdir())
         assert len(files) == 3  # with its log and the log's index
@@ -220,7 +220,7 @@ class TestFile:
     async def test_closed_it_is_one_file(self, path: Path) -> None:
         store = SqliteStore(path)
         await store.open()
-        await store.commit(ALICE, [message("m0", "hi")], [])
+        await store.commit(ALICE, record(message("m0", "hi")))
         assert await store.counts(ALICE) == Counts(1, 0)
         await store.close()
         assert list(path.parent.iterdir()) == [path]

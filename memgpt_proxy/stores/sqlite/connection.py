@@ -11,7 +11,7 @@ from typing import Literal
 
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The ``user_version`` of a database that this code reads and writes."""
 
 OLDEST_SQLITE = (3, 38, 0)
@@ -60,7 +60,7 @@ def primary_code(error: sqlite3.Error) -> int:
 def connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     """Create the file (0600, in a directory of 0700) and its schema where missing.
 
-    Raises StoreError for a database of a newer version, or a SQLite that lacks features.
+    Raises StoreError for a database of another version, or a SQLite that lacks features.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -111,6 +111,11 @@ def _create_schema(connection: sqlite3.Connection) -> None:
         raise StoreError(
             f"the database has schema version {version}, and this release knows"
             f" {SCHEMA_VERSION}: it was written by a newer release"
+        )
+    if 0 < version < SCHEMA_VERSION:
+        raise StoreError(
+            f"the database has schema version {version}, which no release had: it was written"
+            " by a development version, and cannot be read any more"
         )
     if version < SCHEMA_VERSION:
         schema = resources.files(__package__).joinpath("schema.sql")

@@ -16,20 +16,32 @@ Parameters = dict[str, str | int | float]
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """A table with texts, its full-text index, and which of its rows come first."""
+    """A table with texts, its full-text index, and which of its rows come first.
+
+    ``indexed`` is the condition of those that its index has.
+    """
 
     table: str
     index: str
+    indexed: str
     newest: str
-
-    @property
-    def best(self) -> str:
-        """Best match first; of equal ones the newest."""
-        return f"score, {self.newest}"
+    best: str
 
 
-MESSAGES = Searched("nodes", "messages_index", "created DESC, depth DESC, id")
-PASSAGES = Searched("passages", "passages_index", "created DESC, id")
+MESSAGES = Searched(
+    table="nodes",
+    index="messages_index",
+    indexed="text <> ''",
+    newest="abandoned, created DESC, depth DESC, id",
+    best="abandoned, score, created DESC, depth DESC, id",
+)
+PASSAGES = Searched(
+    table="passages",
+    index="passages_index",
+    indexed="text <> '' AND NOT hidden",
+    newest="created DESC, id",
+    best="score, created DESC, id",
+)
 
 BETWEEN = """
 SELECT number, 0.0 FROM nodes
@@ -56,7 +68,7 @@ class Hits:
 def messages_between(
     connection: sqlite3.Connection, namespace: str, start: float, end: float, window: Window
 ) -> Page:
-    """Return messages with ``start <= created < end``, newest first."""
+    """Return messages with ``start <= created < end``, newest first, abandoned last."""
     hits = Hits(BETWEEN, {"namespace": namespace, "start": start, "end": end})
     return _page(connection, MESSAGES, hits, MESSAGES.newest, window)
 
@@ -157,7 +169,7 @@ def _look_up(searched: Searched, *, ranked: bool) -> str:
 def _scan(searched: Searched) -> str:
     return (
         f"SELECT number, 0.0 AS score FROM {searched.table}"
-        f" WHERE {searched.table}.namespace = :namespace AND {searched.table}.text <> ''"
+        f" WHERE {searched.table}.namespace = :namespace AND {searched.indexed}"
     )
 
 

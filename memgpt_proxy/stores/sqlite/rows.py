@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from memgpt_proxy.stores.records import (
+    Conversation,
     Counts,
     Hit,
     Namespace,
@@ -28,8 +29,9 @@ Row = tuple[str | int | float, ...]
 """Values in the order of the columns of an insert statement (see ``writes``)."""
 
 NODE_COLUMNS = (
-    "nodes.id, nodes.parent, depth, role, text, entries, tokens, printf('%!.17g', created),"
-    " queue, context_version, complete"
+    "nodes.id, nodes.key, nodes.content, nodes.parent, nodes.depth, nodes.role, nodes.text,"
+    " nodes.entries, nodes.tokens, printf('%!.17g', nodes.created), nodes.queue,"
+    " nodes.context_version, nodes.turn, nodes.complete, nodes.abandoned"
 )
 """What ``node`` expects; 17 digits, for JSON functions print a float with only 15."""
 
@@ -71,6 +73,8 @@ def node_row(namespace: str, node: Node) -> Row:
     return (
         namespace,
         clean(node.id),
+        "" if node.key == node.id else clean(node.key),
+        clean(node.content),
         clean(node.parent),
         node.depth,
         node.role.value,
@@ -80,6 +84,7 @@ def node_row(namespace: str, node: Node) -> Row:
         node.created,
         clean(node.queue),
         node.context_version,
+        clean(node.turn),
         node.complete,
     )
 
@@ -106,14 +111,28 @@ def passage_row(namespace: str, passage: Passage) -> Row:
         clean(passage.text),
         passage.created,
         clean(passage.node),
+        clean(passage.turn),
+    )
+
+
+def conversation_row(namespace: str, conversation: Conversation) -> Row:
+    """Return the row of ``conversations`` for a conversation."""
+    return (
+        namespace,
+        clean(conversation.name),
+        clean(conversation.tip),
+        conversation.resends,
     )
 
 
 def node(row: Sequence[Any]) -> Node:
     """Return the node in a row of ``NODE_COLUMNS``."""
-    name, parent, depth, role, text, entries, tokens, created, queue, version, complete = row
+    name, key, content, parent, depth, role, text, entries, *numbers = row
+    tokens, created, queue, version, turn, complete, abandoned = numbers
     return Node(
         id=name,
+        key=key or name,
+        content=content,
         parent=parent,
         depth=depth,
         role=Role(role),
@@ -123,7 +142,9 @@ def node(row: Sequence[Any]) -> Node:
         created=float(created),
         queue=queue,
         context_version=version,
+        turn=turn,
         complete=bool(complete),
+        abandoned=bool(abandoned),
     )
 
 

@@ -1,4 +1,4 @@
--- Version 1. `namespace` is the digits that stand for a namespace (see rows.py).
+-- Version 2. `namespace` is the digits that stand for a namespace (see rows.py).
 BEGIN IMMEDIATE;
 
 CREATE TABLE IF NOT EXISTS namespaces (
@@ -7,22 +7,33 @@ CREATE TABLE IF NOT EXISTS namespaces (
     passages INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
+-- The texts come last: SQLite reads a row from its start, and long ones page by page.
 CREATE TABLE IF NOT EXISTS nodes (
     number INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL,
     id TEXT NOT NULL,
+    key TEXT NOT NULL, -- empty where it is the id
+    content TEXT NOT NULL,
     parent TEXT NOT NULL,
     depth INTEGER NOT NULL,
     role TEXT NOT NULL,
-    text TEXT NOT NULL,
-    entries TEXT NOT NULL,
     tokens INTEGER NOT NULL,
     created REAL NOT NULL,
     queue TEXT NOT NULL,
     context_version INTEGER NOT NULL,
+    turn TEXT NOT NULL,
     complete INTEGER NOT NULL,
+    abandoned INTEGER NOT NULL DEFAULT 0,
+    text TEXT NOT NULL,
+    entries TEXT NOT NULL,
     UNIQUE (namespace, id)
 ) STRICT;
+
+CREATE INDEX IF NOT EXISTS nodes_by_key ON nodes (namespace, key, created) WHERE key <> '';
+
+CREATE INDEX IF NOT EXISTS nodes_by_content ON nodes (namespace, content, created);
+
+CREATE INDEX IF NOT EXISTS nodes_by_parent ON nodes (namespace, parent, created);
 
 CREATE INDEX IF NOT EXISTS messages_by_time
     ON nodes (namespace, created DESC, depth DESC, id) WHERE text <> '';
@@ -46,16 +57,31 @@ CREATE TABLE IF NOT EXISTS passages (
     text TEXT NOT NULL,
     created REAL NOT NULL,
     node TEXT NOT NULL,
+    turn TEXT NOT NULL,
+    hidden INTEGER NOT NULL DEFAULT 0,
     UNIQUE (namespace, id)
 ) STRICT;
+
+CREATE INDEX IF NOT EXISTS passages_by_turn ON passages (namespace, turn) WHERE turn <> '';
 
 CREATE TABLE IF NOT EXISTS contexts (
     namespace TEXT NOT NULL,
     version INTEGER NOT NULL,
     content TEXT NOT NULL,
     node TEXT NOT NULL,
+    turn TEXT NOT NULL,
     PRIMARY KEY (namespace, version)
 ) STRICT;
+
+CREATE INDEX IF NOT EXISTS contexts_by_turn ON contexts (namespace, turn) WHERE turn <> '';
+
+CREATE TABLE IF NOT EXISTS conversations (
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    tip TEXT NOT NULL,
+    resends INTEGER NOT NULL,
+    PRIMARY KEY (namespace, name)
+) STRICT, WITHOUT ROWID;
 
 -- The indexes hold no text of their own. Their namespace column makes a search
 -- intersect with one namespace's rows before anything is read or ranked.
@@ -67,8 +93,11 @@ CREATE VIRTUAL TABLE IF NOT EXISTS messages_index USING fts5 (
     tokenize = 'porter unicode61 remove_diacritics 2'
 );
 
+CREATE VIEW IF NOT EXISTS passages_content AS
+    SELECT number, namespace, text FROM passages WHERE NOT hidden;
+
 CREATE VIRTUAL TABLE IF NOT EXISTS passages_index USING fts5 (
-    namespace, text, content = 'passages', content_rowid = 'number',
+    namespace, text, content = 'passages_content', content_rowid = 'number',
     tokenize = 'porter unicode61 remove_diacritics 2'
 );
 
@@ -86,9 +115,23 @@ CREATE TRIGGER IF NOT EXISTS passage_stored AFTER INSERT ON passages BEGIN
         ON CONFLICT (namespace) DO UPDATE SET passages = passages + 1;
 END;
 
+CREATE TRIGGER IF NOT EXISTS passage_hidden AFTER UPDATE OF hidden ON passages
+WHEN new.hidden > old.hidden BEGIN
+    INSERT INTO passages_index (passages_index, rowid, namespace, text)
+        VALUES ('delete', old.number, old.namespace, old.text);
+    UPDATE namespaces SET passages = passages - 1 WHERE namespace = old.namespace;
+END;
+
+CREATE TRIGGER IF NOT EXISTS passage_shown AFTER UPDATE OF hidden ON passages
+WHEN new.hidden < old.hidden BEGIN
+    INSERT INTO passages_index (rowid, namespace, text)
+        VALUES (new.number, new.namespace, new.text);
+    UPDATE namespaces SET passages = passages + 1 WHERE namespace = new.namespace;
+END;
+
 CREATE TRIGGER IF NOT EXISTS queue_stored AFTER INSERT ON queues BEGIN
     UPDATE nodes SET queue = id WHERE namespace = new.namespace AND id = new.node;
 END;
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;

@@ -11,13 +11,18 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import (
+    ContentId,
+    ContextEdit,
+    Conversation,
     Counts,
+    Fork,
     Namespace,
     Node,
     NodeId,
     Page,
     Passage,
-    QueueState,
+    TurnId,
+    TurnRecord,
     TurnState,
     WorkingContext,
 )
@@ -25,7 +30,7 @@ from memgpt_proxy.stores.sqlite import pages, reads, rows, search, writes
 from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
 from memgpt_proxy.stores.sqlite.pages import Window
 from memgpt_proxy.stores.sqlite.threads import Threads
-from memgpt_proxy.stores.sqlite.writes import ContextEdit, Write
+from memgpt_proxy.stores.sqlite.writes import Forked, NewVersion, Visibility, Write
 
 FIRST_LOOK = 8
 """Ids at a chain's end that are looked up first, at least: mostly one of them is known."""
@@ -74,7 +79,7 @@ class SqliteStore:
         """Create what is missing and start the threads.
 
         Raises StoreUnavailable when the file cannot be used, and StoreError when it is
-        a newer release's or SQLite lacks a feature.
+        of another version or SQLite lacks a feature.
         """
         await self._writer.start()
         try:
@@ -107,19 +112,34 @@ class SqliteStore:
         look = max(FIRST_LOOK, len(chain) - enough + 1)
         return await self._read(reads.read_turn, rows.digits(namespace), chain, look)
 
-    async def nodes(self, namespace: Namespace, ids: Sequence[NodeId]) -> tuple[Node, ...]:
-        """Return those of ``ids`` that are known, in the order asked."""
-        return await self._read(reads.read_nodes, rows.digits(namespace), ids)
+    async def path(self, namespace: Namespace, node: NodeId, length: int) -> tuple[Node, ...]:
+        """Return ``node`` and the messages before it, ``length`` at most, oldest first."""
+        return await self._read(reads.path, rows.digits(namespace), node, length)
 
-    async def commit(
-        self, namespace: Namespace, nodes: Sequence[Node], queues: Sequence[QueueState]
-    ) -> None:
-        """Store messages and queue states, all or nothing; durable when it returns."""
+    async def after(self, namespace: Namespace, node: NodeId) -> tuple[Node, ...]:
+        """Return what follows a message in any branch, nearest first."""
+        return await self._read(reads.after, rows.digits(namespace), node)
+
+    async def with_content(
+        self, namespace: Namespace, contents: Sequence[ContentId], *, limit: int
+    ) -> tuple[Node, ...]:
+        """Return the newest messages that say one of ``contents``, ``limit`` at most of each."""
+        return await self._read(reads.with_content, rows.digits(namespace), contents, limit)
+
+    async def conversation(self, namespace: Namespace, name: NodeId) -> Conversation | None:
+        """Return the conversation of this name."""
+        return await self._read(reads.conversation, rows.digits(namespace), name)
+
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+        """Store what a turn leaves behind, all or nothing; durable when it returns."""
         owner = rows.digits(namespace)
+        named = [record.conversation] if record.conversation else []
         await self._writer.submit(
             Write(
-                nodes=[rows.node_row(owner, node) for node in nodes],
-                queues=[rows.queue_row(owner, queue) for queue in queues],
+                nodes=[rows.node_row(owner, node) for node in record.nodes],
+                queues=[rows.queue_row(owner, queue) for queue in record.queues],
+                fork=_forked(owner, record.fork) if record.fork else None,
+                conversations=[rows.conversation_row(owner, each) for each in named],
             )
         )
 
@@ -137,7 +157,7 @@ class SqliteStore:
     async def messages_between(
         self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
     ) -> Page:
-        """Return the messages with ``start <= created < end``, newest first."""
+        """Return the messages with ``start <= created < end``, newest first, abandoned last."""
         return await self._read(
             pages.messages_between,
             rows.digits(namespace),
@@ -163,6 +183,14 @@ class SqliteStore:
             Window(limit, offset),
         )
 
+    async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
+        """Take what these turns have stored out of searches and counts."""
+        await self._set_hidden(namespace, turns, hidden=True)
+
+    async def show_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
+        """Put what was hidden of these turns back."""
+        await self._set_hidden(namespace, turns, hidden=False)
+
     async def context(self, namespace: Namespace) -> WorkingContext:
         """Return the working context as it is now; version 0 and empty if never written."""
         return await self._read(reads.context, rows.digits(namespace))
@@ -172,17 +200,29 @@ class SqliteStore:
         return await self._read(reads.context_at, rows.digits(namespace), version)
 
     async def write_context(
-        self, namespace: Namespace, expected: int, content: str, node: NodeId
+        self, namespace: Namespace, expected: int, content: str, node: NodeId, turn: TurnId
     ) -> WorkingContext:
         """Replace version ``expected``. Raises StaleVersion when it is another by now."""
         text = rows.clean(content)
-        edit = ContextEdit(rows.digits(namespace), expected, text, rows.clean(node))
-        await self._writer.submit(Write(edit=edit))
+        by = (rows.clean(node), rows.clean(turn))
+        await self._writer.submit(
+            Write(edit=NewVersion(rows.digits(namespace), expected, text, *by))
+        )
         return WorkingContext(expected + 1, text)
+
+    async def edits(self, namespace: Namespace, turns: Sequence[TurnId]) -> tuple[ContextEdit, ...]:
+        """Return the edits that were made in these turns, oldest first."""
+        return await self._read(reads.edits, rows.digits(namespace), turns)
 
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how many messages and passages there are."""
         return await self._read(reads.counts, rows.digits(namespace))
+
+    async def _set_hidden(
+        self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool
+    ) -> None:
+        change = Visibility(rows.digits(namespace), rows.ids_to_json(turns), hidden)
+        await self._writer.submit(Write(visibility=change))
 
     async def _read(
         self,
@@ -196,6 +236,15 @@ class SqliteStore:
             return statement(connection, *args, **kwargs)
 
         return cast("Result", await self._readers.submit(read))
+
+
+def _forked(owner: str, fork: Fork) -> Forked:
+    return Forked(
+        namespace=owner,
+        left=rows.ids_to_json(fork.left),
+        kept=rows.ids_to_json(fork.kept),
+        taken_up=rows.clean(fork.taken_up or ""),
+    )
 
 
 def _carry_out_reads(connection: sqlite3.Connection, reads: Sequence[Read]) -> list[object]:

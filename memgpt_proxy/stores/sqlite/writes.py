@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
 from memgpt_proxy.stores.sqlite.connection import store_error
@@ -35,13 +35,19 @@ class Insert:
 
 INSERT_NODES = Insert(
     """INSERT INTO nodes (
-        namespace, id, parent, depth, role, text, entries, tokens, created, queue,
-        context_version, complete
+        namespace, id, key, content, parent, depth, role, text, entries, tokens, created, queue,
+        context_version, turn, complete
     )""",
-    12,
+    15,
     """ON CONFLICT (namespace, id) DO UPDATE
-        SET entries = excluded.entries, tokens = excluded.tokens, complete = 1
-        WHERE excluded.complete AND NOT nodes.complete""",
+        SET entries = excluded.entries, tokens = excluded.tokens, complete = 1,
+            turn = iif(excluded.turn = '', nodes.turn, excluded.turn),
+            queue = iif(excluded.turn IN ('', nodes.turn), nodes.queue, excluded.queue),
+            context_version = iif(excluded.turn IN ('', nodes.turn),
+                nodes.context_version, excluded.context_version),
+            abandoned = iif(excluded.turn IN ('', nodes.turn), nodes.abandoned, 0)
+        WHERE excluded.complete
+            AND (NOT nodes.complete OR excluded.turn NOT IN ('', nodes.turn))""",
 )
 
 INSERT_QUEUES = Insert(
@@ -52,36 +58,92 @@ INSERT_QUEUES = Insert(
 )
 
 INSERT_PASSAGES = Insert(
-    "INSERT INTO passages (namespace, id, text, created, node)",
-    5,
+    "INSERT INTO passages (namespace, id, text, created, node, turn)",
+    6,
     "ON CONFLICT (namespace, id) DO NOTHING",
 )
 
+INSERT_CONVERSATIONS = Insert(
+    "INSERT OR REPLACE INTO conversations (namespace, name, tip, resends)", 4
+)
+
+LEAVE = """
+WITH RECURSIVE behind (id) AS (
+    SELECT value FROM json_each(:left)
+    UNION
+    SELECT nodes.id FROM behind
+    JOIN nodes ON nodes.namespace = :namespace AND nodes.parent = behind.id
+)
+UPDATE nodes SET abandoned = 1
+WHERE namespace = :namespace AND id IN (SELECT id FROM behind)
+    AND id NOT IN (SELECT value FROM json_each(:kept)) AND NOT abandoned
+"""
+
+TAKE_UP = """
+WITH RECURSIVE way (id, parent) AS (
+    SELECT id, parent FROM nodes WHERE namespace = :namespace AND id = :taken_up
+    UNION
+    SELECT nodes.id, nodes.parent FROM way
+    JOIN nodes ON nodes.namespace = :namespace AND nodes.id = way.parent
+)
+UPDATE nodes SET abandoned = 0
+WHERE namespace = :namespace AND id IN (SELECT id FROM way) AND abandoned
+"""
+
+SET_HIDDEN = """
+UPDATE passages SET hidden = :hidden
+WHERE namespace = :namespace AND turn IN (SELECT value FROM json_each(:turns)) AND turn <> ''
+    AND hidden <> :hidden
+"""
+
 INSERT_CONTEXT = """
-INSERT INTO contexts (namespace, version, content, node)
-SELECT :namespace, :expected + 1, :content, :node
+INSERT INTO contexts (namespace, version, content, node, turn)
+SELECT :namespace, :expected + 1, :content, :node, :turn
 WHERE :expected = coalesce((SELECT max(version) FROM contexts WHERE namespace = :namespace), 0)
 """
 
 
 @dataclass(frozen=True, slots=True)
-class ContextEdit:
+class NewVersion:
     """Replace version ``expected`` of a working context."""
 
     namespace: str
     expected: int
     content: str
     node: str
+    turn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Hide, or show, the passages of ``turns``, a JSON array."""
+
+    namespace: str
+    turns: str
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A fork: ``left`` and ``kept`` are JSON arrays of ids; an empty ``taken_up`` is none."""
+
+    namespace: str
+    left: str
+    kept: str
+    taken_up: str
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What one caller asked for: rows to insert, or an edit."""
+    """What one caller asked for: rows to insert, or a change."""
 
     nodes: Sequence[Row] = ()
     queues: Sequence[Row] = ()
+    fork: Forked | None = None
+    conversations: Sequence[Row] = ()
     passages: Sequence[Row] = ()
-    edit: ContextEdit | None = None
+    visibility: Visibility | None = None
+    edit: NewVersion | None = None
 
 
 def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
@@ -102,9 +164,15 @@ def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[S
 
 def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
     with _transaction(connection):
+        for write in writes:  # before the nodes, for those of its record are live
+            _fork(connection, write.fork)
         _insert(connection, INSERT_NODES, [row for write in writes for row in write.nodes])
         _insert(connection, INSERT_QUEUES, [row for write in writes for row in write.queues])
+        named = [row for write in writes for row in write.conversations]
+        _insert(connection, INSERT_CONVERSATIONS, named)
         _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
+        for write in writes:
+            _set_hidden(connection, write.visibility)
         return [_edit(connection, write.edit) for write in writes]
 
 
@@ -126,15 +194,18 @@ def _insert(connection: sqlite3.Connection, insert: Insert, inserted: Sequence[R
         connection.execute(insert.statement(len(chunk)), values)
 
 
-def _edit(connection: sqlite3.Connection, edit: ContextEdit | None) -> StaleVersion | None:
-    if edit is None:
-        return None
-    parameters = {
-        "namespace": edit.namespace,
-        "expected": edit.expected,
-        "content": edit.content,
-        "node": edit.node,
-    }
-    if connection.execute(INSERT_CONTEXT, parameters).rowcount == 1:
+def _fork(connection: sqlite3.Connection, fork: Forked | None) -> None:
+    if fork is not None:
+        connection.execute(LEAVE, asdict(fork))
+        connection.execute(TAKE_UP, asdict(fork))
+
+
+def _set_hidden(connection: sqlite3.Connection, visibility: Visibility | None) -> None:
+    if visibility is not None:
+        connection.execute(SET_HIDDEN, asdict(visibility))
+
+
+def _edit(connection: sqlite3.Connection, edit: NewVersion | None) -> StaleVersion | None:
+    if edit is None or connection.execute(INSERT_CONTEXT, asdict(edit)).rowcount == 1:
         return None
     return StaleVersion(f"the working context is no longer at version {edit.expected}")
