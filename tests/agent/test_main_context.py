@@ -190,13 +190,14 @@ def test_emptying_results_counts_each_once() -> None:
     for number in range(100):
         composed.add(called(number))
         composed.add(result(number, "word " * 200))
-    room = composed.tokens - 99 * 180
+    room = composed.tokens - 90 * 180
     counter.messages_counted = 0
     composed.fit(room)
     assert composed.tokens <= room
-    assert sum("evicted" in m["content"] for m in composed.added if m["content"]) == 99
-    # Of each emptied one before and after, and once all that is left.
-    assert counter.messages_counted <= 2 * 99 + 200
+    emptied = sum("evicted" in m["content"] for m in composed.added if m["content"])
+    assert 85 <= emptied < 99
+    # Each emptied one as it was and as it is, and then once all of them.
+    assert counter.messages_counted <= 2 * emptied + 200
 
 
 def test_nothing_to_shorten() -> None:
