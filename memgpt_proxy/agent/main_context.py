@@ -116,9 +116,13 @@ class MainContext:
         for place, message in enumerate(self.added[:last]):
             if surplus > 0 and message["role"] == "tool":
                 empty = shortening.without_result(message)
-                surplus -= self._counter.messages([message]) - self._counter.messages([empty])
+                surplus -= self._saved(message, empty)
                 self.added[place] = empty
                 self._counted = self._added_tokens = 0
+
+    def _saved(self, before: Message, after: Message) -> int:
+        """Return what a message surely saves; counted among others it may be a token less."""
+        return self._counter.messages([before]) - self._counter.messages([after]) - 1
 
     def _shorten(self, shorten: Shorten, longer_than: int = 0) -> None:
         """Shorten all messages, those excepted whose tokens say that they are short."""

@@ -202,11 +202,13 @@ class RunningTurn:
         self._accepted = True
         await sink.begin(reader, chunks.headers)
         if passages := self._opening.intake.passages:
+            # Until all are in, nothing of the turn may be stored: its resend will be new.
+            self.degraded = True
             try:
                 await self._can.store.insert_passages(self._request.namespace, passages)
+                self.degraded = False
             except StoreError:
                 log.exception("a long message could not be moved to archival storage")
-                self.degraded = True  # nothing of the turn is stored: its resend will be new
 
     async def _execute(self, calls: Sequence[FunctionCall]) -> list[CallResult]:
         results = []

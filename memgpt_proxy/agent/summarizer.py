@@ -168,12 +168,21 @@ def _lines(node: Node) -> list[str]:
     """
     entries: list[Message] = orjson.loads(node.entries)
     if node.role is Role.TOOL:
-        return [_line(f"result: {said(e)}", _SHORT_LINE) for e in entries if e["role"] != "user"]
+        return [line for entry in entries for line in _result(entry)]
     lines = [_line(text, _SHORT_LINE) for text in _alerts(entries, _TOLD_BEFORE)]
     if node.text and node.role in (Role.USER, Role.ASSISTANT):
         lines.append(_line(f"{node.role.value}: {node.text[: _LINE * 2]}", _LINE))
     lines += [_line(text, _SHORT_LINE) for text in _alerts(entries, _TOLD_BEHIND)]
     return lines + [_line(f"assistant called {call}", _SHORT_LINE) for call in _calls(entries)]
+
+
+def _result(entry: Message) -> list[str]:
+    """Return what the result of a client's tool tells, and that it is archived if it is."""
+    head, alert, rest = said(entry).partition(ARCHIVED)
+    result = _line(f"result: {head}", _SHORT_LINE)
+    return (
+        [result, _line(f"{alert}{rest}".removeprefix(PREFIX), _SHORT_LINE)] if alert else [result]
+    )
 
 
 def _alerts(entries: Iterable[Message], beginnings: tuple[str, ...]) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from memgpt_proxy.agent.main_context import Head, MainContext, application_prompt
 from memgpt_proxy.memory.queue import Queue
+from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.stores.records import Counts, NodeId, QueueState, WorkingContext
 from tests.agent.build import COUNTER, assistant, user
@@ -166,6 +169,35 @@ def test_the_oldest_results_are_emptied_the_last_never(surplus: int, evicted: in
     assert [m["role"] for m in composed.added] == ["assistant", "tool"] * 4
     assert composed.added_tokens == COUNTER.messages(composed.added)
     assert composed.added_tokens <= before - surplus
+
+
+class Counting(TokenCounter):
+    """Counts what it is asked to count, too."""
+
+    def __init__(self) -> None:
+        super().__init__("cl100k_base")
+        self.messages_counted = 0
+
+    def messages(self, messages: Iterable[Mapping[str, Any]], enough: int = sys.maxsize) -> int:
+        counted = list(messages)
+        self.messages_counted += len(counted)
+        return super().messages(counted, enough)
+
+
+def test_emptying_results_counts_each_once() -> None:
+    counter = Counting()
+    composed = MainContext(Head("You are MemGPT.", "", 0), Queue(state(passages=0), []), counter)
+    for number in range(100):
+        composed.add(called(number))
+        composed.add(result(number, "word " * 200))
+    room = composed.tokens - 90 * 180
+    counter.messages_counted = 0
+    composed.fit(room)
+    assert composed.tokens <= room
+    emptied = sum("evicted" in m["content"] for m in composed.added if m["content"])
+    assert 85 <= emptied < 99
+    # Each emptied one as it was and as it is, and then once all of them.
+    assert counter.messages_counted <= 2 * emptied + 200
 
 
 def test_nothing_to_shorten() -> None:

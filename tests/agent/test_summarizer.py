@@ -128,6 +128,16 @@ async def test_what_a_clients_tool_has_told_is_folded_in() -> None:
     ]
 
 
+async def test_a_result_that_was_archived_is_told_so() -> None:
+    script = Scripted("ok")
+    alert = message_archived("288 000", 240)["content"]
+    held = {"role": "tool", "tool_call_id": "c", "content": "page " * 400 + f"…\n\n{alert}"}
+    await fold(summarizer(script), [message("m0", role=Role.TOOL, entries=entries(held))])
+    head, archived = told_by(script).splitlines()
+    assert head.startswith("result: page page")
+    assert archived.startswith("Message Archived. The message above is 288 000 characters long")
+
+
 async def test_days_and_archived_documents_are_folded_in() -> None:
     script = Scripted("ok")
     book = "It was a dark and stormy night. " * 9000

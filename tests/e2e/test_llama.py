@@ -14,9 +14,10 @@ import openai
 import pytest
 
 from memgpt_proxy.agent.functions import FUNCTIONS
-from tests.e2e.chatting import WAYS, Answer, Person, data_of, raw, tool, user
+from tests.e2e.chatting import WAYS, Answer, Person, assistant, data_of, raw, tool, user
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
+from tests.support.llama import LlamaServer
 from tests.support.replies import call, text
 
 pytestmark = pytest.mark.llama
@@ -151,3 +152,18 @@ def test_what_was_told_to_it_is_remembered(
         assert person.say("What does my locker hold?").text == "A zircon."
     found = backend.requests[1].body["messages"][-1]["content"]
     assert '"My locker holds a zircon."' in found
+
+
+def test_a_prompt_longer_than_its_window_is_healed(
+    llama_binary: Path, tiny_model: Path, api_key: str, tmp_path: Path
+):
+    """The operator is wrong about the window; the server's refusal tells."""
+    history = [say("tea milk sugar " * 40) for _ in range(15) for say in (user, assistant)]
+    request = {"model": "tiny", "messages": [*history, user("hi")], **LIMITS}
+    with LlamaServer(llama_binary, tiny_model, tmp_path, window=8192, slots=1) as llama:
+        refused = raw(llama.base_url, api_key, **request)
+        assert refused.json()["error"]["type"] == "exceed_context_size_error"
+        options = ("--context-window", "100000", "--max-steps", "3")
+        with GatewayProcess(tmp_path, llama.base_url, *options) as gateway:
+            answer = raw(gateway.base_url, api_key, **request)
+            assert answer.status_code == 200 or answer.json()["error"]["code"] == "no_reply"

@@ -88,6 +88,20 @@ def test_pressure_is_signalled_once_a_fill(
     assert counted(encoding, turns(backend)[first - 1]) < 0.75 * 3072
 
 
+def test_what_is_flushed_in_the_same_turn_gets_no_warning(
+    backend: ScriptedBackend, small: Callable[..., Person]
+):
+    """From an empty queue to more than the window holds, in one request."""
+    person = small(4096)
+    backend.script(lambda body: text("So far.") if is_summary(body) else send("Yes."))
+    for number in range(40):
+        person.said += [user(sentence(number)), assistant("Yes.")]
+    person.say("the newest")
+    (request,) = turns(backend)
+    assert len(summaries(backend)) == 1
+    assert not any("Memory Pressure" in words for words in contents(request))
+
+
 def test_a_flush_folds_the_oldest_into_a_recursive_summary(
     backend: ScriptedBackend, small: Callable[..., Person]
 ):

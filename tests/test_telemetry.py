@@ -1,0 +1,73 @@
+"""What is counted, and that it is told in Prometheus's formats."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from memgpt_proxy.telemetry import Telemetry
+
+
+def told(telemetry: Telemetry) -> dict[str, float]:
+    """The samples that have no labels, by their names."""
+    text, _ = telemetry.exposition("")
+    families = text_string_to_metric_families(text.decode())
+    return {
+        s.name: s.value
+        for family in families
+        for s in family.samples
+        if not s.labels and not s.name.endswith("_created")
+    }
+
+
+NOTHING = {
+    "memgpt_turns_total": 0,
+    "memgpt_degraded_turns_total": 0,
+    "memgpt_flushes_total": 0,
+    "memgpt_evicted_messages_total": 0,
+    "memgpt_failed_summaries_total": 0,
+    "memgpt_healed_windows_total": 0,
+    "memgpt_token_count_miss_count": 0,
+    "memgpt_token_count_miss_sum": 0,
+}
+
+
+def test_all_is_told_from_the_beginning() -> None:
+    assert told(Telemetry()) == NOTHING
+
+
+def test_what_happens_is_counted() -> None:
+    telemetry = Telemetry()
+    telemetry.turn_ended(degraded=False)
+    telemetry.turn_ended(degraded=True)
+    telemetry.queue_flushed(7)
+    telemetry.queue_flushed(5)
+    telemetry.summary_failed()
+    telemetry.window_healed()
+    telemetry.prompt_reported(1000, 1100)
+    assert told(telemetry) == {
+        "memgpt_turns_total": 2,
+        "memgpt_degraded_turns_total": 1,
+        "memgpt_flushes_total": 2,
+        "memgpt_evicted_messages_total": 12,
+        "memgpt_failed_summaries_total": 1,
+        "memgpt_healed_windows_total": 1,
+        "memgpt_token_count_miss_count": 1,
+        "memgpt_token_count_miss_sum": pytest.approx(1.1),
+    }
+    assert told(Telemetry()) == NOTHING, "one gateway's counts are not another's"
+
+
+def test_a_count_that_means_nothing_is_left_out() -> None:
+    telemetry = Telemetry()
+    telemetry.prompt_reported(0, 100)
+    telemetry.prompt_reported(100, 0)
+    assert told(telemetry) == NOTHING
+
+
+def test_the_format_is_what_the_scraper_takes() -> None:
+    text, kind = Telemetry().exposition("application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert list(openmetrics.text_string_to_metric_families(text.decode()))
+    assert Telemetry().exposition("text/html")[1].startswith("text/plain")
