@@ -171,7 +171,7 @@ class Opener:
 
     async def _events(self, request: TurnRequest, place: Place, now: datetime) -> list[Message]:
         """Return what has happened since this branch was last continued."""
-        if request.messages[-1]["role"] != "user":
+        if not _user_speaks(request.messages):
             return []
         last, state = place.last, place.state
         events = []
@@ -244,6 +244,12 @@ def _queue(place: Place) -> Queue:
     start, summary = (known.start, known.summary) if known is not None else (0, "")
     fresh = QueueState(ROOT, start, summary, state.context, state.counts)
     return Queue(fresh, nodes, changed=True)
+
+
+def _user_speaks(messages: Sequence[Message]) -> bool:
+    """Return whether the newest words are a user's; instructions may stand behind them."""
+    roles = (message["role"] for message in reversed(messages))
+    return next((role for role in roles if role not in ("system", "developer")), "") == "user"
 
 
 def _check_results(place: Place) -> None:

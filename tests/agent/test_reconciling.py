@@ -185,6 +185,27 @@ async def test_an_edited_opening_keeps_what_follows(store: Store) -> None:
     assert [node.text for node in opened.intake.nodes if node.text] == ["other", "next"]
 
 
+async def test_instructions_behind_the_newest_message_are_no_part_of_history(
+    store: Store,
+) -> None:
+    client = Client(store)
+    reminder: Message = {"role": "system", "content": "Be brief."}
+    history: list[Message] = []
+    for number in range(4):
+        *history, _, answer = await client.say(
+            *history, user(f"q{number}"), reminder, reply=f"a{number}", steps=STEPS
+        )
+        history.append(answer)
+    client.now = FEBRUARY_14
+    seen = prompt(await client.open(*history, user("next"), reminder))
+    told = [text for number in range(4) for text in (f"q{number}", f"a{number}")]
+    said = [text for text in words(seen) if "application" not in text]
+    assert said == [*told, "next"]
+    assert seen.count(STEPS[1]) == 4
+    assert [await recalled(store, text) for text in told] == [[text] for text in told]
+    assert seen[-2]["content"] == "System Alert: Today is Saturday, February 14, 2026."
+
+
 async def test_the_same_opening_another_day_is_a_conversation_of_its_own(store: Store) -> None:
     client = Client(store)
     first = await client.say(user("hello"), reply="Hi!")
