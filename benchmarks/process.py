@@ -64,6 +64,11 @@ class Running:
         """User and system time so far, of the whole tree, ended children included."""
         return sum(map(_cpu_seconds, _tree(self.process.pid)))
 
+    def scheduled_seconds(self) -> float:
+        """Time on a core so far, to the nanosecond, of the process alone: a turn is but a tick."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
     def resident_mb(self) -> float:
         """Resident memory of the whole tree, in 10^6 bytes."""
         return sum(map(_resident_bytes, _tree(self.process.pid))) / 1e6

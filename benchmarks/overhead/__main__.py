@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from benchmarks.overhead.install import HERE, InstallError, build_programs
 from benchmarks.overhead.load import LoadError
 from benchmarks.overhead.measure import Plan, bench
-from benchmarks.overhead.process import ProcessError
 from benchmarks.overhead.report import report
 from benchmarks.overhead.targets import Target, gateway, litellm, nginx, output, portkey
+from benchmarks.process import ProcessError
 
 CHECKOUT = HERE.parent.parent
 TARGETS = ("direct", "nginx", "litellm", "gateway")

@@ -1,6 +1,5 @@
 """Everything the measurement needs besides this checkout, kept in the user's cache directory."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -8,20 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.machine import cache_directory
+
 HERE = Path(__file__).parent
+CACHE = "overhead"
 LITELLM_VERSION = "1.106.2"
 PORTKEY_VERSION = "1.15.2"
 
 
 class InstallError(Exception):
     """Something could not be installed; the message says what to do about it."""
-
-
-def cache_directory() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    directory = Path(base) / "memgpt-proxy" / "overhead"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,7 @@ class Programs:
 def build_programs() -> Programs:
     """Build the mock backend and the load generator; Go's own cache makes a second time quick."""
     need("go", "install Go 1.21 or newer")
-    target = cache_directory() / "bin"
+    target = cache_directory(CACHE) / "bin"
     target.mkdir(exist_ok=True)
     _do(["go", "build", "-o", f"{target}/", "./mock", "./load"], HERE)
     return Programs(target / "mock", target / "load")
@@ -45,7 +40,7 @@ def install_nginx() -> Path:
     """The system's nginx, else Debian's package, unpacked into the cache: nothing is started."""
     if found := shutil.which("nginx"):
         return Path(found)
-    directory = cache_directory() / "nginx"
+    directory = cache_directory(CACHE) / "nginx"
     program = directory / "usr" / "sbin" / "nginx"
     if not program.exists():
         need("apt-get", "install nginx, or leave it out with --targets")
@@ -58,7 +53,7 @@ def install_nginx() -> Path:
 
 def install_litellm() -> Path:
     """LiteLLM's proxy in a virtual environment of its own, every dependency pinned."""
-    directory = cache_directory() / f"litellm-{LITELLM_VERSION}"
+    directory = cache_directory(CACHE) / f"litellm-{LITELLM_VERSION}"
     program = directory / "bin" / "litellm"
     complete = directory / "complete"
     if not complete.exists():
@@ -74,7 +69,7 @@ def install_portkey() -> Path:
     portkey.json holds its server library where its own lock has it: with a newer one Portkey 1.15
     answers every stream with a 500 (its issue 1389).
     """
-    directory = cache_directory() / f"portkey-{PORTKEY_VERSION}"
+    directory = cache_directory(CACHE) / f"portkey-{PORTKEY_VERSION}"
     script = directory / "node_modules/@portkey-ai/gateway/build/start-server.js"
     if not script.exists():
         need("npm", "install Node 20 or newer, or leave out --with portkey")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from benchmarks.overhead.process import pinned
+from benchmarks.process import pinned
 
 WHOLE_ANSWER_PIECES = 4  # what the mock backend answers when the model's name sets no pace
 STREAM_PIECES = 100

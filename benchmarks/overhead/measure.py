@@ -1,16 +1,13 @@
 """The measurement: rounds, in each of which every target is started, loaded and ended alone."""
 
-import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
-from benchmarks.overhead.install import Programs, cache_directory
+from benchmarks.machine import busy_share, scratch_directory
+from benchmarks.overhead.install import CACHE, Programs
 from benchmarks.overhead.load import (
     CHAT,
     CHAT_STREAM,
@@ -19,8 +16,8 @@ from benchmarks.overhead.load import (
     Request,
     Summary,
 )
-from benchmarks.overhead.process import Command, Cores, Running, free_port, running
 from benchmarks.overhead.targets import AUTHORIZATION, Site, Target, Workload
+from benchmarks.process import Command, Cores, Running, free_port, running
 
 LATENCY_CLIENTS = (1, 16)
 BUSY_CLIENTS = 64
@@ -103,7 +100,7 @@ class Bench:
 
     @contextmanager
     def _started(self, target: Target) -> Iterator[tuple[Site, Running]]:
-        with scratch_directory(target.name) as directory:
+        with scratch_directory(CACHE, target.name) as directory:
             site = Site(directory, free_port(), self.backend_port)
             with running(target.command(site), [self.cores.measured]) as process:
                 process.wait_until_ready(f"http://127.0.0.1:{site.port}{target.ready}")
@@ -176,32 +173,11 @@ class Probe:
 def bench(plan: Plan, programs: Programs) -> Iterator[Bench]:
     """Start the mock backend for the time of the block."""
     cores, port = Cores.split(), free_port()
-    with scratch_directory("mock") as directory:
+    with scratch_directory(CACHE, "mock") as directory:
         command = Command([str(programs.mock), f"-listen=127.0.0.1:{port}"], directory / "log")
         with running(command, cores.others) as process:
             process.wait_until_ready(f"http://127.0.0.1:{port}/v1/models")
             yield Bench(plan, cores, Generator(programs.load, cores.others), port)
-
-
-@contextmanager
-def scratch_directory(name: str) -> Iterator[Path]:
-    """A directory on a real disk, where a store's writes cost what they cost. Kept on an error."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cache_directory()))
-    yield directory
-    shutil.rmtree(directory)
-
-
-def busy_share(seconds: float) -> float:
-    """The part of all cores that others use, watched for some seconds: the noise to expect."""
-    idle_before, total_before = _processor_ticks()
-    time.sleep(seconds)
-    idle_after, total_after = _processor_ticks()
-    return 1 - (idle_after - idle_before) / (total_after - total_before)
-
-
-def _processor_ticks() -> tuple[int, int]:
-    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return fields[3] + fields[4], sum(fields)
 
 
 def _percentiles(name: str, found: Figures) -> Figures:

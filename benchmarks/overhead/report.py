@@ -1,14 +1,14 @@
 """The results as a Markdown table and as JSON."""
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.machine import machine
 from benchmarks.overhead.measure import Figures, Plan, Row
+from benchmarks.table import line, rounded
 
 HEADER = (
     "one core",
@@ -48,7 +48,7 @@ class Report:
 
     def _table(self) -> list[str]:
         rows = [_cells(row, self.versions) for row in self.rows]
-        return [_line(HEADER), _line(["---"] * len(HEADER)), *map(_line, rows)]
+        return [line(HEADER), line(["---"] * len(HEADER)), *map(line, rows)]
 
     def _notes(self) -> list[str]:
         busy = max(figures["busy"] for figures in self.rows[0].rounds)
@@ -65,21 +65,6 @@ class Report:
 def report(plan: Plan, rows: Sequence[Row], versions: Mapping[str, str]) -> Report:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Report(now, machine(), versions, plan, rows)
-
-
-def machine() -> dict[str, str]:
-    return {
-        "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
-        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB",
-        "kernel": platform.release(),
-    }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
 
 
 def _cells(row: Row, versions: Mapping[str, str]) -> list[str]:
@@ -105,7 +90,7 @@ def _pair(figures: Figures, name: str, sign: str) -> str:
 
 
 def _signed(milliseconds: float, sign: str) -> str:
-    return f"{sign if milliseconds >= 0 else ''}{_rounded(milliseconds)}"
+    return f"{sign if milliseconds >= 0 else ''}{rounded(milliseconds)}"
 
 
 def _rate(figures: Figures, name: str) -> str:
@@ -115,15 +100,4 @@ def _rate(figures: Figures, name: str) -> str:
 
 
 def _number(figures: Figures, name: str) -> str:
-    return _rounded(figures[name]) if name in figures else "–"
-
-
-def _rounded(value: float) -> str:
-    """Three significant digits, with thousands set apart."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}".replace(",", " ")
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return rounded(figures[name]) if name in figures else "–"

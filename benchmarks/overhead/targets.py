@@ -18,7 +18,7 @@ from benchmarks.overhead.load import (
     TEXT_STREAM,
     Request,
 )
-from benchmarks.overhead.process import Command
+from benchmarks.process import Command
 
 KEY = "bench"
 AUTHORIZATION = f"Authorization: Bearer {KEY}"
