@@ -170,7 +170,8 @@ class RunningTurn:
         """Take up a window that was learned; what the backend has accepted stays begun."""
         prepared = await self._prepare()
         if self._accepted:
-            self._window, self._place = prepared.window, prepared.place
+            self._window = prepared.window
+            self._place = replace(self._place, room=prepared.place.room)  # the turn is the same
         else:
             self._begin(prepared)
             self._warn_of_pressure()
