@@ -62,14 +62,17 @@ class TranscriptStore(Protocol):
     async def after(self, namespace: Namespace, node: NodeId) -> tuple[Node, ...]:
         """Return what follows a message in any branch, nearest first, ``MOST_AFTER`` at most.
 
-        ``node`` may be the name of a conversation: its first messages follow that.
+        Of equally near messages the newest comes first. ``node`` may be the name of a conversation: its first messages follow that.
         """
         ...
 
     async def with_content(
         self, namespace: Namespace, contents: Sequence[ContentId], *, limit: int
     ) -> tuple[Node, ...]:
-        """Return the newest messages that say one of ``contents``, ``limit`` at most of each."""
+        """Return the newest messages that say one of ``contents``, ``limit`` at most of each.
+
+        The newest of all comes first.
+        """
         ...
 
     async def conversation(self, namespace: Namespace, name: NodeId) -> Conversation | None:
@@ -79,7 +82,8 @@ class TranscriptStore(Protocol):
     async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
         """Store what a turn leaves behind, all or nothing; durable when it returns.
 
-        A node that is known already is left as it is, except that it becomes complete,
+        The record's new nodes are live, whatever its fork says. A node that is known already is
+        left as it is, except that it becomes complete,
         with the new entries, when it was not, and that a complete reply of another turn
         in the same words replaces it, live. A queue state replaces an earlier one of the same
         node, and its node's ``queue`` then names itself. A conversation replaces the one

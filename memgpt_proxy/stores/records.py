@@ -210,8 +210,8 @@ class TurnState:
         queue: The queue state in force after the last known message, if any.
         context: The working context as it is now.
         counts: What external context holds now.
-        after: What follows the last known message in any branch, nearest first,
-            ``MOST_AFTER`` at most.
+        after: What follows the last known message in any branch, nearest first, of equally
+            near ones the newest, ``MOST_AFTER`` at most.
         shared: Another conversation opens with the words of this one.
     """
 

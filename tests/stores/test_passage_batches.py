@@ -10,7 +10,7 @@ import pytest
 
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.store import MOST_PASSAGES
-from tests.stores.build import ALICE, BOB, message, passage
+from tests.stores.build import ALICE, BOB, message, passage, record
 
 DEADLINE = 10.0
 MANY = [passage(f"p{n}", f"passage number{n}") for n in range(20 * MOST_PASSAGES + 1)]
@@ -35,7 +35,7 @@ async def test_others_write_while_a_book_is_stored(store: SqliteStore) -> None:
     async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
         book = group.create_task(store.insert_passages(ALICE, MANY))
         await asyncio.sleep(0)  # it has begun
-        await store.commit(BOB, [message("m0", "hello")], [])
+        await store.commit(BOB, record(message("m0", "hello")))
         assert not book.done()
         assert (await store.counts(ALICE)).passages < len(MANY)
     assert (await store.counts(ALICE)).passages == len(MANY)
@@ -46,7 +46,7 @@ async def test_what_was_cancelled_is_repeated_without_a_duplicate(store: SqliteS
         async with asyncio.TaskGroup() as group:
             book = group.create_task(store.insert_passages(ALICE, MANY))
             await asyncio.sleep(0)
-            await store.commit(BOB, [message("m0", "hello")], [])
+            await store.commit(BOB, record(message("m0", "hello")))
             book.cancel()
         begun = (await store.counts(ALICE)).passages
         assert 0 < begun < len(MANY)

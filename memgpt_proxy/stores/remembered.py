@@ -1,0 +1,236 @@
+"""What is known of one namespace, as its store has it: values only, no I/O.
+
+It answers where it is sure, and says None where the store has to be asked. All writes
+of the namespace come by here, so a node is known to be new where all that follows its
+parent is known, or where the store was just asked for its name in vain. Of several
+messages with one key the one committed last is taken to be the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from memgpt_proxy.stores.records import (
+    MOST_AFTER,
+    Conversation,
+    Counts,
+    Node,
+    NodeId,
+    QueueState,
+    TurnRecord,
+    TurnState,
+    WorkingContext,
+)
+
+OVERHEAD_BYTES = 600
+"""What a namespace, a node or a queue state takes in memory beside its texts."""
+
+_NAME_BYTES = 200
+"""What a key or a conversation takes."""
+
+
+@dataclass(slots=True)
+class Remembered:
+    """What is known of one namespace.
+
+    Attributes:
+        counts: None where a write has changed them, nobody knows by how much.
+        size: Bytes that all of it takes in memory, roughly.
+        counted: The size when it was last added to that of all namespaces.
+        newest: The message that a key stands for.
+        children: Where it is known, all that follows a message.
+        openings: How many messages a key stands for, at most: none or one.
+        conversations: By name; None where there is none of that name.
+    """
+
+    context: WorkingContext
+    counts: Counts | None
+    size: int = OVERHEAD_BYTES
+    counted: int = 0
+    nodes: dict[NodeId, Node] = field(default_factory=dict)
+    queues: dict[NodeId, QueueState] = field(default_factory=dict)
+    newest: dict[NodeId, NodeId] = field(default_factory=dict)
+    children: dict[NodeId, list[NodeId]] = field(default_factory=dict)
+    openings: dict[NodeId, int] = field(default_factory=dict)
+    conversations: dict[NodeId, Conversation | None] = field(default_factory=dict)
+
+    def read_turn(self, chain: Sequence[NodeId], enough: int) -> TurnState | None:
+        """Return what a turn on ``chain`` needs."""
+        if self.counts is None:
+            return None
+        if not chain:
+            return TurnState(0, (), None, self.context, self.counts)
+        if chain[0] not in self.openings:
+            return None
+        for known in range(len(chain), max(enough, 1) - 1, -1):
+            if (last := self.newest.get(chain[known - 1])) is not None:
+                return self._turn_at(self.nodes[last], chain, known)
+        if enough == 0 and len(chain) == 1 and self.openings[chain[0]] == 0:
+            return TurnState(0, (), None, self.context, self.counts)
+        return None
+
+    def _turn_at(self, last: Node, chain: Sequence[NodeId], known: int) -> TurnState | None:
+        queue = self.queues.get(last.queue)
+        after = self.after(last.id)
+        if queue is None or after is None or self.counts is None:
+            return None
+        if any(chain[known : known + 1] in ([node.id], [node.key]) for node in after):
+            return None
+        nodes = self.path(last.id, last.depth - queue.start + 1)
+        if nodes is None:
+            return None
+        return TurnState(known, nodes, queue, self.context, self.counts, after)
+
+    def path(self, name: NodeId, length: int) -> tuple[Node, ...] | None:
+        """Return a message and those before it, ``length`` at most, oldest first."""
+        path: list[Node] = []
+        while len(path) < length:
+            if (node := self.nodes.get(name)) is None:
+                return None
+            path.append(node)
+            if node.depth == 0:
+                break
+            name = node.parent
+        return tuple(reversed(path))
+
+    def after(self, name: NodeId) -> tuple[Node, ...] | None:
+        """Return what follows a message, nearest first, of equally near ones the newest."""
+        found: list[Node] = []
+        level = [name]
+        while level and len(found) < MOST_AFTER:
+            if not all(parent in self.children for parent in level):
+                return None
+            below = [self.nodes[child] for parent in level for child in self.children[parent]]
+            below.sort(key=lambda node: (-node.created, node.id))
+            found += below
+            level = [node.id for node in below]
+        return tuple(found[:MOST_AFTER])
+
+    def learn(self, chain: Sequence[NodeId], state: TurnState) -> None:
+        """Take in what the store has answered, if nothing was written meanwhile."""
+        self.context, self.counts = state.context, state.counts
+        if chain:
+            self._forget_opening(chain[0])
+        if chain and not state.shared:
+            self._remember_opening(chain[0], 1 if state.known else 0)
+        if state.queue is not None:
+            self._keep_queue(state.queue)
+        for node in state.nodes:
+            self._keep(node)
+        if state.known and state.nodes:
+            self._learn_end(chain[state.known - 1], state.nodes[-1], state.after)
+
+    def _learn_end(self, key: NodeId, last: Node, after: Sequence[Node]) -> None:
+        self.newest[key] = last.id
+        if len(after) == MOST_AFTER:  # there may be more
+            return
+        for node in after:
+            self._keep(node)
+        self.children.update({node.id: [] for node in (last, *after)})
+        for node in after:
+            self.children[node.parent].append(node.id)
+
+    def commit(self, record: TurnRecord) -> None:
+        """Take in what the store has committed; it has no fork."""
+        for node in record.nodes:
+            self._commit(node)
+        for state in record.queues:
+            self._keep_queue(state)
+            if (known := self.nodes.get(state.node)) is not None:
+                self.nodes[state.node] = replace(known, queue=state.node)
+        if record.conversation is not None:
+            self.know_conversation(record.conversation.name, record.conversation)
+
+    def know_conversation(self, name: NodeId, conversation: Conversation | None) -> None:
+        """Remember what there is of this name."""
+        if name not in self.conversations:
+            self.size += _NAME_BYTES
+        self.conversations[name] = conversation
+
+    def _commit(self, node: Node) -> None:
+        known = self.nodes.get(node.id)
+        if known is not None:
+            self._keep(_changed(known, node))
+        elif self._is_new(node):
+            self._commit_new(replace(node, abandoned=False))
+        else:
+            self.newest.pop(node.id, None)
+            self.newest.pop(node.key, None)
+            self._count_matches(node)
+            if node.text:
+                self.counts = None
+
+    def _is_new(self, node: Node) -> bool:
+        unheard_of = node.parent in self.children or self.openings.get(node.id) == 0
+        return unheard_of and node.id not in self.queues
+
+    def _commit_new(self, node: Node) -> None:
+        self._keep(node)
+        self.children[node.id] = []
+        if node.parent in self.children:
+            self.children[node.parent].append(node.id)
+        for key in (node.id, node.key):
+            newest = self.newest.get(key)
+            if newest is None or self.nodes[newest].created <= node.created:
+                self.newest[key] = node.id
+        self._remember_opening(node.id, self.openings.get(node.id, 0))
+        self._count_matches(node)
+        if node.text and self.counts is not None:
+            self.counts = replace(self.counts, messages=self.counts.messages + 1)
+
+    def _count_matches(self, node: Node) -> None:
+        for key in {node.id, node.key}:
+            if self.openings.get(key) == 0:
+                self.openings[key] = 1
+            else:
+                self._forget_opening(key)
+
+    def _remember_opening(self, key: NodeId, most: int) -> None:
+        if key not in self.openings:
+            self.size += _NAME_BYTES
+        self.openings[key] = most
+
+    def _forget_opening(self, key: NodeId) -> None:
+        if self.openings.pop(key, None) is not None:
+            self.size -= _NAME_BYTES
+
+    def _keep(self, node: Node) -> None:
+        if (known := self.nodes.get(node.id)) is not None:
+            self.size -= _node_size(known)
+        self.nodes[node.id] = node
+        self.size += _node_size(node)
+
+    def _keep_queue(self, state: QueueState) -> None:
+        if (known := self.queues.get(state.node)) is not None:
+            self.size -= _queue_size(known)
+        self.queues[state.node] = state
+        self.size += _queue_size(state)
+
+
+def _changed(known: Node, node: Node) -> Node:
+    """Return what the store makes of a known node that is committed again."""
+    if not node.complete:
+        return known
+    if node.turn not in ("", known.turn):
+        return replace(
+            known,
+            entries=node.entries,
+            tokens=node.tokens,
+            queue=node.queue,
+            context_version=node.context_version,
+            turn=node.turn,
+            complete=True,
+            abandoned=False,
+        )
+    if known.complete:
+        return known
+    return replace(known, entries=node.entries, tokens=node.tokens, complete=True)
+
+
+def _node_size(node: Node) -> int:
+    return len(node.text) + len(node.entries) + OVERHEAD_BYTES
+
+
+def _queue_size(state: QueueState) -> int:
+    return len(state.summary) + len(state.context.content) + OVERHEAD_BYTES
