@@ -77,8 +77,19 @@ def open_router(window: int, prompt: int, answer: int) -> Reply:
 
 
 def in_stream(window: int, prompt: int, answer: int) -> Reply:
-    (told,) = json.loads(llama_cpp(window, prompt, answer).body or b"").values()
-    return event({"error": told}).but(done=False)
+    """The error is the stream's first event."""
+    told = llama_cpp(window, prompt, answer).body or b""
+    return error(200, b"data: " + told + b"\n\n", {"content-type": "text/event-stream"})
+
+
+def after_the_role(window: int, prompt: int, answer: int) -> Reply:
+    """A chunk that says nothing comes before the error."""
+    told = (llama_cpp(window, prompt, answer).body or b"").decode()
+    return event(told).but(write_every=100_000)
+
+
+def after_the_role_is_read(window: int, prompt: int, answer: int) -> Reply:
+    return after_the_role(window, prompt, answer).but(write_every=None)
 
 
 REFUSALS = [openai, vllm, llama_cpp, groq, open_router, in_stream]
@@ -153,6 +164,25 @@ def test_a_prompt_found_too_long_is_cut_and_sent_again(
     sent = len(turns(backend))
     assert person.say("and the next").text == "Yes."
     assert len(turns(backend)) == sent + 1
+
+
+@pytest.mark.parametrize("refuse", [after_the_role, after_the_role_is_read])
+@pytest.mark.parametrize("way", ["whole", "streamed"])
+def test_a_refusal_before_any_word_is_healed(
+    backend: ScriptedBackend,
+    person: Person,
+    encoding: tiktoken.Encoding,
+    windowed: Callable[..., Script],
+    refuse: Refuse,
+    way: str,
+) -> None:
+    windowed(4096, refuse, yes)
+    person.way = WAYS[way]
+    person.said = history(30, 150)
+    answer = person.say("the newest")
+    assert (answer.text, answer.finish_reason) == ("Yes.", "stop")
+    assert len(turns(backend)) == 2
+    assert prompt_tokens(encoding, turns(backend)[-1].body) <= 4096
 
 
 def test_a_window_told_is_not_guessed_at(
