@@ -212,6 +212,29 @@ def test_messages_too_long_for_the_window_learned_go_to_archival_storage(
     assert found.startswith("Showing 1 of 1 results")
 
 
+def test_a_turn_that_was_begun_anew_goes_on_as_any(
+    backend: ScriptedBackend, person: Person, windowed: Callable[..., Script]
+) -> None:
+    def model(body: dict[str, Any]) -> Reply:
+        if body["messages"][-1]["role"] == "tool":
+            return send("Noted.")
+        fact = {"content": "Likes tea", "request_heartbeat": True}
+        return call("working_context_append", fact)
+
+    windowed(4096, openai, model)
+    person.said = history(30, 150)
+    assert person.say("I like tea.").text == "Noted."
+    *_, called, answered = turns(backend)
+    *before, step, result = answered.body["messages"]
+    assert before == called.body["messages"]
+    assert step["tool_calls"][0]["function"]["name"] == "working_context_append"
+    assert "Likes tea" not in result["content"]
+    assert len(turns(backend)) == 3
+    windowed(4096, openai, yes)
+    person.say("and?")
+    assert step in turns(backend)[-1].body["messages"], "what it did is part of its history"
+
+
 def test_a_later_step_is_healed_too(
     backend: ScriptedBackend,
     person: Person,
