@@ -14,16 +14,19 @@ from functools import partial
 import orjson
 
 from memgpt_proxy.agent import shortening
-from memgpt_proxy.agent.shortening import LENGTHS, TextCutter
+from memgpt_proxy.agent.shortening import LENGTHS, MediaCutter, TextCutter
 from memgpt_proxy.memory.alerts import conversation_summary
 from memgpt_proxy.memory.queue import Queue
-from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.memory.tokens import PER_PART, TokenCounter
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.records import Counts, Node, QueueState, Role, WorkingContext
 
 _MEMORY_LONGER = 4
 """Where texts are cut, summary and working context keep so many times as much."""
+
+_SHORTEST_BESIDE_MEDIA = 128
+"""Tokens that texts keep as long as there are images that could go instead."""
 
 Shorten = Callable[[Message], Message | None]
 """Returns a message shorter, as it was, or None where it goes."""
@@ -82,9 +85,9 @@ class MainContext:
 
         For what cannot be evicted: the newest messages and what this turn has added. Results
         of the model's own calls go first; then all texts are cut to one length, halved until
-        they fit; then images go, and the oldest calls with their results. What is stored of
-        earlier messages stays whole. Nothing is shortened where that would not help, for the
-        instructions alone are too long.
+        they fit; before they are too short to understand, images go, oldest first; at last the
+        oldest calls with their results. What is stored of earlier messages stays whole. Nothing
+        is shortened where that would not help, for the instructions alone are too long.
 
         Args:
             room: Tokens of the prompt, without those of function declarations.
@@ -97,8 +100,8 @@ class MainContext:
                 return
             self._shorten(TextCutter(most, self._counter).message, longer_than=most)
             self._cut_memory(most * _MEMORY_LONGER)
-        if self.tokens > room:
-            self._shorten(shortening.without_media)
+            if most == _SHORTEST_BESIDE_MEDIA:
+                self._leave_out_media(room)
         self._drop_calls(room)
 
     def _evict_results(self, room: int) -> None:
@@ -143,6 +146,13 @@ class MainContext:
     def _cut_memory(self, most: int) -> None:
         self._memory = TextCutter(most, self._counter)
         self._beginning = None
+
+    def _leave_out_media(self, room: int) -> None:
+        while (surplus := self.tokens - room) > 0:
+            cutter = MediaCutter(surplus // PER_PART + 1)
+            self._shorten(cutter.message)
+            if not cutter.found:
+                return
 
     def _drop_calls(self, room: int) -> None:
         """Leave out calls with their results, the older half of them each time."""

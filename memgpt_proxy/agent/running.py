@@ -138,7 +138,8 @@ class RunningTurn:
         while True:
             match action:
                 case RunStep(last=last):
-                    action = self._turn.stepped(await self._step(sink, last=last))
+                    step = await self._step(sink, last=last)  # it may begin the turn anew
+                    action = self._turn.stepped(step)
                 case Execute(calls=calls):
                     action = self._turn.executed(await self._execute(calls))
                 case Finish():

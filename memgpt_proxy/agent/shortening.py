@@ -35,16 +35,6 @@ def without_result(message: Message) -> Message:
     return {**message, "content": _EVICTED}
 
 
-def without_media(message: Message) -> Message:
-    """Return ``message`` with a note in place of images and the like."""
-    content = message.get("content")
-    if not isinstance(content, list):
-        return message
-    note = {"type": "text", "text": _LEFT_OUT}
-    parts = [part if isinstance(part.get("text"), str) else note for part in content]
-    return {**message, "content": parts} if note in parts else message
-
-
 def without_calls(message: Message, ids: Collection[str]) -> Message | None:
     """Return ``message`` without these calls, or None where it is the result of one."""
     if message["role"] == "tool":
@@ -63,6 +53,31 @@ def without_calls(message: Message, ids: Collection[str]) -> Message | None:
 def call_ids(message: Message) -> list[str]:
     """Return the ids of a message's calls."""
     return [call["id"] for call in message.get("tool_calls") or ()]
+
+
+class MediaCutter:
+    """Leaves out images and the like: the first ``most`` of all messages it is given.
+
+    Attributes:
+        found: How many it has left out.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.found = 0
+        self._most = most
+
+    def message(self, message: Message) -> Message:
+        """Return ``message`` with a note in place of what goes."""
+        content = message.get("content")
+        if not isinstance(content, list) or self.found == self._most:
+            return message
+        return {**message, "content": [self._part(part) for part in content]}
+
+    def _part(self, part: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(part.get("text"), str) or self.found == self._most:
+            return part
+        self.found += 1
+        return {"type": "text", "text": _LEFT_OUT}
 
 
 class TextCutter:

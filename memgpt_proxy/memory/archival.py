@@ -38,7 +38,7 @@ class Archive:
         found = await self._store.search_passages(
             namespace, query, limit=PAGE_SIZE, offset=offset(page)
         )
-        return self._wording.passages(found, page, longest)
+        return self._wording.passages(found, page, longest, query)
 
 
 def cut(text: str, node: NodeId, created: float, turn: TurnId = NO_TURN) -> list[Passage]:

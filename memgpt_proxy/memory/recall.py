@@ -25,7 +25,7 @@ class Recall:
         found = await self._store.search_messages(
             namespace, query, limit=PAGE_SIZE, offset=offset(page)
         )
-        return self._wording.messages(found, page, longest)
+        return self._wording.messages(found, page, longest, query)
 
     async def search_dates(
         self, namespace: Namespace, start: str, end: str, page: int, longest: int

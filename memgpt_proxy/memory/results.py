@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
+from memgpt_proxy.memory.excerpt import excerpt
 from memgpt_proxy.stores.records import Hit, Page
 
 PAGE_SIZE = 10
@@ -26,27 +27,29 @@ class ResultFormat:
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
 
-    def messages(self, found: Page, page: int, longest: int) -> str:
+    def messages(self, found: Page, page: int, longest: int, query: str = "") -> str:
         """Return recall results, each with its date: ``[01/24/2024] "lol yeah six flags"``.
 
         Args:
             longest: Characters that one hit may take; the rest of it is cut.
+            query: What was searched for: of a long hit the part about it is shown.
         """
-        shown = [f"[{self._date(hit)}] {_quote(hit, longest)}" for hit in found.hits]
+        shown = [f"[{self._date(hit)}] {_quote(hit, longest, query)}" for hit in found.hits]
         return _showing(found, page, shown)
 
-    def passages(self, found: Page, page: int, longest: int) -> str:
+    def passages(self, found: Page, page: int, longest: int, query: str = "") -> str:
         """Return archival results: ``Showing 10 of 124 results (page 1/13): "…", "…"``."""
-        return _showing(found, page, [_quote(hit, longest) for hit in found.hits])
+        return _showing(found, page, [_quote(hit, longest, query) for hit in found.hits])
 
     def _date(self, hit: Hit) -> str:
         return datetime.fromtimestamp(hit.created, self._zone).strftime("%m/%d/%Y")
 
 
-def _quote(hit: Hit, longest: int) -> str:
+def _quote(hit: Hit, longest: int, query: str) -> str:
     if len(hit.text) <= longest:
         return f'"{hit.text}"'
-    return f'"{hit.text[:longest]}…" (cut, {len(hit.text)} characters in all)'
+    shown = excerpt(hit.text, query, longest)
+    return f'"{shown}" (cut, {len(hit.text)} characters in all)'
 
 
 def _showing(found: Page, page: int, shown: Sequence[str]) -> str:

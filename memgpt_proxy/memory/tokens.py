@@ -15,7 +15,7 @@ import tiktoken
 _TABLES = Path(__file__).parent.parent / "tables"
 _PER_MESSAGE = 4
 _PER_CALL = 8
-_PER_PART = 765
+PER_PART = 765
 """What OpenAI bills for one image of 1024 × 1024 in high detail; other parts are no larger."""
 _LONG_TEXT = 64 * 1024
 """Characters beyond which counting leaves the event loop: above some 5 ms of work."""
@@ -147,7 +147,7 @@ def _gather(message: Mapping[str, Any], texts: list[str]) -> int:
     elif isinstance(content, list):
         found = [part.get("text") for part in content if isinstance(part, dict)]
         texts += [text for text in found if isinstance(text, str)]
-        fixed += _PER_PART * sum(1 for text in found if not isinstance(text, str))
+        fixed += PER_PART * sum(1 for text in found if not isinstance(text, str))
     for call in message.get("tool_calls") or ():
         _gather_call(call.get("function") or call.get("custom"), texts)
         fixed += _PER_CALL

@@ -62,7 +62,8 @@ class TranscriptStore(Protocol):
     async def after(self, namespace: Namespace, node: NodeId) -> tuple[Node, ...]:
         """Return what follows a message in any branch, nearest first, ``MOST_AFTER`` at most.
 
-        Of equally near messages the newest comes first. ``node`` may be the name of a conversation: its first messages follow that.
+        Of equally near messages the newest comes first. ``node`` may be the name of a
+        conversation: its first messages follow that.
         """
         ...
 

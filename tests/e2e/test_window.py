@@ -77,8 +77,19 @@ def open_router(window: int, prompt: int, answer: int) -> Reply:
 
 
 def in_stream(window: int, prompt: int, answer: int) -> Reply:
-    (told,) = json.loads(llama_cpp(window, prompt, answer).body or b"").values()
-    return event({"error": told}).but(done=False)
+    """The error is the stream's first event."""
+    told = llama_cpp(window, prompt, answer).body or b""
+    return error(200, b"data: " + told + b"\n\n", {"content-type": "text/event-stream"})
+
+
+def after_the_role(window: int, prompt: int, answer: int) -> Reply:
+    """A chunk that says nothing comes before the error."""
+    told = (llama_cpp(window, prompt, answer).body or b"").decode()
+    return event(told).but(write_every=100_000)
+
+
+def after_the_role_is_read(window: int, prompt: int, answer: int) -> Reply:
+    return after_the_role(window, prompt, answer).but(write_every=None)
 
 
 REFUSALS = [openai, vllm, llama_cpp, groq, open_router, in_stream]
@@ -155,6 +166,25 @@ def test_a_prompt_found_too_long_is_cut_and_sent_again(
     assert len(turns(backend)) == sent + 1
 
 
+@pytest.mark.parametrize("refuse", [after_the_role, after_the_role_is_read])
+@pytest.mark.parametrize("way", ["whole", "streamed"])
+def test_a_refusal_before_any_word_is_healed(
+    backend: ScriptedBackend,
+    person: Person,
+    encoding: tiktoken.Encoding,
+    windowed: Callable[..., Script],
+    refuse: Refuse,
+    way: str,
+) -> None:
+    windowed(4096, refuse, yes)
+    person.way = WAYS[way]
+    person.said = history(30, 150)
+    answer = person.say("the newest")
+    assert (answer.text, answer.finish_reason) == ("Yes.", "stop")
+    assert len(turns(backend)) == 2
+    assert prompt_tokens(encoding, turns(backend)[-1].body) <= 4096
+
+
 def test_a_window_told_is_not_guessed_at(
     backend: ScriptedBackend, person: Person, windowed: Callable[..., Script]
 ) -> None:
@@ -180,6 +210,29 @@ def test_messages_too_long_for_the_window_learned_go_to_archival_storage(
     assert prompt_tokens(encoding, second.body) <= 4096
     found = search(backend, person, "archival_storage_search", query="zoisite")
     assert found.startswith("Showing 1 of 1 results")
+
+
+def test_a_turn_that_was_begun_anew_goes_on_as_any(
+    backend: ScriptedBackend, person: Person, windowed: Callable[..., Script]
+) -> None:
+    def model(body: dict[str, Any]) -> Reply:
+        if body["messages"][-1]["role"] == "tool":
+            return send("Noted.")
+        fact = {"content": "Likes tea", "request_heartbeat": True}
+        return call("working_context_append", fact)
+
+    windowed(4096, openai, model)
+    person.said = history(30, 150)
+    assert person.say("I like tea.").text == "Noted."
+    *_, called, answered = turns(backend)
+    *before, step, result = answered.body["messages"]
+    assert before == called.body["messages"]
+    assert step["tool_calls"][0]["function"]["name"] == "working_context_append"
+    assert "Likes tea" not in result["content"]
+    assert len(turns(backend)) == 3
+    windowed(4096, openai, yes)
+    person.say("and?")
+    assert step in turns(backend)[-1].body["messages"], "what it did is part of its history"
 
 
 def test_a_later_step_is_healed_too(

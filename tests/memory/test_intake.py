@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memgpt_proxy.memory import archival
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
 from memgpt_proxy.memory.reconcile import NewMessage
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, chain, content_id
-from memgpt_proxy.stores.records import ROOT, Namespace, Node, NodeId, Role
+from memgpt_proxy.stores.records import ROOT, Namespace, Node, NodeId, Passage, Role
 
 COUNTER = TokenCounter("cl100k_base")
 ALICE = Namespace("alice")
@@ -265,3 +267,23 @@ async def test_a_long_history_lets_others_run() -> None:
         await take(*[user(f"message {n}") for n in range(1000)])
         running.cancel()
     assert turns >= 5
+
+
+async def test_a_book_is_cut_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the loop the cutting would wait for itself."""
+    loop_runs = threading.Event()
+    waited: list[bool] = []
+
+    def cut_once_the_loop_runs(text: str, node: NodeId, created: float) -> list[Passage]:
+        asyncio.run_coroutine_threadsafe(_set(loop_runs), loop)
+        waited.append(loop_runs.wait(5))
+        return archival.cut(text, node, created)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr("memgpt_proxy.memory.intake.cut", cut_once_the_loop_runs)
+    assert (await take(user(BOOK))).passages != []
+    assert waited == [True]
+
+
+async def _set(event: threading.Event) -> None:
+    event.set()
