@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -52,7 +51,7 @@ def _check_tail(messages: Sequence[dict[str, Any]], history: Sequence[Entry]) ->
     """What users say in the prompt is the end of this conversation, in order, nothing else."""
     seen = [words(message) for message in messages if is_event(message)]
     said = user_texts(history)
-    assert seen, "the prompt has no word of the user"
+    assert seen or history[-1].role == "tool", "the prompt has no word of the user"
     assert len(seen) <= len(said), "the prompt has more words of the user than were said"
     for shown, text in zip(reversed(seen), reversed(said), strict=False):
         if len(text) <= _SURELY_FITS:
@@ -168,20 +167,3 @@ def written(prompts: Sequence[Prompt]) -> list[Write]:
         for call in prompt.step.calls
         if call.name in kinds and not results.get(call.id, "").startswith("Error")
     ]
-
-
-def common_prefix(one: bytes, other: bytes) -> int:
-    """Return how many bytes two texts have in common at their beginning."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
-    return low
-
-
-def messages_of(raw: bytes) -> bytes:
-    """Return a request's messages as the bytes that were sent, without the closing bracket."""
-    start = raw.index(b'"messages":[') + len(b'"messages":[')
-    body = json.loads(raw)
-    last = json.dumps(body["messages"][-1], ensure_ascii=False, separators=(",", ":")).encode()
-    return raw[start : raw.rindex(last) + len(last)]

@@ -83,7 +83,8 @@ class _Mind:
         self.messages: list[dict[str, Any]] = body["messages"]
         self.tools = {tool["function"]["name"] for tool in body.get("tools", ())}
         self.seed = body.get("seed", 0)
-        place = max(i for i, message in enumerate(self.messages) if is_event(message))
+        said = (i for i, message in enumerate(self.messages) if is_event(message))
+        place = max(said, default=0)
         self.event = words(self.messages[place])
         since = self.messages[place + 1 :]
         self.results = {m["tool_call_id"]: m["content"] for m in since if m["role"] == "tool"}

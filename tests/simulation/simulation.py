@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,12 +30,18 @@ from tests.simulation.world import CITIES, GREETINGS, Fact, World
 RETRY = {"x-stainless-retry-count": "1"}
 WORKING_CONTEXT = 1500
 """Characters: some thirty facts, so that it is full soon."""
+_OFTEN = 200
 _NOTES_EVERY = 25
+"""Turns: all of archival storage is compared in each of the first, and then now and then."""
+_EVERYTHING_EVERY = 500
+_MAIN = 0.9
+"""Part of the turns that the one long conversation has, where there is one."""
 _NEAR = 12
 """Messages back from the newest that a regeneration or an edit of the last one changes."""
 _LAST_STEPS = 12
 
-Mishap = str | None
+Deed = Callable[[Conversation], Fact | None]
+"""What a person does next: changes the history, and returns the fact that it asks for."""
 
 
 class Failed(AssertionError):
@@ -67,6 +74,7 @@ class Simulation:
         self.backend = Backend()
         self.calendar = Calendar()
         self.conversations: list[Conversation] = []
+        self.main: Conversation | None = None
         self.turns = 0
         self.prompts: list[Prompt] = []
         self._seed = seed
@@ -97,18 +105,19 @@ class Simulation:
         await self.gateway.stop()
 
     async def run(self, turns: int) -> None:
-        """Let so many turns pass, then check everything."""
-        for _ in range(turns):
+        """Let so many turns pass, and check everything now and then and at the end."""
+        for number in range(1, turns + 1):
             await self.turn(self._whose_turn())
-        await self._told(self.check_everything())
+            if number % _EVERYTHING_EVERY == 0 or number == turns:
+                await self._told(self.check_everything())
 
-    async def turn(self, conversation: Conversation) -> None:
+    async def turn(self, conversation: Conversation, deed: Deed | None = None) -> None:
         """Let one conversation go on by one turn, in one way or another."""
         self.turns += 1
         self._pass_time()
         if self.rng.random() < 0.01:
             await self.restart()
-        deed = self._deed(conversation)
+        deed = deed or self._deed(conversation)
         self._log.append(f"{self.turns} {conversation}: {deed.__name__}")
         asked = deed(conversation)
         await self._told(self._exchange(conversation, asked))
@@ -136,6 +145,12 @@ class Simulation:
             self.conversations.remove(rng.choice(self.conversations[:-1]))
         return conversation
 
+    def open_main(self, kind: Kind, **traits: Any) -> Conversation:
+        """Begin the conversation that most turns go to from now on."""
+        self.main = self.open(kind, **traits)
+        self.conversations.remove(self.main)
+        return self.main
+
     async def check_everything(self) -> None:
         """Check all of recall storage and all that was ever written."""
         checks.check_recall(self._database.said(), self.ledger.said)
@@ -150,8 +165,9 @@ class Simulation:
             raise Failed(f"seed {self._seed}, turn {self.turns}: {error}\n  {steps}") from error
 
     def _whose_turn(self) -> Conversation:
-        waiting = len(self.conversations) < 2 or self.rng.random() < 0.08
-        if waiting:
+        if self.main and self.rng.random() < _MAIN:
+            return self.main
+        if len(self.conversations) < 2 or self.rng.random() < 0.08:
             return self.open(self.rng.choice(self._kinds))
         return self.rng.choice(self.conversations)
 
@@ -163,14 +179,14 @@ class Simulation:
     # What a person does next. Each leaves a history whose last message wants an answer; it
     # returns the fact that was asked for, if one was.
 
-    def _deed(self, conversation: Conversation) -> Callable[[Conversation], Fact | None]:
+    def _deed(self, conversation: Conversation) -> Deed:
         history = conversation.history
         if not history:
             return self._opens
         if history[-1].awaits_tools:
             return self._runs_tools
-        weights: dict[Callable[[Conversation], Fact | None], int] = {
-            self._remarks: 30,
+        weights: dict[Deed, int] = {
+            self.remarks: 30,
             self._states: 20,
             self._asks: 15 if self.ledger.facts else 0,
             self._shows_a_picture: 3,
@@ -182,15 +198,13 @@ class Simulation:
         (deed,) = self.rng.choices(list(weights), list(weights.values()))
         return deed
 
-    def _changes(
-        self, conversation: Conversation
-    ) -> dict[Callable[[Conversation], Fact | None], int]:
+    def _changes(self, conversation: Conversation) -> dict[Deed, int]:
         """Return what a person can do to what was said already."""
         is_named = conversation.kind is Kind.UI
         today = self._today() == conversation.opened_on
         if conversation.kind is Kind.NEWEST or not conversation.is_at_reply():
             return {}
-        changes: dict[Callable[[Conversation], Fact | None], int] = {}
+        changes: dict[Deed, int] = {}
         if conversation.last_of("user") > 0 or (today or is_named):
             changes[self._regenerates] = 8
         if conversation.last_of("user") > 0 or is_named:
@@ -206,9 +220,9 @@ class Simulation:
         if self.rng.random() < 0.4:
             conversation.say(said_by_user(self.rng.choice(GREETINGS)))
             return None
-        return self.rng.choice((self._remarks, self._states))(conversation)
+        return self.rng.choice((self.remarks, self._states))(conversation)
 
-    def _remarks(self, conversation: Conversation) -> None:
+    def remarks(self, conversation: Conversation) -> None:
         conversation.say(said_by_user(self.world.remark()))
 
     def _states(self, conversation: Conversation) -> None:
@@ -252,23 +266,23 @@ class Simulation:
         chosen = self.rng.choice(conversation.alternatives)
         conversation.drop_reply()
         conversation.say(chosen)
-        self.rng.choice((self._remarks, self._states))(conversation)
+        self.rng.choice((self.remarks, self._states))(conversation)
 
     def _edits_the_last(self, conversation: Conversation) -> None:
         conversation.drop_reply()
         self._retract(*conversation.truncate(conversation.last_of("user")))
-        self.rng.choice((self._remarks, self._states))(conversation)
+        self.rng.choice((self.remarks, self._states))(conversation)
 
     def _edits_amid(self, conversation: Conversation) -> None:
         index = self._amid(conversation, "user")
         self._retract(conversation.edit(index, self._statement()))
-        self._remarks(conversation)
+        self.remarks(conversation)
 
     def _deletes_amid(self, conversation: Conversation) -> None:
         index = self._amid(conversation, self.rng.choice(("user", "assistant")))
         if not conversation.history[index].awaits_tools:
             self._retract(conversation.delete(index))
-        self._remarks(conversation)
+        self.remarks(conversation)
 
     def _edits_and_truncates(self, conversation: Conversation) -> None:
         self._retract(*conversation.truncate(self._amid(conversation, "user")))
@@ -277,7 +291,7 @@ class Simulation:
     def _amid(self, conversation: Conversation, role: str) -> int:
         """Return the index of one of the last messages of a role, but not of the first."""
         history = conversation.history
-        near = range(max(1, len(history) - 3 * _NEAR), len(history))
+        near = range(max(1, len(history) - _NEAR), len(history))
         return self.rng.choice([i for i in near if history[i].role == role] or [len(history) - 2])
 
     def _retract(self, *entries: Entry) -> None:
@@ -393,7 +407,7 @@ class Simulation:
         self.ledger.go_to(tip, depth=None if change else 2 * _NEAR)
         checks.check_recall(self._database.newly_said(), self.ledger.take_fresh())
         checks.check_working_context(self._database.working_context(), self.ledger.writes)
-        if self.turns % _NOTES_EVERY == 0:
+        if self.turns < _OFTEN or self.turns % _NOTES_EVERY == 0:
             checks.check_notes(self._database.notes(), self.ledger.writes)
         await self._check_ranking(tip)
 
@@ -423,17 +437,21 @@ class Simulation:
         return self.ledger.root(name, is_shared=is_shared)
 
     async def _check_ranking(self, tip: Node) -> None:
-        """Where a reply has alternatives, the one that stands is found first."""
-        replies = tip.parent.children.values() if tip.parent else ()
-        asked = tip.parent.utterance if tip.parent else None
-        if len(replies) < 2 or asked is None or not (topic := checks.topic_of(asked.text)):
-            return
+        """Where a message has alternatives, the one that stands is found first."""
+        for node in islice(tip.path(), 4):
+            replies = node.parent.children.values() if node.parent else ()
+            asked = node.parent.utterance if node.parent else None
+            if len(replies) > 1 and asked and (topic := checks.topic_of(asked.text)):
+                said = [reply.utterance for reply in replies if reply.utterance]
+                checks.check_ranking(await self._search(topic), said)
+
+    async def _search(self, query: str) -> list[str]:
+        """Search recall storage as any process could."""
         store = SqliteStore(self.gateway.database)
         await store.open()
         try:
             namespace = self._database.namespace()
-            page = await store.search_messages(namespace, topic, limit=50, offset=0)
+            page = await store.search_messages(namespace, query, limit=50, offset=0)
         finally:
             await store.close()
-        said = [reply.utterance for reply in replies if reply.utterance]
-        checks.check_ranking([hit.text for hit in page.hits], said)
+        return [hit.text for hit in page.hits]
