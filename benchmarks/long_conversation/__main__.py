@@ -47,13 +47,16 @@ def rows(plan: Plan) -> Iterator[Row]:
 
 
 async def measured(plan: Plan, sends: Sends) -> list[Row]:
+    """Measure the longest first: all lengths then find a database that is full of others."""
+    lengths = sorted(plan.lengths, reverse=True)
     with scratch_directory(CACHE, "cost") as directory:
         async with bench(directory) as started:
-            costs = [await started.cost(plan, length, sends) for length in plan.lengths]
+            costs = [await started.cost(plan, length, sends) for length in lengths]
     with scratch_directory(CACHE, "store") as directory:
         async with counting_gateway(directory) as gateway:
-            uses = [await gateway.use(plan, length, sends) for length in plan.lengths]
-    return [Row(sends, *found) for found in zip(plan.lengths, costs, uses, strict=True)]
+            uses = [await gateway.use(plan, length, sends) for length in lengths]
+    rows = [Row(sends, *found) for found in zip(lengths, costs, uses, strict=True)]
+    return rows[::-1]
 
 
 def version() -> str:

@@ -69,6 +69,7 @@ class Bench:
 
     async def _turn(self, conversation: Conversation, sends: Sends) -> TurnCost:
         body = conversation.next_request(sends)
+        await asyncio.sleep(SETTLED_SECONDS)  # a core that comes from other work, at any length
         reading = self.reader.process.scheduled_seconds()
         await self.reader.client.post("/read", content=body)
         reading = self.reader.process.scheduled_seconds() - reading
