@@ -5,14 +5,18 @@ import sys
 from itertools import count
 from pathlib import Path
 
+from memgpt_proxy.stores.records import Conversation, NodeId
 from memgpt_proxy.stores.sqlite import SqliteStore
-from tests.stores.build import ALICE, message, passage, record
+from tests.stores.build import ALICE, message, passage, queue, record
 
 
 async def write(store: SqliteStore, writer: int) -> None:
     for number in count():
         name = f"{writer}-{number}"
-        await store.commit(ALICE, record(message(name, f"message {name}")))
+        node, named = message(name, f"message {name}"), NodeId(f"conversation {writer}")
+        conversation = Conversation(named, node.id, resends=False)
+        made = record(node, queues=[queue(name, 0, name)], conversation=conversation)
+        await store.commit(ALICE, made)
         await store.insert_passages(ALICE, [passage(name, f"passage {name}")])
         sys.stdout.write(f"{name}\n")
         sys.stdout.flush()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store
-from memgpt_proxy.stores.records import NO_TURN, Namespace, NodeId
+from memgpt_proxy.stores.records import NO_TURN, Conversation, Namespace, NodeId, TurnState
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.stores.build import ALICE, branch, ids, queue, record
-
-Answer = TypeVar("Answer")
 
 
 class Counting:
@@ -100,3 +100,97 @@ async def test_an_edit_from_elsewhere_is_seen_once_an_edit_has_met_it(tmp_path: 
         await hot.write_context(ALICE, 0, "from here", NodeId("m0"), NO_TURN)
     assert (await hot.context(ALICE)).content == "from elsewhere"
     await behind.close()
+
+
+async def test_a_conversation_that_goes_on_by_name_asks_nothing(counting: Any) -> None:
+    hot, name = HotStore(counting, 2**20), NodeId("name")
+    await hot.read_turn(ALICE, [NodeId("m0")], enough=0)
+    nodes = branch(["hi", "hello", "how are you?", "fine"])
+    nodes = [replace(node, queue=NodeId("m0")) for node in nodes]
+    nodes[0] = replace(nodes[0], parent=name)
+    states = [queue("m0", start=0)]
+    tip = Conversation(name, NodeId("m1"), resends=False)
+    await hot.commit(ALICE, record(*nodes[:2], queues=states, conversation=tip))
+    counting.asked.clear()
+    assert await hot.conversation(ALICE, name) == tip
+    assert await hot.path(ALICE, tip.tip, 2) == tuple(nodes[:2])
+    assert (await hot.read_turn(ALICE, [tip.tip], enough=1)).nodes == tuple(nodes[:2])
+    await hot.commit(ALICE, record(*nodes[2:]))
+    assert (await hot.read_turn(ALICE, [NodeId("m3")], enough=1)).nodes == tuple(nodes)
+    assert counting.asked == ["commit"]
+
+
+async def test_a_conversation_that_is_opened_again_is_not_taken_for_new(counting: Any) -> None:
+    nodes = branch(["hi", "hello"])
+    await counting.commit(ALICE, record(*nodes, queues=[queue("m0", 0)]))
+    hot = HotStore(counting, 2**20)
+    await hot.read_turn(ALICE, [NodeId("another")], enough=0)
+    for _ in range(2):
+        turn = await hot.read_turn(ALICE, [NodeId("m0")], enough=0)
+        assert (turn.known, ids(turn.after)) == (1, ["m1"])
+    assert counting.asked[2:] == ["read_turn", "read_turn"]
+
+
+class Delayed(Counting):
+    """A store whose reads come back late: once they are let go."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.entered, self.go = asyncio.Event(), asyncio.Event()
+
+    async def read_turn(self, *args: Any, **kwargs: Any) -> TurnState:
+        state = await self._store.read_turn(*args, **kwargs)
+        self.entered.set()
+        await self.go.wait()
+        return state
+
+
+@pytest.fixture
+async def delayed(tmp_path: Path) -> Any:
+    store = Delayed(SqliteStore(tmp_path / "memory.db"))
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_a_read_that_a_write_has_overtaken_is_not_remembered(delayed: Any) -> None:
+    hot, nodes = HotStore(delayed, 2**20), branch(["hi", "hello", "again"])
+    await hot.commit(ALICE, record(*nodes[:2], queues=[queue("m0", 0)]))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        early = group.create_task(hot.read_turn(ALICE, ids(nodes[:2]), enough=2))
+        await delayed.entered.wait()
+        await hot.commit(ALICE, record(nodes[2]))
+        await hot.write_context(ALICE, 0, "Name: Chad", NodeId("m0"), NO_TURN)
+        delayed.go.set()
+        assert (await early).after == ()
+    for _ in range(2):
+        turn = await hot.read_turn(ALICE, ids(nodes[:2]), enough=2)
+        assert turn.after == (nodes[2],)
+        assert (turn.counts.messages, turn.context.content) == (3, "Name: Chad")
+
+
+async def test_nothing_is_remembered_before_a_cancelled_write_has_ended(
+    counting: Any, tmp_path: Path
+) -> None:
+    hot, nodes = HotStore(counting, 2**20), branch(["hi", "hello"])
+    nodes = [replace(node, queue=NodeId("m0")) for node in nodes]
+    await hot.read_turn(ALICE, ids(nodes[:1]), enough=0)
+    await hot.commit(ALICE, record(nodes[0], queues=[queue("m0", 0)]))
+    other = sqlite3.connect(tmp_path / "memory.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    commit = asyncio.get_running_loop().create_task(hot.commit(ALICE, record(nodes[1])))
+    await asyncio.sleep(0)
+    commit.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await commit
+    assert (await hot.read_turn(ALICE, ids(nodes[:1]), enough=1)).after == ()
+    other.execute("ROLLBACK")
+    other.close()
+    await hot.ping()
+    turn = await hot.read_turn(ALICE, ids(nodes[:1]), enough=1)
+    assert (ids(turn.after), turn.counts.messages) == (["m1"], 2)
+    await asyncio.gather(*hot._cancelled)
+    await hot.read_turn(ALICE, ids(nodes), enough=2)
+    counting.asked.clear()
+    assert ids((await hot.read_turn(ALICE, ids(nodes), enough=2)).nodes) == ["m0", "m1"]
+    assert counting.asked == []

@@ -1,6 +1,7 @@
 """What is SQLite's own: durability, shared transactions, threads, the file."""
 
 import asyncio
+import re
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import Counts, NodeId
-from memgpt_proxy.stores.sqlite import SqliteStore, rows
+from memgpt_proxy.stores.sqlite import SqliteStore, pages, reads, rows, writes
 from memgpt_proxy.stores.sqlite.connection import (
     SCHEMA_VERSION,
     connect_reader,
@@ -19,7 +20,7 @@ from memgpt_proxy.stores.sqlite.connection import (
     require_features,
 )
 from memgpt_proxy.stores.sqlite.writes import NewVersion, Write, carry_out
-from tests.stores.build import ALICE, kept, message, passage, record
+from tests.stores.build import ALICE, kept, message, passage, queue, record
 
 OWNER = rows.digits(ALICE)
 
@@ -76,7 +77,7 @@ class TestDurability:
         for name in acknowledged[-8:]:
             page = await store.search_passages(ALICE, name, limit=9, offset=0)
             assert f"passage {name}" in {hit.text for hit in page.hits}
-        counts = await store.counts(ALICE)
+        await assert_records_are_whole(store, counts := await store.counts(ALICE))
         await store.close()
         with closing(connect_writer(path, "normal")) as connection:
             assert counts == Counts(
@@ -232,6 +233,13 @@ class TestFile:
             await SqliteStore(path).open()
         assert not isinstance(refused.value, StoreUnavailable)
 
+    async def test_a_development_versions_database_is_refused(self, path: Path) -> None:
+        with closing(connect_writer(path, "normal")) as connection:
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+        with pytest.raises(StoreError, match="development version") as refused:
+            await SqliteStore(path).open()
+        assert not isinstance(refused.value, StoreUnavailable)
+
     def test_another_kind_of_file_is_unavailable(self, path: Path) -> None:
         path.parent.mkdir()
         path.write_bytes(b"no database, but " * 100)
@@ -263,9 +271,22 @@ class TestFile:
 def test_every_query_starts_from_its_namespace(writer: sqlite3.Connection) -> None:
     carry_out(writer, [commit_of(f"m{number}") for number in range(9)])
     carry_out(writer, [Write(passages=[rows.passage_row(OWNER, passage("p0", "hi"))])])
-    for table in ("nodes", "passages", "queues", "contexts", "namespaces"):
+    tables = ("nodes", "passages", "queues", "contexts", "namespaces", "conversations")
+    for table in tables:
         plan = writer.execute(f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE namespace = 'x'")
         assert "SEARCH" in plan.fetchone()[3]
+
+
+async def assert_records_are_whole(store: SqliteStore, counts: Counts) -> None:
+    """Each writer's conversation is at its last message, which has its queue state."""
+    names = [NodeId(f"conversation {writer}") for writer in range(8)]
+    conversations = [await store.conversation(ALICE, name) for name in names]
+    tips = [conversation.tip for conversation in conversations if conversation]
+    for tip in tips:
+        turn = await store.read_turn(ALICE, [tip], enough=1)
+        assert turn.queue == queue(tip, 0, tip)
+        assert turn.nodes[-1].id == tip
+    assert sum(int(tip.split("-")[1]) + 1 for tip in tips) == counts.messages
 
 
 class locked:  # noqa: N801 - reads like contextlib's
@@ -285,3 +306,16 @@ class locked:  # noqa: N801 - reads like contextlib's
 def assert_indexes_are_sound(connection: sqlite3.Connection) -> None:
     for index in ("messages_index", "passages_index"):
         connection.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")
+
+
+def test_no_read_of_the_tree_scans_it(writer: sqlite3.Connection) -> None:
+    statements = [reads.READ_TURN, reads.PATH, reads.AFTER, reads.WITH_CONTENT, reads.EDITS]
+    statements += [reads.CONVERSATION, pages.BETWEEN, writes.LEAVE, writes.TAKE_UP]
+    for statement in [*statements, writes.SET_HIDDEN]:
+        parameters = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
+        plan = writer.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+        steps = [step for *_, step in plan]
+        scans = {step.split()[1] for step in steps if step.startswith("SCAN")}
+        assert not scans & {"nodes", "twin", "child", "said", "passages", "made", "old", "queues"}
+        whole = {step.split()[1] for step in steps if "(namespace=?)" in step}
+        assert whole <= {"namespaces", "contexts"}  # one row, and the newest row
