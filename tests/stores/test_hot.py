@@ -155,6 +155,7 @@ async def delayed(tmp_path: Path) -> Any:
 
 async def test_a_read_that_a_write_has_overtaken_is_not_remembered(delayed: Any) -> None:
     hot, nodes = HotStore(delayed, 2**20), branch(["hi", "hello", "again"])
+    nodes = [replace(node, queue=NodeId("m0")) for node in nodes]
     await hot.commit(ALICE, record(*nodes[:2], queues=[queue("m0", 0)]))
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         early = group.create_task(hot.read_turn(ALICE, ids(nodes[:2]), enough=2))

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store
@@ -32,7 +32,9 @@ from tests.stores.build import ALICE, BOB, EPOCH, message, passage, queue, recor
 
 Answer = TypeVar("Answer")
 
-SPACES = st.sampled_from([ALICE, BOB])
+SPACES = st.sampled_from([ALICE, ALICE, ALICE, BOB])
+RARELY = st.sampled_from([False, False, False, True])
+MOSTLY = st.sampled_from([True, True, True, True, False])
 WORDS = st.sampled_from("abc")
 TURNS = [TurnId(""), TurnId("s"), TurnId("t")]
 NAME = NodeId("name")
@@ -45,7 +47,7 @@ class SideBySide(RuleBasedStateMachine):
     number in it, which its key has not. A key may also be one that nobody foresaw.
     """
 
-    @initialize(size=st.sampled_from([2**20, 6000, 1]))
+    @initialize(size=st.sampled_from([2**20, 2**20, 2**20, 6000, 1]))
     def open(self, size: int) -> None:
         self.directory = tempfile.TemporaryDirectory()
         path = Path(self.directory.name) / "memory.db"
@@ -96,8 +98,8 @@ class SideBySide(RuleBasedStateMachine):
         return node
 
     def some(self, data: st.DataObject, space: Namespace) -> Node | None:
-        """A known message, or None."""
-        names = [None, *self.known[space]]
+        """A known message, most often one of the last, or None."""
+        names = [*self.known[space][:-5:-1], *self.known[space], None]
         name = data.draw(st.sampled_from(names))
         return self.node(space, name) if name else None
 
@@ -128,10 +130,10 @@ class SideBySide(RuleBasedStateMachine):
         turn=st.sampled_from(TURNS),
         whole=st.booleans(),
         silent=st.booleans(),
-        otherwise=st.sampled_from([None, None, "twin", "odd"]),
+        otherwise=st.sampled_from([None, None, None, None, "twin", "odd"]),
         named=st.booleans(),
-        looks=st.booleans(),
-        flush=st.integers(0, 3),
+        looks=MOSTLY,
+        flush=st.sampled_from([0, 0, 0, 1, 2, 3]),
     )
     def turn(
         self,
@@ -150,6 +152,7 @@ class SideBySide(RuleBasedStateMachine):
         """Read, then commit what hangs on a message, and perhaps flush."""
         last = self.some(data, space)
         root = NAME if named else ROOT
+        asked: list[NodeId] = []
         if looks:
             asked = [*self.chain(space, last), NodeId(f"{last.key if last else root}{words[0]}")]
             self.read(space, asked, len(asked) - 1)
@@ -169,6 +172,7 @@ class SideBySide(RuleBasedStateMachine):
         made = record(*nodes, queues=states, conversation=conversation)
         self.runner.run(self.hot.commit(space, made))
         self.known[space] += [node.id for node in nodes if node.id not in self.known[space]]
+        self.read(space, [*asked, *(node.key for node in nodes[1:])], len(asked))
 
     @rule(space=SPACES, data=st.data(), junk=st.lists(WORDS, max_size=2))
     def look(self, space: Namespace, data: st.DataObject, junk: list[str]) -> None:
@@ -187,12 +191,13 @@ class SideBySide(RuleBasedStateMachine):
         self.same(lambda store: store.after(space, name))
         self.read(space, [name], 1)
 
-    @rule(space=SPACES, data=st.data())
-    def fork(self, space: Namespace, data: st.DataObject) -> None:
+    @rule(space=SPACES, data=st.data(), rarely=RARELY)
+    def fork(self, space: Namespace, data: st.DataObject, *, rarely: bool) -> None:
         names = st.lists(st.sampled_from([*self.known[space], NodeId("nobody")]), max_size=2)
         up = self.some(data, space)
-        fork = Fork(tuple(data.draw(names)), tuple(data.draw(names)), up.id if up else None)
-        self.runner.run(self.hot.commit(space, record(fork=fork)))
+        if rarely:
+            fork = Fork(tuple(data.draw(names)), tuple(data.draw(names)), up.id if up else None)
+            self.runner.run(self.hot.commit(space, record(fork=fork)))
 
     @rule(space=SPACES, stale=st.booleans(), text=st.sampled_from(["one", "two", ""]))
     def edit(self, space: Namespace, text: str, *, stale: bool) -> None:
@@ -212,8 +217,10 @@ class SideBySide(RuleBasedStateMachine):
         inserted = [passage(name, f"text {name}", turn=turn)]
         self.runner.run(self.hot.insert_passages(space, inserted))
 
-    @rule(space=SPACES, turn=st.sampled_from(TURNS), hide=st.booleans())
-    def undo(self, space: Namespace, turn: TurnId, *, hide: bool) -> None:
+    @rule(space=SPACES, turn=st.sampled_from(TURNS), hide=st.booleans(), rarely=RARELY)
+    def undo(self, space: Namespace, turn: TurnId, *, hide: bool, rarely: bool) -> None:
+        if not rarely:
+            return
         change = self.hot.hide_passages if hide else self.hot.show_passages
         self.runner.run(change(space, [turn]))
 
@@ -255,10 +262,10 @@ class SideBySide(RuleBasedStateMachine):
             self.known[space].append(node.id)
         self.read(space, [*chain, node.key], len(chain))
 
-    @precondition(lambda self: hasattr(self, "behind"))
-    @rule()
-    def restart(self) -> None:
-        self.hot = HotStore(self.behind, self.size)
+    @rule(rarely=RARELY)
+    def restart(self, *, rarely: bool) -> None:
+        if rarely:
+            self.hot = HotStore(self.behind, self.size)
 
     @invariant()
     def what_is_remembered_is_bounded(self) -> None:
