@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -74,11 +75,17 @@ class Hold:
 
 
 class Backend(httpx.AsyncBaseTransport):
-    """Answers by the scripted model and remembers the prompts since they were last taken."""
+    """Answers by the scripted model and remembers the prompts since they were last taken.
+
+    Attributes:
+        hold: Where replies stop coming.
+        steps: What the model does next instead of what it would do by itself.
+    """
 
     def __init__(self) -> None:
         self._prompts: list[Prompt] = []
         self.hold: Hold | None = None
+        self.steps: deque[Step] = deque()
 
     def take_prompts(self) -> list[Prompt]:
         prompts, self._prompts = self._prompts, []
@@ -89,7 +96,8 @@ class Backend(httpx.AsyncBaseTransport):
             return httpx.Response(200, json={"object": "list", "data": []})
         raw = await request.aread()
         body = json.loads(raw)
-        prompt = Prompt(raw, body, prompt_tokens(body), answer(body))
+        step = self.steps.popleft() if self.steps else answer(body)
+        prompt = Prompt(raw, body, prompt_tokens(body), step)
         self._prompts.append(prompt)
         hold = None if prompt.is_summary else self.hold
         headers = {"content-type": "text/event-stream"}

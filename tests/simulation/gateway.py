@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from memgpt_proxy.api.authentication import Authenticator, load_secret
 from memgpt_proxy.app import DATABASE, create_app
 from memgpt_proxy.config import Settings
+from memgpt_proxy.stores.records import Namespace
 from tests.simulation.backend import Backend, Hold
 
 KEY = "sk-simulated"
@@ -64,6 +66,12 @@ class Gateway:
             self._settings, "http://model/v1", clock=self._calendar, transport=self._backend
         )
         await self._running.enter_async_context(self._app.opened())
+
+    @property
+    def namespace(self) -> Namespace:
+        """Whose memory it is."""
+        secret = load_secret(self._settings.data_dir / "namespace.secret")
+        return Authenticator(secret, (), anonymous=False).namespace(KEY.encode(), None)
 
     async def stop(self) -> None:
         await self._running.aclose()

@@ -159,7 +159,7 @@ class _Mind:
             (
                 "Okay.",
                 f"{some.capitalize()} & <b>{topic}</b>, take {number}.",
-                f"## Ünterlagen {number}\n\n- *{topic}*: {some}\n- çédille “quoted”\n\n```py\nx = 1\n```",
+                f"## Ünterlagen {number}\n\n- *{topic}*: {some}\n- çé “q”\n\n```py\nx = 1\n```",
                 f"{number}, said the clerk.\n\n{some} {topic}",
             )
         )

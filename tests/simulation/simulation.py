@@ -34,7 +34,7 @@ _OFTEN = 200
 _NOTES_EVERY = 25
 """Turns: all of archival storage is compared in each of the first, and then now and then."""
 _EVERYTHING_EVERY = 500
-_MAIN = 0.9
+_MAIN = 0.7
 """Part of the turns that the one long conversation has, where there is one."""
 _NEAR = 12
 """Messages back from the newest that a regeneration or an edit of the last one changes."""
@@ -92,7 +92,7 @@ class Simulation:
 
     async def __aenter__(self) -> Self:
         await self.gateway.start()
-        self._database = checks.Database(self.gateway.database)
+        self.database = checks.Database(self.gateway.database)
         return self
 
     async def __aexit__(
@@ -101,7 +101,7 @@ class Simulation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._database.close()
+        self.database.close()
         await self.gateway.stop()
 
     async def run(self, turns: int) -> None:
@@ -153,9 +153,9 @@ class Simulation:
 
     async def check_everything(self) -> None:
         """Check all of recall storage and all that was ever written."""
-        checks.check_recall(self._database.said(), self.ledger.said)
-        checks.check_working_context(self._database.working_context(), self.ledger.writes)
-        checks.check_notes(self._database.notes(), self.ledger.writes)
+        checks.check_recall(self.database.said(), self.ledger.said)
+        checks.check_working_context(self.database.working_context(), self.ledger.writes)
+        checks.check_notes(self.database.notes(), self.ledger.writes)
 
     async def _told(self, work: Awaitable[None]) -> None:
         try:
@@ -328,7 +328,7 @@ class Simulation:
         body = self._body(conversation, stream=True)
         await self.gateway.ask(body, conversation.headers(), hold)
         self.backend.take_prompts()
-        checks.check_recall(self._database.newly_said(), [])
+        checks.check_recall(self.database.newly_said(), [])
         self._pass_some_seconds()
         return await self._ask(conversation, retry=True)
 
@@ -357,6 +357,11 @@ class Simulation:
 
     def _pass_some_seconds(self) -> None:
         self.calendar.move(seconds=self.rng.randrange(1, 5))
+
+    async def exchange(self, conversation: Conversation, hold: Hold | None = None) -> Answer:
+        """Send a history as it is now, and check what comes of it."""
+        self.turns += 1
+        return await self._ask(conversation, hold=hold)
 
     async def _ask(
         self, conversation: Conversation, *, hold: Hold | None = None, retry: bool = False
@@ -405,10 +410,10 @@ class Simulation:
             self.ledger.write(tip, checks.written(self.prompts))
             entry.utterance = tip.utterance
         self.ledger.go_to(tip, depth=None if change else 2 * _NEAR)
-        checks.check_recall(self._database.newly_said(), self.ledger.take_fresh())
-        checks.check_working_context(self._database.working_context(), self.ledger.writes)
+        checks.check_recall(self.database.newly_said(), self.ledger.take_fresh())
+        checks.check_working_context(self.database.working_context(), self.ledger.writes)
         if self.turns < _OFTEN or self.turns % _NOTES_EVERY == 0:
-            checks.check_notes(self._database.notes(), self.ledger.writes)
+            checks.check_notes(self.database.notes(), self.ledger.writes)
         await self._check_ranking(tip)
 
     def _place(self, conversation: Conversation, at: float) -> Node:
@@ -442,16 +447,15 @@ class Simulation:
             replies = node.parent.children.values() if node.parent else ()
             asked = node.parent.utterance if node.parent else None
             if len(replies) > 1 and asked and (topic := checks.topic_of(asked.text)):
-                said = [reply.utterance for reply in replies if reply.utterance]
-                checks.check_ranking(await self._search(topic), said)
+                said = [r.utterance for r in replies if r.utterance and topic in r.utterance.text]
+                checks.check_ranking(await self.search(topic), said)
 
-    async def _search(self, query: str) -> list[str]:
+    async def search(self, query: str) -> list[str]:
         """Search recall storage as any process could."""
         store = SqliteStore(self.gateway.database)
         await store.open()
         try:
-            namespace = self._database.namespace()
-            page = await store.search_messages(namespace, query, limit=50, offset=0)
+            page = await store.search_messages(self.gateway.namespace, query, limit=50, offset=0)
         finally:
             await store.close()
         return [hit.text for hit in page.hits]

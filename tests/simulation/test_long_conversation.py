@@ -35,9 +35,7 @@ class Cost:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", [Kind.FULL])
-async def test_ten_thousand_messages(
-    tmp_path: Path, kind: Kind, store_calls: Counter[str]
-):
+async def test_ten_thousand_messages(tmp_path: Path, kind: Kind, store_calls: Counter[str]):
     async with Simulation(tmp_path, 300) as simulation:
         main = simulation.open_main(kind, rewriting="white space collapsed")
         await simulation.run(SETTLED)

@@ -64,7 +64,9 @@ class World:
     def remark(self) -> str:
         """Something of any length, in any writing."""
         length = self._rng.choice((3, 8, 15, 40))
-        ornament = self._rng.choice(("", " Größe: 5 µm…", " 東京へ行く。", "\r\n- a\r\n- b", " 👩‍👧 ok"))
+        ornament = self._rng.choice(
+            ("", " Größe: 5 µm…", " 東京へ行く。", "\r\n- a\r\n- b", " 👩‍👧 ok")
+        )
         return f"About {self.topic()}: {self.words(length)}{ornament}"
 
     def book(self) -> str:
