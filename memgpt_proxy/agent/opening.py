@@ -160,7 +160,7 @@ class Opener:
         """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
         if not (self._rolls_back and request.writes):
             return place
-        away = discarded(place.left, place.state.after)
+        away = discarded(place.discarded, place.state.after)
         again = _taken_up(place)
         if not away and not again:
             return place

@@ -133,8 +133,20 @@ class Place:
 
     @property
     def left(self) -> list[Node]:
-        """What was said instead after the last known message: it is left behind."""
-        return [node for node in self.state.after if node.parent == self.parent]
+        """What was said instead after the last known message, and is left behind now."""
+        after = self.state.after
+        return [node for node in after if node.parent == self.parent and not node.abandoned]
+
+    @property
+    def discarded(self) -> list[Node]:
+        """What of that was said instead of the very same, rather than beside it.
+
+        Another reply to the same message always is. Another message of the user is an edited
+        one where it follows a reply of ours or its conversation has a name; else it may be
+        one of many that a program sends after the same beginning.
+        """
+        edits = bool(self.conversation or (self.last and self.last.turn))
+        return [node for node in self.left if edits or node.role is not Role.USER]
 
 
 class Reconciler:

@@ -74,18 +74,18 @@ class Undo:
         await rewrite(self._store, namespace, author, change)
 
 
-def discarded(left: Sequence[Node], after: Sequence[Node]) -> list[TurnId]:
+def discarded(nodes: Sequence[Node], after: Sequence[Node]) -> list[TurnId]:
     """Return the turns whose replies are discarded, the last first.
 
     Args:
-        left: Messages that are answered or said anew: what was said instead is left behind.
+        nodes: Messages that something else was said instead of.
         after: What follows them. A branch in which a user has said more has gone on, and
             is left alone; so is one that is too long to be seen whole.
     """
     if len(after) >= MOST_AFTER:
         return []
     turns: list[TurnId] = []
-    for node in left:
+    for node in nodes:
         branch = _below(node, after)
         if not any(below.role is Role.USER for below in branch[1:]):
             turns += [below.turn for below in branch if below.turn]

@@ -62,6 +62,16 @@ async def test_an_edited_message_takes_its_turn_along(store: Store) -> None:
     assert await notes(store) == ["note of Greets politely"]
 
 
+async def test_many_messages_after_one_beginning_keep_their_memory(store: Store) -> None:
+    client = Archiving(store)
+    beginning = [user("How do I ask?"), assistant("Like this.")]
+    await client.say(*beginning, user("I am Bob"), reply="Hi Bob!", appends=["Name: Bob"])
+    await client.say(*beginning, user("I like tea"), reply="Good.", appends=["Likes tea"])
+    await client.open(*beginning, user("Who am I?"))
+    assert await context(store) == "Name: Bob\nLikes tea"
+    assert len(await notes(store)) == 2
+
+
 async def test_what_others_wrote_since_stays(store: Store) -> None:
     client = Client(store)
     await edit(store, "Likes tea")
