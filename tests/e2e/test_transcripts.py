@@ -94,10 +94,11 @@ def test_a_read_only_turn_sees_memory_and_changes_none(backend: ScriptedBackend,
     reading = replace(person.anew(), options={"extra_headers": {"x-memgpt-memory": "read"}})
     backend.reply(
         call("recall_storage_search", {"query": "tea"}),
-        call("working_context_append", {"content": "Likes milk"}) + send("Tea."),
+        call("working_context_append", {"content": "Likes milk"}),  # which is not offered
+        send("Tea."),
     )
     assert reading.say("What do I like? Is it milk?").text == "Tea."
-    request = backend.requests[-2]
+    request = backend.requests[-1]
     assert "Likes tea" in system(request)
     names = [each["function"]["name"] for each in request.body["tools"]]
     assert "recall_storage_search" in names
