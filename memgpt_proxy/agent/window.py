@@ -121,13 +121,22 @@ class Window:
         free = max(0, self.usable - fixed)
         return Room(
             message=free // 3,
-            context=min(context_limit, free // 2 * _FEWEST_CHARACTERS),
+            context=min(context_limit, _coarse(free // 2 * _FEWEST_CHARACTERS)),
             hit=min(_LONGEST_HIT, free // 2 * _USUAL_CHARACTERS // PAGE_SIZE),
         )
 
     def part(self, tokens: int) -> float:
         """Return the part of the usable window that ``tokens`` fill."""
         return tokens / self.usable
+
+
+def _coarse(size: int) -> int:
+    """Return ``size`` in its three highest bits.
+
+    It stands in the system message, and the calibration moves a little with every turn: a
+    new number would cost the backend's whole prompt cache.
+    """
+    return size >> (shift := max(0, size.bit_length() - 3)) << shift
 
 
 def known_window(model: str) -> int | None:

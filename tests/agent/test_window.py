@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -211,6 +212,14 @@ def test_the_room_fits_into_the_window(size: int, fixed: int, limit: int) -> Non
     free = max(0, window.usable - fixed)
     assert room.message + room.context / 3 <= free
     assert room.message + 10 * room.hit / 4 <= free
+
+
+def test_the_working_context_keeps_its_size_while_the_calibration_settles() -> None:
+    ratios = [1.0 + 0.3 * (1 - 0.8**turn) for turn in range(100)]  # it moves with every turn
+    sizes = [Window(4096, ratio, THRESHOLDS).room(1800, 8000).context for ratio in ratios]
+    changes = sum(before != after for before, after in itertools.pairwise(sizes))
+    assert sizes[0] / sizes[-1] < 2**1.5
+    assert changes <= 6  # four steps to a doubling
 
 
 PROMPT_TOO_LONG = Overflow(None, None, None, by_answer=False)
