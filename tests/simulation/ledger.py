@@ -42,7 +42,7 @@ class Utterance:
     live: bool = True
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Node:
     """An utterance in its place; a root has none.
 
@@ -80,7 +80,7 @@ class Node:
         return any(node.utterance and node.utterance.role == "user" for node in nodes)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Ledger:
     """Everything said in one namespace.
 

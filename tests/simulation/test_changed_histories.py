@@ -195,3 +195,16 @@ async def test_taking_back_what_stands_elsewhere_by_now(simulation: Simulation):
     await other.regenerate(reply="I see.", keep="Rises early")
     await somebody.regenerate(reply="What else?")
     assert somebody.working_context() == "Rises early"
+
+
+async def test_a_discarded_reply_beside_a_conversation_that_opens_alike(simulation: Simulation):
+    somebody, other = person(simulation, Kind.FULL), person(simulation, Kind.FULL)
+    await somebody.say("hello", reply="Good morning.")
+    await somebody.say("I like tea", keep="Likes tea")
+    await other.say("hello", reply="Good day.")
+    await other.say("how are you?")
+    conversation = somebody.conversation
+    conversation.drop_reply()
+    conversation.truncate(2)
+    await somebody.say("I like coffee", keep="Likes coffee")
+    assert somebody.working_context() == "Likes coffee"
