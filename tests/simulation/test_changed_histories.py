@@ -208,3 +208,12 @@ async def test_a_discarded_reply_beside_a_conversation_that_opens_alike(simulati
     conversation.truncate(2)
     await somebody.say("I like coffee", keep="Likes coffee")
     assert somebody.working_context() == "Likes coffee"
+
+
+async def test_a_rewritten_reply_to_words_said_again_another_day(simulation: Simulation):
+    somebody, other = person(simulation, Kind.FULL, CUT), person(simulation, Kind.FULL)
+    await somebody.say("hello", reply=f"Good morning, with {LONG}")
+    simulation.calendar.move(days=1)
+    other.conversation.opened_on = "2026-02-08"
+    await other.say("hello", reply="Good day.")
+    await somebody.say("how are you?")
