@@ -131,7 +131,7 @@ class HotStore:
         hot = self._used(namespace)
         if hot is not None and (known := hot.read_turn(chain, enough)) is not None:
             if hot.counts is not None:
-                return replace(known, counts=hot.counts)
+                return known
             return replace(known, counts=await self.counts(namespace))
         with self._readings.reading(namespace) as reading:
             state = await self._store.read_turn(namespace, chain, enough=enough)

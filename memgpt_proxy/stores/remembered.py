@@ -67,16 +67,16 @@ class Remembered:
     conversations: dict[NodeId, Conversation | None] = field(default_factory=dict)
 
     def read_turn(self, chain: Sequence[NodeId], enough: int) -> TurnState | None:
-        """Return what a turn on ``chain`` needs, but for the counts."""
+        """Return what a turn on ``chain`` needs; with no counts where they are not known."""
         if not chain:
-            return TurnState(0, (), None, self.context, NO_COUNTS)
+            return TurnState(0, (), None, self.context, self.counts or NO_COUNTS)
         if chain[0] not in self.openings:
             return None
         for known in range(len(chain), max(enough, 1) - 1, -1):
             if (last := self.newest.get(chain[known - 1])) is not None:
                 return self._turn_at(self.nodes[last], chain, known)
         if enough == 0 and len(chain) == 1 and self.openings[chain[0]] == 0:
-            return TurnState(0, (), None, self.context, NO_COUNTS)
+            return TurnState(0, (), None, self.context, self.counts or NO_COUNTS)
         return None
 
     def _turn_at(self, last: Node, chain: Sequence[NodeId], known: int) -> TurnState | None:
@@ -89,7 +89,7 @@ class Remembered:
         nodes = self.path(last.id, last.depth - queue.start + 1)
         if nodes is None:
             return None
-        return TurnState(known, nodes, queue, self.context, NO_COUNTS, after)
+        return TurnState(known, nodes, queue, self.context, self.counts or NO_COUNTS, after)
 
     def path(self, name: NodeId, length: int) -> tuple[Node, ...] | None:
         """Return a message and those before it, ``length`` at most, oldest first."""
@@ -205,7 +205,7 @@ class Remembered:
         if known is not None:
             self._keep(_changed(known, node))
         elif self._is_new(node):
-            self._commit_new(replace(node, abandoned=False))
+            self._commit_new(replace(node, abandoned=False) if node.abandoned else node)
         else:
             self.newest.pop(node.id, None)
             self.newest.pop(node.key, None)
@@ -229,7 +229,7 @@ class Remembered:
         self._remember_opening(node.id, self.openings.get(node.id, 0))
         self._count_matches(node)
         if node.text and self.counts is not None:
-            self.counts = replace(self.counts, messages=self.counts.messages + 1)
+            self.counts = Counts(self.counts.messages + 1, self.counts.passages)
 
     def _count_matches(self, node: Node) -> None:
         for key in {node.id, node.key}:
