@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -35,44 +35,64 @@ from memgpt_proxy.stores.remembered import Remembered
 Result = TypeVar("Result")
 
 
+Change = Callable[[Remembered], bool]
+"""Does to what is remembered what a write has done; False where nobody can tell."""
+
+
 @dataclass(slots=True, eq=False)
 class _Reading:
-    """A read under way; ``overtaken`` once a write to its namespace has ended meanwhile."""
+    """A read under way.
 
-    overtaken: bool = False
+    Attributes:
+        changes: What was written meanwhile; the read may have seen it or not.
+        void: It may have missed something that nobody can tell.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    void: bool = False
 
 
-class _Overlaps:
-    """Tells which reads a write may have overtaken, so that nothing stale is remembered."""
+class _Readings:
+    """The reads under way, so that none of them brings back what was before a write."""
 
     def __init__(self) -> None:
-        self._readings: dict[Namespace, set[_Reading]] = {}
-        self._writing: Counter[Namespace] = Counter()
+        self._open: dict[Namespace, set[_Reading]] = {}
+        self._uncertain: Counter[Namespace] = Counter()
 
     @contextmanager
-    def reading(self, namespace: Namespace) -> Iterator[Callable[[], bool]]:
-        """Run a read; what it gives says whether no write has overlapped with it so far."""
-        reading = _Reading()
-        readings = self._readings.setdefault(namespace, set())
+    def reading(self, namespace: Namespace) -> Iterator[_Reading]:
+        """Run a read; what it gives is told what is written meanwhile."""
+        reading = _Reading(void=namespace in self._uncertain)
+        readings = self._open.setdefault(namespace, set())
         readings.add(reading)
         try:
-            yield lambda: not reading.overtaken and namespace not in self._writing
+            yield reading
         finally:
             readings.discard(reading)
             if not readings:
-                del self._readings[namespace]
+                del self._open[namespace]
 
-    def begin_writing(self, namespace: Namespace) -> None:
-        """A write is about to be asked for."""
-        self._writing[namespace] += 1
+    def wrote(self, namespace: Namespace, change: Change) -> None:
+        """Something was written."""
+        for reading in self._open.get(namespace, ()):
+            reading.changes.append(change)
 
-    def end_writing(self, namespace: Namespace) -> None:
-        """A write has ended, and what it did is remembered."""
-        self._writing[namespace] -= 1
-        if not self._writing[namespace]:
-            del self._writing[namespace]
-        for reading in self._readings.get(namespace, ()):
-            reading.overtaken = True
+    def forgot(self, namespace: Namespace) -> None:
+        """Something was written, nobody knows what."""
+        for reading in self._open.get(namespace, ()):
+            reading.void = True
+
+    def begin_uncertain(self, namespace: Namespace) -> None:
+        """From now on something may be written, nobody knows when."""
+        self._uncertain[namespace] += 1
+        self.forgot(namespace)
+
+    def end_uncertain(self, namespace: Namespace) -> None:
+        """It is written, or will never be."""
+        self._uncertain[namespace] -= 1
+        if not self._uncertain[namespace]:
+            del self._uncertain[namespace]
+        self.forgot(namespace)
 
 
 class HotStore:
@@ -88,7 +108,7 @@ class HotStore:
         self._max_bytes = max_bytes
         self._spaces: OrderedDict[Namespace, Remembered] = OrderedDict()
         self._size = 0
-        self._overlaps = _Overlaps()
+        self._readings = _Readings()
         self._cancelled: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -110,11 +130,13 @@ class HotStore:
         """Read a turn, from memory if everything it needs is there."""
         hot = self._used(namespace)
         if hot is not None and (known := hot.read_turn(chain, enough)) is not None:
-            return known
-        with self._overlaps.reading(namespace) as is_current:
+            if hot.counts is not None:
+                return known
+            return replace(known, counts=await self.counts(namespace))
+        with self._readings.reading(namespace) as reading:
             state = await self._store.read_turn(namespace, chain, enough=enough)
-            if is_current():
-                self._learn(namespace, chain, state)
+        if not reading.void:
+            self._learn(namespace, chain, state, reading.changes)
         if (hot := self._spaces.get(namespace)) is None:
             return state
         return replace(state, context=max(hot.context, state.context, key=_version))
@@ -143,21 +165,17 @@ class HotStore:
         """Return the conversation, from memory if it is there."""
         if (hot := self._used(namespace)) is not None and name in hot.conversations:
             return hot.conversations[name]
-        with self._overlaps.reading(namespace) as is_current:
+        with self._readings.reading(namespace) as reading:
             found = await self._store.conversation(namespace, name)
-            if is_current() and (hot := self._spaces.get(namespace)) is not None:
-                hot.know_conversation(name, found)
-                self._measure(hot)
+        if not reading.void and (hot := self._spaces.get(namespace)) is not None:
+            hot.know_conversation(name, found)
+            self._change(namespace, hot, reading.changes)
         return found
 
     async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
-        """Store, then remember; after a fork, which changes many messages, begin anew."""
-
-        def remember(hot: Remembered, _: None) -> None:
-            hot.commit(record)
-
+        """Store, then remember."""
         committed = self._store.commit(namespace, record)
-        await self._write(namespace, committed, None if record.fork else remember)
+        await self._write(namespace, committed, lambda hot, _: hot.commit(record))
 
     async def search_messages(
         self, namespace: Namespace, query: str, *, limit: int, offset: int
@@ -173,11 +191,8 @@ class HotStore:
 
     async def insert_passages(self, namespace: Namespace, passages: Sequence[Passage]) -> None:
         """Store; some may have been known, so the store has to be asked for the count."""
-
-        def remember(hot: Remembered, _: None) -> None:
-            hot.counts = None
-
-        await self._write(namespace, self._store.insert_passages(namespace, passages), remember)
+        inserted = self._store.insert_passages(namespace, passages)
+        await self._write(namespace, inserted, _counts_unknown)
 
     async def search_passages(
         self, namespace: Namespace, query: str, *, limit: int, offset: int
@@ -186,12 +201,14 @@ class HotStore:
         return await self._store.search_passages(namespace, query, limit=limit, offset=offset)
 
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
-        """Hide, then begin anew."""
-        await self._write(namespace, self._store.hide_passages(namespace, turns), None)
+        """Hide; nobody knows how many."""
+        hidden = self._store.hide_passages(namespace, turns)
+        await self._write(namespace, hidden, _counts_unknown)
 
     async def show_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
-        """Show, then begin anew."""
-        await self._write(namespace, self._store.show_passages(namespace, turns), None)
+        """Show; nobody knows how many."""
+        shown = self._store.show_passages(namespace, turns)
+        await self._write(namespace, shown, _counts_unknown)
 
     async def context(self, namespace: Namespace) -> WorkingContext:
         """Return the working context, from memory if it is there."""
@@ -207,8 +224,9 @@ class HotStore:
     ) -> WorkingContext:
         """Store, then remember; what was remembered is forgotten when it proves stale."""
 
-        def remember(hot: Remembered, written: WorkingContext) -> None:
+        def remember(hot: Remembered, written: WorkingContext) -> bool:
             hot.context = max(hot.context, written, key=_version)
+            return True
 
         written = self._store.write_context(namespace, expected, content, node, turn)
         return await self._write(namespace, written, remember)
@@ -218,55 +236,72 @@ class HotStore:
         return await self._store.edits(namespace, turns)
 
     async def counts(self, namespace: Namespace) -> Counts:
-        """Ask the store behind."""
-        return await self._store.counts(namespace)
+        """Return the counts, from memory if they are there."""
+        if (hot := self._used(namespace)) is not None and hot.counts is not None:
+            return hot.counts
+        with self._readings.reading(namespace) as reading:
+            counts = await self._store.counts(namespace)
+        if not reading.void and (hot := self._spaces.get(namespace)) is not None:
+            hot.counts = None if reading.changes else counts
+        return counts
 
     async def _write(
         self,
         namespace: Namespace,
         write: Coroutine[Any, Any, Result],
-        remember: Callable[[Remembered, Result], None] | None,
+        remember: Callable[[Remembered, Result], bool],
     ) -> Result:
-        """Carry out a write and remember what it did, or else forget the namespace."""
-        with self._writing(namespace):
-            result = await write
-            if remember is None:
-                self._forget(namespace)
-            elif (hot := self._used(namespace)) is not None:
-                remember(hot, result)
-                self._measure(hot)
-            return result
-
-    @contextmanager
-    def _writing(self, namespace: Namespace) -> Iterator[None]:
-        self._overlaps.begin_writing(namespace)
+        """Carry out a write and remember what it did."""
         try:
-            yield
+            result = await write
         except asyncio.CancelledError:  # it may be carried out yet
             self._forget(namespace)
-            task = asyncio.get_running_loop().create_task(self._end_writing(namespace))
+            self._readings.begin_uncertain(namespace)
+            task = asyncio.get_running_loop().create_task(self._end_uncertain(namespace))
             self._cancelled.add(task)
             task.add_done_callback(self._cancelled.discard)
             raise
         except StoreError:
             self._forget(namespace)
-            self._overlaps.end_writing(namespace)
+            self._readings.forgot(namespace)
             raise
-        self._overlaps.end_writing(namespace)
 
-    async def _end_writing(self, namespace: Namespace) -> None:
+        def change(hot: Remembered) -> bool:
+            return remember(hot, result)
+
+        self._readings.wrote(namespace, change)
+        if (hot := self._used(namespace)) is not None:
+            self._change(namespace, hot, [change])
+        return result
+
+    async def _end_uncertain(self, namespace: Namespace) -> None:
         """Wait for the writes asked for so far: an embedded store takes them in order."""
         with suppress(StoreError):  # then none of them is under way either
             await self._store.ping()
-        self._overlaps.end_writing(namespace)
+        self._readings.end_uncertain(namespace)
 
-    def _learn(self, namespace: Namespace, chain: Sequence[NodeId], state: TurnState) -> None:
+    def _learn(
+        self,
+        namespace: Namespace,
+        chain: Sequence[NodeId],
+        state: TurnState,
+        changes: Sequence[Change],
+    ) -> None:
         hot = self._spaces.get(namespace)
         if hot is None:
             hot = self._spaces[namespace] = Remembered(state.context, state.counts)
         self._spaces.move_to_end(namespace)
         hot.learn(chain, state)
-        self._measure(hot)
+        if changes:
+            hot.counts = None  # the state may have counted what they stored
+        self._change(namespace, hot, changes)
+
+    def _change(self, namespace: Namespace, hot: Remembered, changes: Sequence[Change]) -> None:
+        """Make changes; where one cannot be told, nothing is remembered any more."""
+        if all(change(hot) for change in changes):
+            self._measure(hot)
+        else:
+            self._forget(namespace)
 
     def _used(self, namespace: Namespace) -> Remembered | None:
         if (hot := self._spaces.get(namespace)) is not None:
@@ -283,6 +318,11 @@ class HotStore:
     def _forget(self, namespace: Namespace) -> None:
         if (hot := self._spaces.pop(namespace, None)) is not None:
             self._size -= hot.counted
+
+
+def _counts_unknown(hot: Remembered, _: None) -> bool:
+    hot.counts = None
+    return True
 
 
 def _version(context: WorkingContext) -> int:

@@ -8,6 +8,7 @@ messages with one key the one committed last is taken to be the newest.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from memgpt_proxy.stores.records import (
     MOST_AFTER,
     Conversation,
     Counts,
+    Fork,
     Node,
     NodeId,
     QueueState,
@@ -30,6 +32,15 @@ _NAME_BYTES = 200
 """What a key or a conversation takes."""
 
 
+KEPT_EVICTED = 256
+"""Messages that the queue has evicted which are remembered still, for clients that send many."""
+
+NO_COUNTS = Counts(0, 0)
+
+_Child = tuple[float, NodeId]
+"""When a message was said, negative, and its name: the newest sorts first."""
+
+
 @dataclass(slots=True)
 class Remembered:
     """What is known of one namespace.
@@ -39,7 +50,7 @@ class Remembered:
         size: Bytes that all of it takes in memory, roughly.
         counted: The size when it was last added to that of all namespaces.
         newest: The message that a key stands for.
-        children: Where it is known, all that follows a message.
+        children: Where it is known, all that follows a message, newest first.
         openings: How many messages a key stands for, at most: none or one.
         conversations: By name; None where there is none of that name.
     """
@@ -51,36 +62,34 @@ class Remembered:
     nodes: dict[NodeId, Node] = field(default_factory=dict)
     queues: dict[NodeId, QueueState] = field(default_factory=dict)
     newest: dict[NodeId, NodeId] = field(default_factory=dict)
-    children: dict[NodeId, list[NodeId]] = field(default_factory=dict)
+    children: dict[NodeId, list[_Child]] = field(default_factory=dict)
     openings: dict[NodeId, int] = field(default_factory=dict)
     conversations: dict[NodeId, Conversation | None] = field(default_factory=dict)
 
     def read_turn(self, chain: Sequence[NodeId], enough: int) -> TurnState | None:
-        """Return what a turn on ``chain`` needs."""
-        if self.counts is None:
-            return None
+        """Return what a turn on ``chain`` needs; with no counts where they are not known."""
         if not chain:
-            return TurnState(0, (), None, self.context, self.counts)
+            return TurnState(0, (), None, self.context, self.counts or NO_COUNTS)
         if chain[0] not in self.openings:
             return None
         for known in range(len(chain), max(enough, 1) - 1, -1):
             if (last := self.newest.get(chain[known - 1])) is not None:
                 return self._turn_at(self.nodes[last], chain, known)
         if enough == 0 and len(chain) == 1 and self.openings[chain[0]] == 0:
-            return TurnState(0, (), None, self.context, self.counts)
+            return TurnState(0, (), None, self.context, self.counts or NO_COUNTS)
         return None
 
     def _turn_at(self, last: Node, chain: Sequence[NodeId], known: int) -> TurnState | None:
         queue = self.queues.get(last.queue)
         after = self.after(last.id)
-        if queue is None or after is None or self.counts is None:
+        if queue is None or after is None:
             return None
         if any(chain[known : known + 1] in ([node.id], [node.key]) for node in after):
             return None
         nodes = self.path(last.id, last.depth - queue.start + 1)
         if nodes is None:
             return None
-        return TurnState(known, nodes, queue, self.context, self.counts, after)
+        return TurnState(known, nodes, queue, self.context, self.counts or NO_COUNTS, after)
 
     def path(self, name: NodeId, length: int) -> tuple[Node, ...] | None:
         """Return a message and those before it, ``length`` at most, oldest first."""
@@ -101,11 +110,13 @@ class Remembered:
         while level and len(found) < MOST_AFTER:
             if not all(parent in self.children for parent in level):
                 return None
-            below = [self.nodes[child] for parent in level for child in self.children[parent]]
-            below.sort(key=lambda node: (-node.created, node.id))
-            found += below
-            level = [node.id for node in below]
+            below = sorted(child for parent in level for child in self._newest_after(parent))
+            level = [name for _, name in below]
+            found += [self.nodes[name] for name in level]
         return tuple(found[:MOST_AFTER])
+
+    def _newest_after(self, name: NodeId) -> list[_Child]:
+        return self.children[name][:MOST_AFTER]
 
     def learn(self, chain: Sequence[NodeId], state: TurnState) -> None:
         """Take in what the store has answered, if nothing was written meanwhile."""
@@ -129,10 +140,12 @@ class Remembered:
             self._keep(node)
         self.children.update({node.id: [] for node in (last, *after)})
         for node in after:
-            self.children[node.parent].append(node.id)
+            insort(self.children[node.parent], _child(node))
 
-    def commit(self, record: TurnRecord) -> None:
-        """Take in what the store has committed; it has no fork."""
+    def commit(self, record: TurnRecord) -> bool:
+        """Take in what the store has committed; return False where that cannot be told."""
+        if record.fork is not None and not self._fork(record.fork):
+            return False
         for node in record.nodes:
             self._commit(node)
         for state in record.queues:
@@ -141,6 +154,45 @@ class Remembered:
                 self.nodes[state.node] = replace(known, queue=state.node)
         if record.conversation is not None:
             self.know_conversation(record.conversation.name, record.conversation)
+        for state in record.queues:
+            self._forget_evicted(state)
+        return True
+
+    def _fork(self, fork: Fork) -> bool:
+        """Leave one branch for another; return False where not all of it is known."""
+        left = list(fork.left)
+        for name in left:
+            if name not in self.children:
+                return False
+            left += [child for _, child in self.children[name]]
+        for name in left:
+            if name not in fork.kept:
+                self.nodes[name] = replace(self.nodes[name], abandoned=True)
+        node = self.nodes.get(fork.taken_up) if fork.taken_up else None
+        while node is not None:
+            self.nodes[node.id] = replace(node, abandoned=False)
+            node = self.nodes.get(node.parent)
+        return True
+
+    def _forget_evicted(self, state: QueueState) -> None:
+        """Forget what the queue has evicted long since: a conversation may have no end."""
+        node = self.nodes.get(state.node)
+        while node is not None:
+            above = self.nodes.get(node.parent)
+            if node.depth < state.start - KEPT_EVICTED:
+                self._forget(node)
+            node = above
+
+    def _forget(self, node: Node) -> None:
+        del self.nodes[node.id]
+        self.size -= _node_size(node)
+        if (queue := self.queues.pop(node.id, None)) is not None:
+            self.size -= _queue_size(queue)
+        self.children.pop(node.id, None)
+        self.children.pop(node.parent, None)  # it can no longer be said what follows there
+        for key in (node.id, node.key):
+            if self.newest.get(key) == node.id:
+                del self.newest[key]
 
     def know_conversation(self, name: NodeId, conversation: Conversation | None) -> None:
         """Remember what there is of this name."""
@@ -153,7 +205,7 @@ class Remembered:
         if known is not None:
             self._keep(_changed(known, node))
         elif self._is_new(node):
-            self._commit_new(replace(node, abandoned=False))
+            self._commit_new(replace(node, abandoned=False) if node.abandoned else node)
         else:
             self.newest.pop(node.id, None)
             self.newest.pop(node.key, None)
@@ -169,7 +221,7 @@ class Remembered:
         self._keep(node)
         self.children[node.id] = []
         if node.parent in self.children:
-            self.children[node.parent].append(node.id)
+            insort(self.children[node.parent], _child(node))
         for key in (node.id, node.key):
             newest = self.newest.get(key)
             if newest is None or self.nodes[newest].created <= node.created:
@@ -177,7 +229,7 @@ class Remembered:
         self._remember_opening(node.id, self.openings.get(node.id, 0))
         self._count_matches(node)
         if node.text and self.counts is not None:
-            self.counts = replace(self.counts, messages=self.counts.messages + 1)
+            self.counts = Counts(self.counts.messages + 1, self.counts.passages)
 
     def _count_matches(self, node: Node) -> None:
         for key in {node.id, node.key}:
@@ -206,6 +258,10 @@ class Remembered:
             self.size -= _queue_size(known)
         self.queues[state.node] = state
         self.size += _queue_size(state)
+
+
+def _child(node: Node) -> _Child:
+    return -node.created, node.id
 
 
 def _changed(known: Node, node: Node) -> Node:
