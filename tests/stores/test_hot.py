@@ -14,7 +14,7 @@ from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store
 from memgpt_proxy.stores.records import NO_TURN, Conversation, Namespace, NodeId, TurnState
 from memgpt_proxy.stores.sqlite import SqliteStore
-from tests.stores.build import ALICE, branch, ids, queue, record
+from tests.stores.build import ALICE, branch, ids, message, queue, record
 
 
 class Counting:
@@ -129,6 +129,17 @@ async def test_a_conversation_that_is_opened_again_is_not_taken_for_new(counting
         turn = await hot.read_turn(ALICE, [NodeId("m0")], enough=0)
         assert (turn.known, ids(turn.after)) == (1, ["m1"])
     assert counting.asked[2:] == ["read_turn", "read_turn"]
+
+
+async def test_what_the_store_knew_is_not_counted_again(counting: Any) -> None:
+    nodes = branch(["hi", "hello"])
+    await counting.commit(ALICE, record(*nodes, queues=[queue("m0", 0)]))
+    hot = HotStore(counting, 2**20)
+    for commit in (record(), record(*nodes), record(nodes[1]), record(message("new", "new"))):
+        await hot.read_turn(ALICE, [NodeId("another")], enough=0)
+        await hot.commit(ALICE, commit)
+        turn = await hot.read_turn(ALICE, [], enough=0)
+        assert turn.counts == await counting.counts(ALICE)
 
 
 class Delayed(Counting):

@@ -83,6 +83,22 @@ class TestKeys:
         assert ids((await turn_on(store, "m0", "m1")).nodes) == ["t0", "t1"]
         assert ids((await turn_on(store, "m0", "m1", "m2")).nodes) == ["m0", "m1", "m2"]
 
+    @pytest.mark.parametrize(("later", "meant"), [(9, "x"), (-9, "m1")])
+    @pytest.mark.parametrize("parent", ["m0", "elsewhere"])
+    async def test_a_later_one_with_the_key_of_a_known_one(
+        self, store: Store, parent: str, later: int, meant: str
+    ) -> None:
+        nodes = said("hi", "hello")
+        await store.commit(ALICE, record(*nodes, queues=[queue("m0", 0)]))
+        for _ in range(2):
+            assert ids((await turn_on(store, "m0", "m1")).nodes) == ["m0", "m1"]
+        await turn_on(store, "m0")
+        other = replace(nodes[1], id=NodeId("x"), parent=NodeId(parent), text="")
+        other = replace(other, created=EPOCH + later)
+        await store.commit(ALICE, record(other))
+        for _ in range(2):
+            assert (await turn_on(store, "m0", "m1")).nodes[-1].id == meant
+
     async def test_positions_in_the_chain_are_no_depths(self, store: Store) -> None:
         nodes = branch([f"message {n}" for n in range(9)])
         await store.commit(ALICE, record(*nodes, queues=[queue("m4", start=3)]))
@@ -94,7 +110,7 @@ class TestKeys:
 
     async def test_openings_with_the_same_words_are_told(self, store: Store) -> None:
         assert not (await turn_on(store, "m0")).shared
-        await store.commit(ALICE, record(*said("hi", "hello")))
+        await store.commit(ALICE, record(*said("hi", "hello"), queues=[queue("m0", 0)]))
         assert not (await turn_on(store, "m0", "m1")).shared
         await store.commit(BOB, record(message("t0", key=NodeId("m0"))))
         assert not (await turn_on(store, "m0", "m1")).shared
@@ -141,6 +157,15 @@ class TestAfter:
         await store.commit(ALICE, record(child(root, "two", created=EPOCH + 100)))
         for _ in range(2):
             assert ids((await turn_on(store, "r")).after) == ["two", "one", *newest[:-1]]
+
+    async def test_what_was_cut_off_is_not_taken_for_all(self, store: Store) -> None:
+        root = message("r", "root", queue=NodeId("r"))
+        wide = [child(root, f"w{n:02}") for n in range(MOST_AFTER)]
+        deep = child(wide[0], "deep")
+        await store.commit(ALICE, record(root, *wide, deep, queues=[queue("r", 0)]))
+        assert ids((await turn_on(store, "r")).after) == ids(wide)
+        assert ids(await store.after(ALICE, wide[0].id)) == ["deep"]
+        assert (await turn_on(store, "r", "w00")).after == (deep,)
 
     async def test_first_messages_follow_a_name(self, store: Store) -> None:
         first = message("m0", "hi", parent=NAME)
@@ -196,6 +221,7 @@ class TestFork:
         a2 = child(a1, "a2", "cake a2")
         nodes = [*stem, a, b, a1, b1, a2]
         await store.commit(ALICE, record(*nodes, queues=[queue("m0", 0)]))
+        await turn_on(store, "m0", "m1")
         return {node.id: node for node in nodes}
 
     async def abandoned(self, store: Store, tree: dict[str, Node]) -> set[str]:
