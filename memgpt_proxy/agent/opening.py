@@ -77,6 +77,14 @@ class Opening:
         return Conversation(self.named.root, tip, self.named.resends) if self.named else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Instead:
+    """Messages that are left behind for an earlier alternative, and what follows them."""
+
+    left: Sequence[Node]
+    after: Sequence[Node]
+
+
 class Opener:
     """Reconciles a client's transcript with the stored tree and composes the main context.
 
@@ -109,7 +117,8 @@ class Opener:
         sent = _transcript(request, now)
         place = await self._reconciler.place(sent)
         _check_results(place)
-        place = await self._rolled_back(request, place)
+        instead = await self._instead(request, place)
+        place = await self._rolled_back(request, place, instead)
         events = await self._events(request, place, now)
         queue = _queue(place)
         seen = place.state.context.version if place.begins or events else _seen(place.state)
@@ -136,7 +145,7 @@ class Opener:
         )
         for event in events if not place.new else ():
             context.add(event)
-        return _opening(queue.nodes[-1], intake, context, seen, place, sent.named)
+        return _opening(queue.nodes[-1], intake, context, seen, place, sent.named, instead)
 
     async def open_without_memory(self, request: TurnRequest, now: datetime) -> Opening:
         """Return the opening of a turn that knows only what the client has sent."""
@@ -156,11 +165,24 @@ class Opener:
         tip = intake.nodes[-1]
         return Opening(Author(tip.id, NO_TURN), tip.depth, ROOT, intake, context, 0)
 
-    async def _rolled_back(self, request: TurnRequest, place: Place) -> Place:
+    async def _instead(self, request: TurnRequest, place: Place) -> _Instead:
+        """Return what was said in place of an abandoned branch that is gone on with again."""
+        branch = list(takewhile(lambda node: node.abandoned, reversed(place.state.nodes)))
+        if not branch:
+            return _Instead((), ())
+        top = branch[-1]
+        after = await self._store.after(request.namespace, top.parent)
+        others = (node for node in after if node.parent == top.parent and node.id != top.id)
+        return _Instead([node for node in others if not node.abandoned], after)
+
+    async def _rolled_back(self, request: TurnRequest, place: Place, instead: _Instead) -> Place:
         """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
         if not (self._rolls_back and request.writes):
             return place
-        away = discarded(place.discarded, place.state.after)
+        kept = {new.original.turn for new in place.new if new.original}
+        left = discarded(place.discarded, place.state.after)
+        left += discarded(instead.left, instead.after)
+        away = [turn for turn in left if turn not in kept]
         again = _taken_up(place)
         if not away and not again:
             return place
@@ -199,7 +221,13 @@ def _transcript(request: TurnRequest, now: datetime) -> Transcript:
 
 
 def _opening(
-    tip: Node, intake: Intake, context: MainContext, seen: int, place: Place, named: Named | None
+    tip: Node,
+    intake: Intake,
+    context: MainContext,
+    seen: int,
+    place: Place,
+    named: Named | None,
+    instead: _Instead,
 ) -> Opening:
     turn = TurnId(secrets.token_hex(8))
     return Opening(
@@ -209,15 +237,15 @@ def _opening(
         intake=intake,
         context=context,
         context_version=seen,
-        fork=_fork(place),
+        fork=_fork(place, instead),
         named=Named(named.root, place.resends) if named else None,
     )
 
 
-def _fork(place: Place) -> Fork | None:
+def _fork(place: Place, instead: _Instead) -> Fork | None:
     last = place.last
     fork = Fork(
-        left=tuple(node.id for node in place.left),
+        left=tuple(node.id for node in [*place.left, *instead.left]),
         kept=tuple(new.original.id for new in place.new if new.original),
         taken_up=last.id if last and last.abandoned else None,
     )

@@ -12,6 +12,8 @@ from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.stores.records import ContentId, Node, Role
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
+_NEAR = 16
+"""Messages that a client may have dropped before one that it writes otherwise."""
 _MOSTLY = 0.8
 """Part of a longer text from which on a shorter one in it counts as the same."""
 
@@ -48,13 +50,33 @@ def matched(
     ours = [node.content for node in path]
     if ours[-len(contents) :] == list(contents):  # what mostly is the case, and cheap to see
         return list(path[-len(contents) :])
+    return _aligned(path[::-1], messages[::-1], contents[::-1])[::-1]
+
+
+def _aligned(
+    path: Sequence[Node], messages: Sequence[Message], contents: Sequence[ContentId]
+) -> list[Node | None]:
+    """Align from the newest on: of several places where words stand, the last one is meant."""
     found: list[Node | None] = [None] * len(messages)
-    for tag, a, a_end, b, b_end in SequenceMatcher(None, ours, contents).get_opcodes():
+    ours = [node.content for node in path]
+    blocks = SequenceMatcher(None, ours, contents, autojunk=False)
+    for tag, a, a_end, b, b_end in blocks.get_opcodes():
         if tag == "equal":
             found[b:b_end] = path[a:a_end]
-        elif tag == "replace" and a_end - a == b_end - b:
-            pairs = zip(path[a:a_end], messages[b:b_end], strict=True)
-            found[b:b_end] = [node if alike(node, message) else None for node, message in pairs]
+        elif tag == "replace":
+            found[b:b_end] = _rewritten(path[a:a_end], messages[b:b_end])
+    return found
+
+
+def _rewritten(path: Sequence[Node], messages: Sequence[Message]) -> list[Node | None]:
+    """Return for each message the node that says it otherwise, in order."""
+    found: list[Node | None] = []
+    at = 0
+    for message in messages:
+        near = range(at, min(at + _NEAR, len(path)))
+        place = next((n for n in near if alike(path[n], message)), None)
+        found.append(None if place is None else path[place])
+        at = at if place is None else place + 1
     return found
 
 

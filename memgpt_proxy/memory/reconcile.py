@@ -9,11 +9,12 @@ events after it: only events are new utterances, history that we have is never s
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import chain as chain_iterables
-from itertools import pairwise, repeat
+from itertools import pairwise, repeat, takewhile
 
 from memgpt_proxy.memory.likeness import alike, matched
 from memgpt_proxy.memory.transcript import Message, chain
@@ -134,8 +135,9 @@ class Place:
     @property
     def left(self) -> list[Node]:
         """What was said instead after the last known message, and is left behind now."""
-        after = self.state.after
-        return [node for node in after if node.parent == self.parent and not node.abandoned]
+        again = self.last is not None and self.last.abandoned  # by then all below it are, too
+        others = (node for node in self.state.after if node.parent == self.parent)
+        return [node for node in others if again or not node.abandoned]
 
     @property
     def discarded(self) -> list[Node]:
@@ -210,7 +212,7 @@ class Reconciler:
         walk.through_rewritten()
         rest: list[Node | None] = []
         if walk.at < sent.history:
-            rest = walk.along(await self._found_elsewhere(sent, walk.at, conversation))
+            rest = walk.along(await self._found_elsewhere(sent, walk, conversation))
         state = await self._as_of(walk.last, state, sent)
         if not rest:
             walk.after = state.after
@@ -228,20 +230,50 @@ class Reconciler:
         return await self._store.read_turn(sent.namespace, [last.id], enough=1)
 
     async def _found_elsewhere(
-        self, sent: Transcript, start: int, conversation: Conversation | None
+        self, sent: Transcript, walk: _Walk, conversation: Conversation | None
     ) -> list[Node | None]:
-        """Return for each message of the unknown history the node that says it elsewhere."""
-        messages = sent.messages[start : sent.history]
-        contents = sent.contents[start : sent.history]
-        best: list[Node | None] = [None] * len(messages)
-        for place, end in await self._candidates(sent, contents, conversation):
+        """Return for each message of the unknown history the node that says it elsewhere.
+
+        Where some history is known, a branch that follows it comes before any other.
+        """
+        messages = sent.messages[walk.at : sent.history]
+        contents = sent.contents[walk.at : sent.history]
+        best: tuple[bool, int, list[Node | None]] = (False, 0, [None] * len(messages))
+        candidates = await self._candidates(sent, contents, conversation)
+        if live := [node for node in walk.after if not node.abandoned]:
+            candidates.insert(0, (live[-1].id, len(contents)))
+        for place, end in candidates:
             path = await self._store.path(sent.namespace, place, end + _SLACK)
             found = await _matched(path, messages[:end], contents[:end])
-            found += [None] * (len(messages) - end)
-            best = max(best, found, key=_count)
-            if _count(best) == end:
+            found += await self._following(sent, path[-1], messages[end:], contents[end:])
+            here = any(node.id == walk.last.id for node in path) if walk.last else True
+            count = _count(found)
+            best = max(best, (here and count > 0, count, found), key=lambda ranked: ranked[:2])
+            if here and count == len(messages):
                 break
-        return best
+        if not best[1] and walk.last:  # the words before it may stand in several places
+            asked = [walk.last.content]
+            for twin in await self._store.with_content(sent.namespace, asked, limit=_CANDIDATES):
+                found = await self._following(sent, twin, messages, contents)
+                best = max(best, (False, _count(found), found), key=lambda ranked: ranked[:2])
+        return best[2]
+
+    async def _following(
+        self,
+        sent: Transcript,
+        node: Node,
+        messages: Sequence[Message],
+        contents: Sequence[ContentId],
+    ) -> list[Node | None]:
+        """Return for each message the node that says it after ``node``, as far as there is one."""
+        found: list[Node | None] = [None] * len(messages)
+        after = await self._store.after(sent.namespace, node.id) if messages else ()
+        for at, (message, content) in enumerate(zip(messages, contents, strict=True)):
+            child = _child(after, node, content) or _rewritten(after, node, message)
+            if child is None:
+                break
+            found[at] = node = child
+        return found
 
     async def _candidates(
         self, sent: Transcript, contents: Sequence[ContentId], conversation: Conversation | None
@@ -252,8 +284,9 @@ class Reconciler:
         asked = list(dict.fromkeys(reversed(contents[-_ANCHORS:])))
         nodes = await self._store.with_content(sent.namespace, asked, limit=_CANDIDATES)
         ends = {content: end for end, content in enumerate(contents, start=1)}
-        last = max((ends[node.content] for node in nodes), default=0)
-        return [(node.id, last) for node in nodes if ends[node.content] == last]
+        often = Counter(node.content for node in nodes)
+        rarest = sorted(nodes, key=lambda node: (often[node.content], -ends[node.content]))
+        return [(node.id, ends[node.content]) for node in rarest[:_CANDIDATES]]
 
 
 class _Walk:
@@ -276,7 +309,9 @@ class _Walk:
     def through_rewritten(self) -> None:
         """Go on along replies that the client writes otherwise, and what it says after them."""
         while self.last and self.at < self.sent.history:
-            child = self._child(self.last) or self._rewritten(self.last)
+            content, message = self.sent.contents[self.at], self.sent.messages[self.at]
+            child = _child(self.after, self.last, content)
+            child = child or _rewritten(self.after, self.last, message)
             if child is None:
                 return
             self._go(child)
@@ -284,7 +319,7 @@ class _Walk:
     def through_events(self) -> None:
         """Go on along events that were sent before, once all history is known."""
         while self.last and self.sent.history <= self.at < len(self.sent.messages):
-            child = self._child(self.last)
+            child = _child(self.after, self.last, self.sent.contents[self.at])
             if child is None:
                 return
             self._go(child)
@@ -295,9 +330,10 @@ class _Walk:
         A run that does not begin where we stand is gone along if nothing is known before it
         and it is all of the history: the client has dropped what came before.
         """
-        if self.last is None and _is_run(found):
-            self.top = found[0]
-            self.last, self.at = found[-1], self.at + len(found)
+        run = list(takewhile(lambda node: node is not None, found))
+        if self.last is None and _is_run(run) and not any(found[len(run) :]):
+            self.top = run[0]
+            self.last, self.at = run[-1], self.at + len(run)
             return []
         parent = self.last.id if self.last else self.sent.root
         rest = list(found)
@@ -307,18 +343,20 @@ class _Walk:
             rest.pop(0)
         return rest
 
-    def _child(self, node: Node) -> Node | None:
-        content = self.sent.contents[self.at]
-        return next((n for n in self.after if n.parent == node.id and n.content == content), None)
-
-    def _rewritten(self, node: Node) -> Node | None:
-        message = self.sent.messages[self.at]
-        children = (n for n in reversed(self.after) if n.parent == node.id)
-        return next((n for n in children if alike(n, message)), None)
-
     def _go(self, node: Node) -> None:
         self.last = node
         self.at += 1
+
+
+def _child(after: Sequence[Node], node: Node, content: ContentId) -> Node | None:
+    return next((n for n in after if n.parent == node.id and n.content == content), None)
+
+
+def _rewritten(after: Sequence[Node], node: Node, message: Message) -> Node | None:
+    """Return what follows ``node`` and says ``message`` otherwise; live and whole ones first."""
+    children = [n for n in reversed(after) if n.parent == node.id]
+    children.sort(key=lambda n: (n.abandoned, not n.complete))
+    return next((n for n in children if alike(n, message)), None)
 
 
 def said_on(node: Node, now: datetime) -> date:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from itertools import chain
 from typing import Protocol
 
 from memgpt_proxy.memory.working_context import Author, rewrite
@@ -82,12 +84,12 @@ def discarded(nodes: Sequence[Node], after: Sequence[Node]) -> list[TurnId]:
         after: What follows them. A branch in which a user has said more has gone on, and
             is left alone; so is one that is too long to be seen whole.
     """
-    if len(after) >= MOST_AFTER:
-        return []
+    cut = after[-1].depth if len(after) >= MOST_AFTER else sys.maxsize
     turns: list[TurnId] = []
     for node in nodes:
         branch = _below(node, after)
-        if not any(below.role is Role.USER for below in branch[1:]):
+        is_whole = branch[-1].depth + 1 < cut
+        if is_whole and not any(below.role is Role.USER for below in branch[1:]):
             turns += [below.turn for below in branch if below.turn]
     return turns[::-1]
 
@@ -110,23 +112,35 @@ def apply(text: str, before: str, after: str) -> str:
     """
     lines, old, new = text.splitlines(), before.splitlines(), after.splitlines()
     places = _places(old, lines)
+    head: list[str] = []
+    slots = [[line] for line in lines]
     changes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    for tag, start, end, new_start, new_end in reversed(changes):
+    for tag, start, end, new_start, new_end in changes:
         standing = [places[at] for at in range(start, end) if at in places]
         if tag == "equal" or (start < end and not standing):
             continue
-        above = [places[at] + 1 for at in range(start) if at in places]
-        at = standing[0] if standing else above[-1] if above else 0
-        for place in reversed(standing):
-            del lines[place]
-        lines[at:at] = new[new_start:new_end]
-    return "\n".join(lines)
+        for place in standing:
+            slots[place] = []
+        above = [places[at] for at in range(start) if at in places]
+        slot = slots[standing[0]] if standing else slots[above[-1]] if above else head
+        slot += new[new_start:new_end]
+    return "\n".join(chain(head, *slots))
 
 
 def _places(old: Sequence[str], lines: Sequence[str]) -> dict[int, int]:
-    """Return where in ``lines`` each line of ``old`` stands, as far as it does."""
+    """Return where in ``lines`` each line of ``old`` stands, as far as it does.
+
+    A line that others have moved is found where it is now.
+    """
     blocks = SequenceMatcher(None, old, lines, autojunk=False).get_matching_blocks()
-    return {block.a + n: block.b + n for block in blocks for n in range(block.size)}
+    places = {block.a + n: block.b + n for block in blocks for n in range(block.size)}
+    for at, line in enumerate(old):
+        taken = set(places.values())
+        if at not in places and line in lines:
+            free = (n for n, other in enumerate(lines) if other == line and n not in taken)
+            if (place := next(free, None)) is not None:
+                places[at] = place
+    return places
 
 
 def _inverses(edits: Sequence[ContextEdit]) -> list[ContextEdit]:
