@@ -22,6 +22,10 @@ _OURS = frozenset({"model", "messages", "stream", "tools"})
 _MOST_STOPS = 4
 _SAFE_DEPTH = 200
 """Levels of nesting that can always be written as JSON."""
+_SHORT = 16 * 1024
+"""Bytes of a body beyond which writing it is less work than counting its brackets."""
+_PLAIN_FIELDS = 2
+"""A plain message has a role and content."""
 _CALLS_BEFORE: Message = {"role": "assistant", "tool_calls": [{}]}
 """Stands for calls that are not in the request."""
 
@@ -95,7 +99,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 def _check_depth(body: bytes, fields: dict[str, Any]) -> None:
     """Refuse what can be read but not be written again: the backend could not be sent it."""
-    if body.count(b"[") + body.count(b"{") <= _SAFE_DEPTH:
+    if len(body) <= _SHORT and body.count(b"[") + body.count(b"{") <= _SAFE_DEPTH:
         return
     try:
         orjson.dumps(fields)
@@ -164,13 +168,25 @@ def _messages(messages: object, before: Message | None) -> list[Message]:
         )
     previous = before
     for index, message in enumerate(messages):
-        _check_message(message, previous, f"messages[{index}]")
+        if not _is_plain(message):
+            _check_message(message, previous, index)
         if previous is not _CALLS_BEFORE or message["role"] not in _INSTRUCTIONS:
             previous = message
     return messages
 
 
-def _check_message(message: object, previous: Message | None, param: str) -> None:
+def _is_plain(message: object) -> bool:
+    """Return whether a message is of the most frequent kind, in which nothing can be wrong."""
+    return (
+        isinstance(message, dict)
+        and len(message) == _PLAIN_FIELDS
+        and isinstance(message.get("content"), str)
+        and message.get("role") in ("user", "assistant")
+    )
+
+
+def _check_message(message: object, previous: Message | None, index: int) -> None:
+    param = f"messages[{index}]"
     if not isinstance(message, dict):
         raise _invalid(param, "an object")
     role = message.get("role")

@@ -21,6 +21,8 @@ Message = dict[str, Any]
 """A message in OpenAI's shape, checked by the api layer."""
 
 _ID_BYTES = 16
+_PLAIN_FIELDS = 2
+"""A message of words alone has a role and them."""
 _SAID_OTHERWISE = ("function_call", "audio", "refusal")
 """Fields of messages that have neither content nor tool calls."""
 
@@ -48,28 +50,37 @@ def root_of(name: str) -> NodeId:
 
 
 def content_id(message: Message) -> ContentId:
-    """Return the name of what a message says, wherever it stands."""
-    return ContentId(blake2b(canonical(message), digest_size=_ID_BYTES).hexdigest())
+    """Return the name of what a message says, wherever it stands.
 
-
-def canonical(message: Message) -> bytes:
-    """Return what a message says, whichever way a client writes it.
-
-    Text is the same as a list with one text part; white space at its ends, the kind of
-    line ends and the composition of Unicode do not count; a call's arguments are compared
-    as JSON.
+    It is the same whichever way a client writes it: text is the same as a list with one text
+    part; white space at its ends, the kind of line ends and the composition of Unicode do not
+    count; a call's arguments are compared as JSON.
     """
+    content = message.get("content")
+    if isinstance(content, str) and len(message) == _PLAIN_FIELDS:
+        return _words_id(message["role"], _plain(content))
+    return _general_id(message)
+
+
+def _general_id(message: Message) -> ContentId:
     calls = message.get("tool_calls")
     content = message.get("content")
-    what = [
-        message["role"],
-        _plain(content) if isinstance(content, str) else _canonical_parts(content),
+    content = _plain(content) if isinstance(content, str) else _canonical_parts(content)
+    more = [
         message.get("name"),
         message.get("tool_call_id"),
         [_canonical_call(call) for call in calls] if calls else None,
         *(message[name] for name in _SAID_OTHERWISE if message.get(name)),
     ]
-    return orjson.dumps(what, option=orjson.OPT_SORT_KEYS)
+    if isinstance(content, str) and all(each is None for each in more):
+        return _words_id(message["role"], content)
+    what = orjson.dumps([message["role"], content, *more], option=orjson.OPT_SORT_KEYS)
+    return ContentId(blake2b(what, digest_size=_ID_BYTES).hexdigest())
+
+
+def _words_id(role: str, words: str) -> ContentId:
+    what = f"{role}\0{words}".encode("utf-8", "surrogatepass")  # no list in JSON begins so
+    return ContentId(blake2b(what, digest_size=_ID_BYTES).hexdigest())
 
 
 def said(message: Message) -> str:
@@ -95,7 +106,9 @@ def _canonical_parts(parts: Any) -> Any:
 def _plain(text: str) -> str:
     if not text.isascii():
         text = normalize("NFC", text)
-    return text.replace("\r\n", "\n").strip()
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    return text.strip()
 
 
 def _canonical_call(call: dict[str, Any]) -> list[Any]:

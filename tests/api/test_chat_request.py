@@ -68,8 +68,9 @@ def nested(levels: int) -> Any:
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": nested(300)}}]},
         {"response_format": {"type": "json_schema", "schema": nested(300)}},
         {"unknown": nested(300)},
+        {"unknown": nested(300), "long": "a" * 20_000},
     ],
-    ids=["messages", "tools", "response_format", "unknown"],
+    ids=["messages", "tools", "response_format", "unknown", "long"],
 )
 def test_what_could_not_be_written_again_is_refused(fields: dict[str, Any]):
     with pytest.raises(InvalidRequest, match="nested too deeply"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from memgpt_proxy.memory.transcript import Message, chain, content_id, said
 from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
 from tests.stores.build import ALICE, BOB
 
+TEXTS = st.text(st.sampled_from('a \n\r\t\0\u0301é"[],\u2028😀'), max_size=8)
 MESSAGES = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant"]), "content": st.sampled_from(["a", "b", ""])}
 )
@@ -87,6 +89,32 @@ SAME = {
 @pytest.mark.parametrize(("left", "right"), SAME.values(), ids=SAME)
 def test_the_same_said_otherwise(left: Any, right: Any) -> None:
     assert ids_of(ALICE, [left]) == ids_of(ALICE, [right])
+
+
+@given(st.sampled_from(["user", "assistant", "system"]), TEXTS)
+def test_words_are_the_same_beside_fields_that_say_nothing(role: str, text: str) -> None:
+    text = text.replace("\r", "")
+    plain = content_id({"role": role, "content": text})
+    assert content_id({"role": role, "content": text, "name": None}) == plain
+    assert content_id({"role": role, "content": [{"type": "text", "text": text}]}) == plain
+    decomposed = normalize("NFD", text).replace("\n", "\r\n")
+    assert content_id({"role": role, "content": f" {decomposed}\n", "refusal": None}) == plain
+
+
+@given(TEXTS, TEXTS)
+def test_other_words_are_never_the_same(text: str, other: str) -> None:
+    def what(text: str) -> str:
+        return normalize("NFC", text).replace("\r\n", "\n").strip()
+
+    same = content_id(user(text)) == content_id(user(other))
+    assert same == (what(text) == what(other))
+
+
+@given(TEXTS)
+def test_words_are_never_what_has_more_than_words(text: str) -> None:
+    more = user(text, name="james")
+    written = [json.dumps(["user", text, "james", None, None], separators=(",", ":")), text]
+    assert content_id(more) not in [content_id(user(words)) for words in written]
 
 
 OTHER = {
