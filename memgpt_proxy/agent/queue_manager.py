@@ -75,7 +75,7 @@ class QueueManager:
             StoreError: The store is away.
         """
         fixed = context.tokens + tools - context.queue.tokens
-        evicted = context.queue.evict(max(0, window.flush_to - fixed))
+        evicted = context.queue.evict(max(0, window.flush_to - fixed), window.usable - fixed)
         if not evicted:
             return None
         self._telemetry.queue_flushed(len(evicted))

@@ -37,21 +37,32 @@ class Queue:
         """Tokens of all messages in the queue, uncalibrated and without the summary."""
         return sum(node.tokens for node in self.nodes)
 
-    def evict(self, keep: int) -> list[Node]:
+    def evict(self, keep: int, room: int = 0) -> list[Node]:
         """Remove and return the oldest messages, so that ``keep`` tokens at most remain.
 
         Whole groups only: a client's tool call and its results are never parted. The
         newest group always stays. The result is empty where nothing can go.
+
+        Args:
+            room: Tokens that may remain for the sake of the user's newest words, without
+                which what tools have answered since is no help.
         """
         border, remaining = 0, self.tokens
         for index, node in enumerate(self.nodes):
             if node.role is not Role.TOOL:
                 border = index
-                if remaining <= keep:
+                if remaining <= keep or (node.role is Role.USER and self._is_asked(index, room)):
                     break
             remaining -= node.tokens
         evicted, self.nodes = self.nodes[:border], self.nodes[border:]
         return evicted
+
+    def _is_asked(self, index: int, room: int) -> bool:
+        """Return whether a user's message is the newest, and all since fits into ``room``."""
+        since = self.nodes[index:]
+        if any(node.role is Role.USER for node in since[1:]):
+            return False
+        return sum(node.tokens for node in since) <= room
 
     def flushed(self, at: NodeId, summary: str, context: WorkingContext, counts: Counts) -> None:
         """Begin anew at the oldest message left, with what is known by now.

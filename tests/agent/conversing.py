@@ -14,6 +14,7 @@ import orjson
 from memgpt_proxy.agent.opening import Opener, Opening
 from memgpt_proxy.agent.request import NamedConversation
 from memgpt_proxy.agent.window import Room
+from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.transcript import Message, chain, content_id, node_id, said
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import Author, WorkingContextEditor
@@ -69,6 +70,7 @@ class Client:
             self.store,
             Undo(self.store),
             COUNTER,
+            Beginnings(),
             live=self.live,
             rolls_back=self.rolls_back,
         )

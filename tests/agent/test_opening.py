@@ -11,6 +11,7 @@ import pytest
 
 from memgpt_proxy.agent.opening import Opener, Opening
 from memgpt_proxy.agent.request import TurnRequest
+from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.stores.hot import HotStore
@@ -254,7 +255,7 @@ async def test_a_book_leaves_its_head(store: Store) -> None:
 async def test_users_share_nothing(store: Store) -> None:
     await converse(store, user("hi"), reply="ho")
     await edit(store, "Name: Chad")
-    opener = Opener(store, Undo(store), COUNTER, live=False, rolls_back=True)
+    opener = Opener(store, Undo(store), COUNTER, Beginnings(), live=False, rolls_back=True)
     asked: TurnRequest = request(user("hi"), namespace="bob")
     opened = await opener.open(asked, "You are MemGPT.", FEBRUARY_14, ROOM)
     assert prompt(opened) == [SATURDAY_14, user("hi")]
@@ -266,7 +267,7 @@ async def test_without_memory_the_model_sees_what_the_client_sent(tmp_path: Path
     closed = SqliteStore(tmp_path / "memory.db")
     book = user("A sentence of the book.\n" * 2000)
     asked = request(user("hi"), assistant("ho"), book, application="You are a pirate.")
-    opener = Opener(closed, Undo(closed), COUNTER, live=False, rolls_back=True)
+    opener = Opener(closed, Undo(closed), COUNTER, Beginnings(), live=False, rolls_back=True)
     with pytest.raises(StoreError):
         await opener.open(asked, "You are MemGPT.", FEBRUARY_7, ROOM)
     opened = await opener.open_without_memory(asked, FEBRUARY_7)

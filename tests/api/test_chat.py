@@ -16,6 +16,7 @@ from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.errors import NoReply
+from memgpt_proxy.memory.beginnings import Beginnings
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 RESULT: list[dict[str, Any]] = [{"role": "tool", "tool_call_id": "c1", "content": "x"}]
@@ -49,6 +50,7 @@ async def post(
         asked,  # type: ignore[arg-type]
         authenticator,
         passthrough,
+        Beginnings(),
         known,
         TaskPrompts(),
         max_body=2**20,

@@ -9,14 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memgpt_proxy.api.chat_request import ChatRequest, parse_chat_request
+from memgpt_proxy.api.chat_request import ChatRequest, check_messages, parse_chat_request
 from memgpt_proxy.errors import InvalidRequest
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 
 
+def read(body: bytes, *, newest_only: bool = False) -> ChatRequest:
+    request = parse_chat_request(body, newest_only=newest_only)
+    check_messages(request)
+    return request
+
+
 def parsed(**fields: Any) -> ChatRequest:
-    return parse_chat_request(json.dumps({"model": "m", "messages": HELLO, **fields}).encode())
+    return read(json.dumps({"model": "m", "messages": HELLO, **fields}).encode())
 
 
 MISTAKES: list[tuple[dict[str, Any], str, str | None]] = [
@@ -86,7 +92,7 @@ def test_depth_within_reason_is_taken():
 @given(st.binary())
 def test_any_bytes_are_a_request_or_an_invalid_one(body: bytes):
     with pytest.raises(InvalidRequest):
-        parse_chat_request(body)
+        read(body)
 
 
 def test_leading_instructions_are_the_applications():
@@ -139,17 +145,17 @@ SYSTEM: dict[str, Any] = {"role": "system", "content": "Be brief."}
 @pytest.mark.parametrize("messages", [RESULTS, [SYSTEM, *RESULTS], [*RESULTS, *HELLO]], ids=str)
 def test_newest_messages_may_begin_with_results(messages: list[dict[str, Any]]):
     body = json.dumps({"model": "m", "messages": messages}).encode()
-    read = parse_chat_request(body, newest_only=True).messages
-    assert read == [message for message in messages if message != SYSTEM]
+    messages_read = read(body, newest_only=True).messages
+    assert messages_read == [message for message in messages if message != SYSTEM]
     with pytest.raises(InvalidRequest, match="must follow a message with 'tool_calls'"):
-        parse_chat_request(body)
+        read(body)
 
 
 @pytest.mark.parametrize("before", [HELLO, [*HELLO, SYSTEM], [*RESULTS, SYSTEM]], ids=str)
 def test_results_further_on_follow_their_calls(before: list[dict[str, Any]]):
     body = json.dumps({"model": "m", "messages": [*before, RESULTS[0]]}).encode()
     with pytest.raises(InvalidRequest, match="must follow a message with 'tool_calls'"):
-        parse_chat_request(body, newest_only=True)
+        read(body, newest_only=True)
 
 
 @pytest.mark.parametrize(

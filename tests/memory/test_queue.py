@@ -45,6 +45,21 @@ def test_eviction(held: list[Node], keep: int) -> None:
         assert sum(node.tokens for node in held[fewer:]) > keep
 
 
+@given(held=NODES, keep=st.integers(0, 300), room=st.integers(0, 300))
+def test_the_users_newest_words_stay_while_all_since_fits(
+    held: list[Node], keep: int, room: int
+) -> None:
+    asked = max(n for n, node in enumerate(held) if node.role is Role.USER)
+    since = sum(node.tokens for node in held[asked:])
+    plain, evicting = Queue(queue("m0", start=0), list(held)), Queue(queue("m0", 0), list(held))
+    plain.evict(keep)
+    evicting.evict(keep, room)
+    if len(plain.nodes) < len(held) - asked and since <= room:
+        assert evicting.nodes == held[asked:]
+    else:
+        assert evicting.nodes == plain.nodes
+
+
 def calling(*ids: str) -> dict[str, Any]:
     function = {"name": "read", "arguments": "{}"}
     calls = [{"id": id, "type": "function", "function": function} for id in ids]

@@ -50,7 +50,7 @@ def _check_tail(messages: Sequence[dict[str, Any]], history: Sequence[Entry]) ->
     """What users say in the prompt is the end of this conversation, in order, nothing else."""
     seen = [words(message) for message in messages if is_event(message)]
     said = user_texts(history)
-    assert seen or history[-1].role == "tool", "the prompt has no word of the user"
+    assert seen, "the prompt has no word of the user"
     assert len(seen) <= len(said), "the prompt has more words of the user than were said"
     for shown, text in zip(reversed(seen), reversed(said), strict=False):
         if len(text) <= _SURELY_FITS:
