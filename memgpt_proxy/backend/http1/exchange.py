@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import httpx
 
 from memgpt_proxy.backend.http1.message import Upload
-from memgpt_proxy.backend.http1.upload import send_body
-
-if TYPE_CHECKING:
-    from memgpt_proxy.backend.http1.connection import Connection
+from memgpt_proxy.backend.http1.upload import Outlet, send_body
 
 # How much of a body, in bytes, may wait for its reader before the connection is not read.
 BUFFERED_AT_MOST = 256 * 1024
+
+
+class Line(Outlet, Protocol):
+    """A connection, as its exchange uses it."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def pause(self) -> None:
+        """Read no more until ``resume``."""
+        ...
+
+    def resume(self) -> None:
+        """Read again, if paused."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is not sent."""
+        ...
+
+    def watch(self, timeout: float | None) -> None:
+        """Fail the exchange if it waits for longer than ``timeout`` seconds from now."""
+        ...
 
 
 class Exchange(httpx.AsyncByteStream):
@@ -27,7 +46,7 @@ class Exchange(httpx.AsyncByteStream):
     """
 
     def __init__(
-        self, request: httpx.Request, connection: Connection, timeouts: dict[str, float | None]
+        self, request: httpx.Request, connection: Line, timeouts: dict[str, float | None]
     ) -> None:
         self.request = request
         self.touched = False
@@ -36,7 +55,7 @@ class Exchange(httpx.AsyncByteStream):
         """Whether the connection had served before, and ended before answering this request."""
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self._connection: Connection | None = connection
+        self._connection: Line | None = connection
         self._read_timeout = timeouts.get("read")
         self._write_timeout = timeouts.get("write")
         self._parts: list[bytes] = []
@@ -151,7 +170,7 @@ class Exchange(httpx.AsyncByteStream):
 
     # Between the two.
 
-    def _news(self, connection: Connection) -> asyncio.Future[None]:
+    def _news(self, connection: Line) -> asyncio.Future[None]:
         """Return what is done when something arrived."""
         self._waiter = waiter = connection.loop.create_future()
         connection.watch(None if self.uploading else self._read_timeout)

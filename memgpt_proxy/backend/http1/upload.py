@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import httpx
 
 from memgpt_proxy.backend.http1.message import Upload
 
-if TYPE_CHECKING:
-    from memgpt_proxy.backend.http1.connection import Connection
+
+class Outlet(Protocol):
+    """The way out of a connection.
+
+    Attributes:
+        full: Whether it takes no more for now.
+    """
+
+    full: bool
+
+    def write(self, data: bytes) -> None:
+        """Write, unless the connection is closed."""
+        ...
+
+    async def drained(self) -> None:
+        """Return when more can be written, or never will be."""
+        ...
 
 
-async def send_body(connection: Connection, upload: Upload | None, timeout: float | None) -> None:
+async def send_body(connection: Outlet, upload: Upload | None, timeout: float | None) -> None:
     """Send an upload's parts; return when the connection has taken them.
 
     Args:
@@ -34,7 +49,7 @@ async def send_body(connection: Connection, upload: Upload | None, timeout: floa
 
 
 async def _send_chunked(
-    connection: Connection, stream: httpx.AsyncByteStream, timeout: float | None
+    connection: Outlet, stream: httpx.AsyncByteStream, timeout: float | None
 ) -> None:
     async for part in stream:
         if part:
@@ -45,7 +60,7 @@ async def _send_chunked(
 
 
 async def _send_counted(
-    connection: Connection, stream: httpx.AsyncByteStream, length: int, timeout: float | None
+    connection: Outlet, stream: httpx.AsyncByteStream, length: int, timeout: float | None
 ) -> None:
     left = length
     async for part in stream:
@@ -58,7 +73,7 @@ async def _send_counted(
         raise httpx.LocalProtocolError("The body is not as long as its content-length.")
 
 
-async def _drain(connection: Connection, timeout: float | None) -> None:
+async def _drain(connection: Outlet, timeout: float | None) -> None:
     if not connection.full:
         return
     try:
