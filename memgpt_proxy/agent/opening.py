@@ -72,6 +72,11 @@ class Opening:
     fork: Fork | None = None
     named: Named | None = None
 
+    @property
+    def parent(self) -> NodeId:
+        """The last message that was known before."""
+        return self.intake.nodes[0].parent if self.intake.nodes else self.author.node
+
     def conversation(self, tip: NodeId) -> Conversation | None:
         """Return the named conversation as it is once it has come to ``tip``."""
         return Conversation(self.named.root, tip, self.named.resends) if self.named else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from memgpt_proxy.agent.main_context import MainContext
 from memgpt_proxy.agent.summarizer import Summarizer
@@ -36,6 +39,7 @@ class QueueManager:
         self._summarizer = summarizer
         self._pressure_at = pressure_at
         self._telemetry = telemetry
+        self._under_way: dict[tuple[Namespace, NodeId], asyncio.Event] = {}
 
     def pressure(self, context: MainContext, window: Window, tools: int) -> Message | None:
         """Return the warning, if this prompt is due one; once per fill.
@@ -87,6 +91,29 @@ class QueueManager:
         context.queue.flushed(at, summary, now, counts)
         log.info("queue flushed: %d messages folded into the summary", len(evicted))
         return context.queue.state
+
+    @contextmanager
+    def flushing(self, namespace: Namespace, after: NodeId) -> Iterator[None]:
+        """Tell the turns to come that a flush is under way after this message."""
+        key, ended = (namespace, after), asyncio.Event()
+        self._under_way[key] = ended
+        try:
+            yield
+        finally:
+            if self._under_way.get(key) is ended:
+                del self._under_way[key]
+            ended.set()
+
+    async def flushed(self, namespace: Namespace, after: NodeId) -> bool:
+        """Wait for a flush under way after this message; return whether there was one.
+
+        To wait for it takes no longer than to make it again, and costs no second summary.
+        """
+        ended = self._under_way.get((namespace, after))
+        if ended is None:
+            return False
+        await ended.wait()
+        return True
 
     def needs_flush(self, context: MainContext, window: Window, tools: int) -> bool:
         """Return whether the prompt has outgrown the usable window."""

@@ -126,9 +126,11 @@ class RunningTurn:
             return
         if not self._is_over():
             return
+        namespace = self._request.namespace
         try:
-            if state := await self._flush(self._reply_node):
-                await self._can.store.commit(self._request.namespace, TurnRecord(queues=(state,)))
+            with self._can.queue_manager.flushing(namespace, self._reply_node):
+                if state := await self._flush(self._reply_node):
+                    await self._can.store.commit(namespace, TurnRecord(queues=(state,)))
         except StoreError:
             log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
 
@@ -281,6 +283,12 @@ class RunningTurn:
         """Flush inside the turn only where the prompt would not fit."""
         if not self._is_over():
             return
+        if not self._accepted and await self._can.queue_manager.flushed(
+            self._request.namespace, self._opening.parent
+        ):
+            await self._prepare_anew()
+            if not self._is_over():
+                return
         try:
             await self._flush(self._opening.author.node)
         except StoreError:

@@ -6,6 +6,8 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from tests.conftest import StartGateway
 from tests.e2e.chatting import Person, assistant, send, user
 from tests.e2e.prompts import contents, messages_of, recalled, remember, search, system
 from tests.support.backend import Recorded, ScriptedBackend
-from tests.support.replies import Reply, call, error, text, thoughts
+from tests.support.replies import Gate, Reply, call, error, text, thoughts, wait
 
 SUMMARY_TASK = "You keep the summary"
 
@@ -128,6 +130,32 @@ def test_a_flush_folds_the_oldest_into_a_recursive_summary(
     assert sentence(1) not in queue
     assert queue[-1] == "the end"
     _assert_paired(last.body["messages"])
+
+
+def test_a_request_that_overtakes_a_flush_waits_for_it(
+    backend: ScriptedBackend, small: Callable[..., Person]
+):
+    person, gate = small(4096), Gate()
+    long = " ".join(sentence(number) for number in range(20))
+
+    def answer(body: dict[str, Any]) -> Reply:
+        if is_summary(body):
+            return wait(gate) + text("So far.")
+        return send("Yes." if "And now?" in json.dumps(body["messages"]) else long)
+
+    backend.script(answer)
+    person.say("Tell all.")
+    person.say("Tell all.")  # the reply fills the window
+    assert is_summary(backend.wait_for_requests(3)[-1].body)
+    with ThreadPoolExecutor(1) as pool:
+        answered = pool.submit(person.say, "And now?")
+        other = replace(person.anew(), api_key="another")
+        other.say("Hello.")  # by when the gateway has taken up the one before
+        gate.open()
+        assert answered.result().text == "Yes."
+    assert len(summaries(backend)) == 1
+    (last,) = (turn for turn in turns(backend) if "And now?" in contents(turn))
+    assert contents(last)[0].endswith("\nSo far.")
 
 
 def _assert_paired(messages: list[dict[str, Any]]) -> None:
