@@ -34,6 +34,7 @@ from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Discarded, Durability, Rendering, Settings
 from memgpt_proxy.memory.archival import Archive
+from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.tokens import TokenCounter
@@ -102,12 +103,15 @@ def create_app(
     authenticator = _authenticator(settings)
     store = _store(settings)
     telemetry = Telemetry()
-    agent = _agent(settings, backend, store, clock or (lambda: datetime.now(zone)), telemetry)
+    beginnings = Beginnings()
+    clock = clock or (lambda: datetime.now(zone))
+    agent = _agent(settings, backend, store, beginnings, clock, telemetry)
     passthrough = Passthrough(backend, authenticator)
     chat = ChatCompletions(
         agent,
         authenticator,
         passthrough,
+        beginnings,
         RequestHeaders(settings.conversation_headers, settings.task_headers),
         TaskPrompts(settings.task_prompts),
         settings.max_request_mib * 2**20,
@@ -143,7 +147,12 @@ def _store(settings: Settings) -> Store:
 
 
 def _agent(
-    settings: Settings, backend: Backend, store: Store, clock: Clock, telemetry: Telemetry
+    settings: Settings,
+    backend: Backend,
+    store: Store,
+    beginnings: Beginnings,
+    clock: Clock,
+    telemetry: Telemetry,
 ) -> Agent:
     counter = TokenCounter(settings.tokenizer)
     thresholds = Thresholds(
@@ -170,6 +179,7 @@ def _agent(
         store,
         undo,
         counter,
+        beginnings,
         live=settings.working_context_rendering is Rendering.LIVE,
         rolls_back=settings.discarded_replies is Discarded.ROLL_BACK,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.window import Room
 from memgpt_proxy.errors import InvalidRequest
 from memgpt_proxy.memory import alerts
+from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
+from memgpt_proxy.memory.names import Stop, known, names
 from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.memory.reconcile import (
     Named,
@@ -28,7 +31,7 @@ from memgpt_proxy.memory.reconcile import (
     said_on,
 )
 from memgpt_proxy.memory.tokens import TokenCounter
-from memgpt_proxy.memory.transcript import Message, content_id, root_of
+from memgpt_proxy.memory.transcript import Message, content_id
 from memgpt_proxy.memory.undo import Undo, discarded
 from memgpt_proxy.memory.working_context import Author, changes
 from memgpt_proxy.stores.protocols import Store
@@ -46,6 +49,9 @@ from memgpt_proxy.stores.records import (
     TurnState,
     WorkingContext,
 )
+
+_MANY = 1000
+"""Messages beyond which naming them leaves the event loop: some 2 ms of work."""
 
 
 @dataclass(slots=True)
@@ -99,12 +105,20 @@ class Opener:
     """
 
     def __init__(
-        self, store: Store, undo: Undo, counter: TokenCounter, *, live: bool, rolls_back: bool
+        self,
+        store: Store,
+        undo: Undo,
+        counter: TokenCounter,
+        beginnings: Beginnings,
+        *,
+        live: bool,
+        rolls_back: bool,
     ) -> None:
         self._store = store
         self._reconciler = Reconciler(store)
         self._undo = undo
         self._counter = counter
+        self._beginnings = beginnings
         self._live = live
         self._rolls_back = rolls_back
 
@@ -120,7 +134,7 @@ class Opener:
             InvalidRequest: The result of a tool comes that nobody has called.
         """
         sent = _transcript(request, now)
-        place = await self._reconciler.place(sent)
+        place = await self._placed(sent, request.stops)
         _check_results(place)
         instead = await self._instead(request, place)
         place = await self._rolled_back(request, place, instead)
@@ -180,6 +194,14 @@ class Opener:
         others = (node for node in after if node.parent == top.parent and node.id != top.id)
         return _Instead([node for node in others if not node.abandoned], after)
 
+    async def _placed(self, sent: Transcript, stops: Sequence[Stop]) -> Place:
+        """Return where a transcript stands; the next one that begins like it is recognised."""
+        if len(sent.messages) - known(stops) > _MANY:
+            await asyncio.to_thread(sent.keys.__getitem__, -1)  # which makes all unknown ones
+        place = await self._reconciler.place(sent)
+        self._beginnings.keep(sent.namespace, sent.messages, sent.keys, stops)
+        return place
+
     async def _rolled_back(self, request: TurnRequest, place: Place, instead: _Instead) -> Place:
         """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
         if not (self._rolls_back and request.writes):
@@ -214,12 +236,16 @@ class Opener:
 
 
 def _transcript(request: TurnRequest, now: datetime) -> Transcript:
-    named = request.conversation
+    asked = request.conversation
+    named = Named(asked.root, asked.resends) if asked else None
+    root = named.root if named else ROOT
+    contents, keys = names(request.namespace, request.messages, root, request.stops)
     return Transcript(
         namespace=request.namespace,
         messages=request.messages,
-        contents=[content_id(message) for message in request.messages],
-        named=Named(root_of(named.name), named.resends) if named else None,
+        contents=contents,
+        keys=keys,
+        named=named,
         is_retry=request.is_retry,
         now=now,
     )

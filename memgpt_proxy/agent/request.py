@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from memgpt_proxy.agent.reply import Delta, Reply
 from memgpt_proxy.backend.headers import RawHeaders
-from memgpt_proxy.memory.transcript import Message
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.memory.names import Stop
+from memgpt_proxy.memory.transcript import Message, root_of
+from memgpt_proxy.stores.records import Namespace, NodeId
 from memgpt_proxy.wire.chat import Tool, Usage
 from memgpt_proxy.wire.step import StepReader
 
@@ -26,6 +27,11 @@ class NamedConversation:
 
     name: str
     resends: bool
+
+    @property
+    def root(self) -> NodeId:
+        """What its first message hangs on."""
+        return root_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class TurnRequest:
         conversation: The conversation that the client names, if it names one.
         writes: Whether the turn may change memory; otherwise it only reads.
         is_retry: The client sends a request again that it got no answer to.
+        stops: How far the messages are known from an earlier request.
     """
 
     namespace: Namespace
@@ -62,6 +69,7 @@ class TurnRequest:
     conversation: NamedConversation | None = None
     writes: bool = True
     is_retry: bool = False
+    stops: Sequence[Stop] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,14 +14,16 @@ from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import RunningTurn
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
-from memgpt_proxy.api.chat_request import ChatRequest, parse_chat_request
+from memgpt_proxy.api.chat_request import ChatRequest, check_messages, parse_chat_request
 from memgpt_proxy.api.passthrough import Passthrough
 from memgpt_proxy.api.replies import Reply, StreamedReply, WholeReply, send_error
 from memgpt_proxy.api.request_headers import Memory, RequestHeaders, ToldByHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError, Stopping, log_failure
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.memory.beginnings import Beginnings
+from memgpt_proxy.memory.names import Stop, known
+from memgpt_proxy.stores.records import ROOT, Namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class ChatCompletions:
 
     Attributes:
         passthrough: Takes the requests that memory is kept out of.
+        beginnings: What is known of earlier requests, so that it need not be checked again.
         max_body: Bytes of a request at the most.
         keepalive: Seconds of silence after which a stream gets a comment.
     """
@@ -47,6 +51,7 @@ class ChatCompletions:
     agent: Agent
     authenticator: Authenticator
     passthrough: Passthrough
+    beginnings: Beginnings
     headers: RequestHeaders
     tasks: TaskPrompts
     max_body: int
@@ -86,10 +91,13 @@ class ChatCompletions:
             return _Apart(None)
         body = await read_body(receive, self.max_body)
         request = parse_chat_request(body, newest_only=told.newest_only)
+        namespace = self.authenticator.namespace(key, request.user)
+        root = told.conversation.root if told.conversation else ROOT
+        stops = self.beginnings.stops(namespace, root, request.messages)
+        check_messages(request, known(stops))
         if self.tasks.fit(request):
             return _Apart(body)
-        namespace = self.authenticator.namespace(key, request.user)
-        return request, _asked(namespace, headers, told, request)
+        return request, _asked(namespace, headers, told, request, stops)
 
     async def _converse(
         self, request: ChatRequest, turn: RunningTurn, receive: Receive, send: Send
@@ -126,7 +134,11 @@ class ChatCompletions:
 
 
 def _asked(
-    namespace: Namespace, headers: RawHeaders, told: ToldByHeaders, request: ChatRequest
+    namespace: Namespace,
+    headers: RawHeaders,
+    told: ToldByHeaders,
+    request: ChatRequest,
+    stops: Sequence[Stop],
 ) -> TurnRequest:
     return TurnRequest(
         namespace=namespace,
@@ -142,6 +154,7 @@ def _asked(
         conversation=told.conversation,
         writes=told.memory is Memory.ON,
         is_retry=told.is_retry,
+        stops=stops,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -20,10 +21,6 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "functio
 _INSTRUCTIONS = frozenset({"system", "developer"})
 _OURS = frozenset({"model", "messages", "stream", "tools"})
 _MOST_STOPS = 4
-_SAFE_DEPTH = 200
-"""Levels of nesting that can always be written as JSON."""
-_SHORT = 16 * 1024
-"""Bytes of a body beyond which writing it is less work than counting its brackets."""
 _PLAIN_FIELDS = 2
 """A plain message has a role and content."""
 _CALLS_BEFORE: Message = {"role": "assistant", "tool_calls": [{}]}
@@ -37,6 +34,7 @@ class ChatRequest:
     Attributes:
         application: Its leading system and developer messages, as one text.
         messages: Its other messages.
+        leading: How many messages come before them.
         options: Every field that is not read here, as it came.
         include_usage: A stream is to end with a usage chunk.
         clean: Something has to see the answer itself; see ``TurnRequest``.
@@ -45,6 +43,7 @@ class ChatRequest:
     model: str
     application: str
     messages: Sequence[Message]
+    leading: int
     tools: Sequence[Any]
     options: Mapping[str, Any]
     stream: bool
@@ -58,13 +57,16 @@ class ChatRequest:
 def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest:
     """Return the request in ``body``. Raises InvalidRequest, which names the parameter.
 
+    ``check_messages`` has to check those of its messages that are not known yet.
+
     Args:
         newest_only: It may hold only the newest messages of a conversation: ``tool`` messages
             may come first, and answer calls that are not in it.
     """
     fields = _json_object(body)
-    messages = _messages(fields.get("messages"), _CALLS_BEFORE if newest_only else None)
-    leading = _leading_instructions(messages)
+    messages = _messages(fields.get("messages"))
+    leading = _leading(messages, _CALLS_BEFORE if newest_only else None)
+    _check_depth({**fields, "messages": messages[: leading + 1]})
     tools = _list(fields, "tools")
     options = {name: value for name, value in fields.items() if name not in _OURS}
     stream = _typed(fields, "stream", bool, "a boolean") or False
@@ -73,6 +75,7 @@ def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest
         model=_model(fields),
         application=application_prompt([said(message) for message in messages[:leading]]),
         messages=messages[leading:],
+        leading=leading,
         tools=tools,
         options=options,
         stream=stream,
@@ -84,6 +87,19 @@ def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest
     )
 
 
+def check_messages(request: ChatRequest, known: int = 1) -> None:
+    """Check a request's messages. Raises InvalidRequest, which names the parameter.
+
+    Args:
+        known: How many of them have been checked: the first, or more in an earlier request.
+    """
+    rest = request.messages[known - 1 :]
+    _check_depth({"messages": rest})
+    for index, (previous, message) in enumerate(pairwise(rest), request.leading + known):
+        if not _is_plain(message):
+            _check_message(message, previous, index)
+
+
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
         fields = orjson.loads(body)
@@ -93,16 +109,13 @@ def _json_object(body: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(fields, dict):
         raise InvalidRequest("The body of the request must be a JSON object.")
-    _check_depth(body, fields)
     return fields
 
 
-def _check_depth(body: bytes, fields: dict[str, Any]) -> None:
+def _check_depth(what: object) -> None:
     """Refuse what can be read but not be written again: the backend could not be sent it."""
-    if len(body) <= _SHORT and body.count(b"[") + body.count(b"{") <= _SAFE_DEPTH:
-        return
     try:
-        orjson.dumps(fields)
+        orjson.dumps(what)
     except orjson.JSONEncodeError as error:
         raise InvalidRequest("The body of the request is nested too deeply.") from error
 
@@ -150,8 +163,7 @@ def _invalid(param: str, expected: str) -> InvalidRequest:
     )
 
 
-def _messages(messages: object, before: Message | None) -> list[Message]:
-    """Return the messages, checked; ``before`` is what came before the first of them."""
+def _messages(messages: object) -> list[Message]:
     if messages is None:
         raise InvalidRequest(
             "Missing required parameter: 'messages'.",
@@ -166,13 +178,19 @@ def _messages(messages: object, before: Message | None) -> list[Message]:
             param="messages",
             code="empty_array",
         )
-    previous = before
-    for index, message in enumerate(messages):
-        if not _is_plain(message):
-            _check_message(message, previous, index)
-        if previous is not _CALLS_BEFORE or message["role"] not in _INSTRUCTIONS:
-            previous = message
     return messages
+
+
+def _leading(messages: Sequence[Message], before: Message | None) -> int:
+    """Return how many leading messages are instructions; at least one message is not.
+
+    They and the first of the others are checked; ``before`` is what came before that.
+    """
+    for index, message in enumerate(messages):
+        _check_message(message, before, index)
+        if message["role"] not in _INSTRUCTIONS:
+            return index
+    return len(messages) - 1
 
 
 def _is_plain(message: object) -> bool:
@@ -246,14 +264,6 @@ def _check_tool_message(message: Message, previous: Message | None, param: str) 
             "'tool_calls'.",
             param=param,
         )
-
-
-def _leading_instructions(messages: Sequence[Message]) -> int:
-    """Return how many leading messages are instructions; at least one message is not."""
-    for index, message in enumerate(messages):
-        if message["role"] not in _INSTRUCTIONS:
-            return index
-    return len(messages) - 1
 
 
 def _include_usage(fields: Mapping[str, Any], *, stream: bool) -> bool:

@@ -17,7 +17,7 @@ from itertools import chain as chain_iterables
 from itertools import pairwise, repeat, takewhile
 
 from memgpt_proxy.memory.likeness import alike, matched
-from memgpt_proxy.memory.transcript import Message, chain
+from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.stores.protocols import TranscriptStore
 from memgpt_proxy.stores.records import (
     ROOT,
@@ -63,6 +63,7 @@ class Transcript:
     Attributes:
         messages: Without its leading instructions.
         contents: What each says by itself.
+        keys: What each would be found by as the client writes it.
         named: The conversation's name, if it has one.
         is_retry: The client says that it repeats a request.
         now: The time, in the time zone of whoever sends it.
@@ -71,6 +72,7 @@ class Transcript:
     namespace: Namespace
     messages: Sequence[Message]
     contents: Sequence[ContentId]
+    keys: Sequence[NodeId]
     named: Named | None
     is_retry: bool
     now: datetime
@@ -162,7 +164,7 @@ class Reconciler:
         conversation = await self._conversation(sent)
         if conversation and not sent.history and not _resends(sent, conversation):
             return await self._gone_on(sent, conversation)
-        keys = chain(sent.namespace, sent.contents, sent.root)
+        keys = sent.keys
         state = await self._store.read_turn(sent.namespace, keys, enough=sent.history)
         if state.known < sent.history:
             return await self._aligned(sent, keys, state, conversation)
