@@ -38,6 +38,18 @@ def alike(node: Node, message: Message) -> bool:
     return len(shorter) >= _MOSTLY * len(longer) and shorter in longer
 
 
+def child_that_says(content: ContentId, node: Node, after: Sequence[Node]) -> Node | None:
+    """Return what follows ``node`` and says ``content``, out of what is known to follow it."""
+    return next((n for n in after if n.parent == node.id and n.content == content), None)
+
+
+def child_like(message: Message, node: Node, after: Sequence[Node]) -> Node | None:
+    """Return what follows ``node`` and is like ``message``; live and whole ones first."""
+    children = [n for n in after if n.parent == node.id]
+    children.sort(key=lambda n: (n.abandoned, not n.complete))
+    return next((n for n in children if alike(n, message)), None)
+
+
 def matched(
     path: Sequence[Node], messages: Sequence[Message], contents: Sequence[ContentId]
 ) -> list[Node | None]:

@@ -8,15 +8,14 @@ events after it: only events are new utterances, history that we have is never s
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import chain as chain_iterables
 from itertools import pairwise, repeat, takewhile
 
-from memgpt_proxy.memory.likeness import alike, matched
+from memgpt_proxy.memory.elsewhere import Elsewhere, Found, Unknown
+from memgpt_proxy.memory.likeness import child_like, child_that_says
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.stores.protocols import TranscriptStore
 from memgpt_proxy.stores.records import (
@@ -29,18 +28,6 @@ from memgpt_proxy.stores.records import (
     Role,
     TurnState,
 )
-
-_ANCHORS = 8
-"""Messages at the end of an unknown history that are looked for elsewhere."""
-
-_CANDIDATES = 8
-"""Places where a message may have been said before, that are looked at."""
-
-_SLACK = 64
-"""Messages that a client may have deleted amid its history, for it still to be recognised."""
-
-_MANY = 500
-"""Messages beyond which comparing leaves the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +145,7 @@ class Reconciler:
 
     def __init__(self, store: TranscriptStore) -> None:
         self._store = store
+        self._elsewhere = Elsewhere(store)
 
     async def place(self, sent: Transcript) -> Place:
         """Return where ``sent`` stands. Raises StoreError."""
@@ -212,9 +200,9 @@ class Reconciler:
         """Place a transcript of which some history is not known as it is written."""
         walk = _Walk(sent, state)
         walk.through_rewritten()
-        rest: list[Node | None] = []
+        rest: Found = []
         if walk.at < sent.history:
-            rest = walk.along(await self._found_elsewhere(sent, walk, conversation))
+            rest = walk.along(await self._elsewhere.find(walk.unknown(conversation)))
         state = await self._as_of(walk.last, state, sent)
         if not rest:
             walk.after = state.after
@@ -230,65 +218,6 @@ class Reconciler:
         if last is None or (before and before.id == last.id):
             return state
         return await self._store.read_turn(sent.namespace, [last.id], enough=1)
-
-    async def _found_elsewhere(
-        self, sent: Transcript, walk: _Walk, conversation: Conversation | None
-    ) -> list[Node | None]:
-        """Return for each message of the unknown history the node that says it elsewhere.
-
-        Where some history is known, a branch that follows it comes before any other.
-        """
-        messages = sent.messages[walk.at : sent.history]
-        contents = sent.contents[walk.at : sent.history]
-        best: tuple[bool, int, list[Node | None]] = (False, 0, [None] * len(messages))
-        candidates = await self._candidates(sent, contents, conversation)
-        if live := [node for node in walk.after if not node.abandoned]:
-            candidates.insert(0, (live[-1].id, len(contents)))
-        for place, end in candidates:
-            path = await self._store.path(sent.namespace, place, end + _SLACK)
-            found = await _matched(path, messages[:end], contents[:end])
-            found += await self._following(sent, path[-1], messages[end:], contents[end:])
-            here = any(node.id == walk.last.id for node in path) if walk.last else True
-            count = _count(found)
-            best = max(best, (here and count > 0, count, found), key=lambda ranked: ranked[:2])
-            if here and count == len(messages):
-                break
-        if not best[1] and walk.last:  # the words before it may stand in several places
-            asked = [walk.last.content]
-            for twin in await self._store.with_content(sent.namespace, asked, limit=_CANDIDATES):
-                found = await self._following(sent, twin, messages, contents)
-                best = max(best, (False, _count(found), found), key=lambda ranked: ranked[:2])
-        return best[2]
-
-    async def _following(
-        self,
-        sent: Transcript,
-        node: Node,
-        messages: Sequence[Message],
-        contents: Sequence[ContentId],
-    ) -> list[Node | None]:
-        """Return for each message the node that says it after ``node``, as far as there is one."""
-        found: list[Node | None] = [None] * len(messages)
-        after = await self._store.after(sent.namespace, node.id) if messages else ()
-        for at, (message, content) in enumerate(zip(messages, contents, strict=True)):
-            child = _child(after, node, content) or _rewritten(after, node, message)
-            if child is None:
-                break
-            found[at] = node = child
-        return found
-
-    async def _candidates(
-        self, sent: Transcript, contents: Sequence[ContentId], conversation: Conversation | None
-    ) -> list[tuple[NodeId, int]]:
-        """Return where the history may have been said, and how many of its messages by then."""
-        if conversation is not None:
-            return [(conversation.tip, len(contents))]
-        asked = list(dict.fromkeys(reversed(contents[-_ANCHORS:])))
-        nodes = await self._store.with_content(sent.namespace, asked, limit=_CANDIDATES)
-        ends = {content: end for end, content in enumerate(contents, start=1)}
-        often = Counter(node.content for node in nodes)
-        rarest = sorted(nodes, key=lambda node: (often[node.content], -ends[node.content]))
-        return [(node.id, ends[node.content]) for node in rarest[:_CANDIDATES]]
 
 
 class _Walk:
@@ -312,8 +241,8 @@ class _Walk:
         """Go on along replies that the client writes otherwise, and what it says after them."""
         while self.last and self.at < self.sent.history:
             content, message = self.sent.contents[self.at], self.sent.messages[self.at]
-            child = _child(self.after, self.last, content)
-            child = child or _rewritten(self.after, self.last, message)
+            child = child_that_says(content, self.last, self.after)
+            child = child or child_like(message, self.last, self.after)
             if child is None:
                 return
             self._go(child)
@@ -321,12 +250,24 @@ class _Walk:
     def through_events(self) -> None:
         """Go on along events that were sent before, once all history is known."""
         while self.last and self.sent.history <= self.at < len(self.sent.messages):
-            child = _child(self.after, self.last, self.sent.contents[self.at])
+            child = child_that_says(self.sent.contents[self.at], self.last, self.after)
             if child is None:
                 return
             self._go(child)
 
-    def along(self, found: list[Node | None]) -> list[Node | None]:
+    def unknown(self, conversation: Conversation | None) -> Unknown:
+        """Return the history from here on."""
+        sent = self.sent
+        return Unknown(
+            namespace=sent.namespace,
+            messages=sent.messages[self.at : sent.history],
+            contents=sent.contents[self.at : sent.history],
+            last=self.last,
+            after=self.after,
+            tip=conversation.tip if conversation else None,
+        )
+
+    def along(self, found: Found) -> Found:
         """Go on along what was found, where it follows; return the rest.
 
         A run that does not begin where we stand is gone along if nothing is known before it
@@ -348,17 +289,6 @@ class _Walk:
     def _go(self, node: Node) -> None:
         self.last = node
         self.at += 1
-
-
-def _child(after: Sequence[Node], node: Node, content: ContentId) -> Node | None:
-    return next((n for n in after if n.parent == node.id and n.content == content), None)
-
-
-def _rewritten(after: Sequence[Node], node: Node, message: Message) -> Node | None:
-    """Return what follows ``node`` and says ``message`` otherwise; live and whole ones first."""
-    children = [n for n in reversed(after) if n.parent == node.id]
-    children.sort(key=lambda n: (n.abandoned, not n.complete))
-    return next((n for n in children if alike(n, message)), None)
 
 
 def said_on(node: Node, now: datetime) -> date:
@@ -422,18 +352,6 @@ def _is_run(found: Sequence[Node | None]) -> bool:
     if not found or found[0] is None:
         return False
     return all(b is not None and a is not None and b.parent == a.id for a, b in pairwise(found))
-
-
-async def _matched(
-    path: Sequence[Node], messages: Sequence[Message], contents: Sequence[ContentId]
-) -> list[Node | None]:
-    if len(path) < _MANY:
-        return matched(path, messages, contents)
-    return await asyncio.to_thread(matched, path, messages, contents)
-
-
-def _count(found: Sequence[Node | None]) -> int:
-    return sum(node is not None for node in found)
 
 
 def _last(state: TurnState) -> Node | None:
