@@ -35,6 +35,7 @@ from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Discarded, Durability, Rendering, Settings
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
+from memgpt_proxy.memory.branching import Branching
 from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.tokens import TokenCounter
@@ -175,13 +176,13 @@ def _agent(
         max_steps=settings.max_steps,
         clock=clock,
     )
+    rolls_back = settings.discarded_replies is Discarded.ROLL_BACK
     opener = Opener(
         store,
-        undo,
+        Branching(store, undo, rolls_back=rolls_back),
         counter,
         beginnings,
         live=settings.working_context_rendering is Rendering.LIVE,
-        rolls_back=settings.discarded_replies is Discarded.ROLL_BACK,
     )
     return Agent(faculties, opener, settings.reply_mode, settings.working_context_limit)
 

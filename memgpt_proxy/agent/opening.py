@@ -6,9 +6,8 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import takewhile
 
 import orjson
 
@@ -19,6 +18,7 @@ from memgpt_proxy.agent.window import Room
 from memgpt_proxy.errors import InvalidRequest
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.beginnings import Beginnings
+from memgpt_proxy.memory.branching import Branching
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
 from memgpt_proxy.memory.names import Stop, known, names
 from memgpt_proxy.memory.queue import Queue
@@ -32,7 +32,6 @@ from memgpt_proxy.memory.reconcile import (
 )
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, content_id
-from memgpt_proxy.memory.undo import Undo, discarded
 from memgpt_proxy.memory.working_context import Author, changes
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import (
@@ -88,39 +87,28 @@ class Opening:
         return Conversation(self.named.root, tip, self.named.resends) if self.named else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Instead:
-    """Messages that are left behind for an earlier alternative, and what follows them."""
-
-    left: Sequence[Node]
-    after: Sequence[Node]
-
-
 class Opener:
     """Reconciles a client's transcript with the stored tree and composes the main context.
 
     Args:
         live: Show the working context as it is now instead of the queue's snapshot.
-        rolls_back: Undo what the turn of a discarded reply wrote.
     """
 
     def __init__(
         self,
         store: Store,
-        undo: Undo,
+        branching: Branching,
         counter: TokenCounter,
         beginnings: Beginnings,
         *,
         live: bool,
-        rolls_back: bool,
     ) -> None:
         self._store = store
         self._reconciler = Reconciler(store)
-        self._undo = undo
+        self._branching = branching
         self._counter = counter
         self._beginnings = beginnings
         self._live = live
-        self._rolls_back = rolls_back
 
     async def open(self, request: TurnRequest, told: str, now: datetime, room: Room) -> Opening:
         """Return the opening of a turn at the time ``now``.
@@ -136,8 +124,7 @@ class Opener:
         sent = _transcript(request, now)
         place = await self._placed(sent, request.stops)
         _check_results(place)
-        instead = await self._instead(request, place)
-        place = await self._rolled_back(request, place, instead)
+        place, fork = await self._branching.leave(request.namespace, place, writes=request.writes)
         events = await self._events(request, place, now)
         queue = _queue(place)
         seen = place.state.context.version if place.begins or events else _seen(place.state)
@@ -164,7 +151,7 @@ class Opener:
         )
         for event in events if not place.new else ():
             context.add(event)
-        return _opening(queue.nodes[-1], intake, context, seen, place, sent.named, instead)
+        return _opening(queue.nodes[-1], intake, context, seen, place, sent.named, fork)
 
     async def open_without_memory(self, request: TurnRequest, now: datetime) -> Opening:
         """Return the opening of a turn that knows only what the client has sent."""
@@ -184,16 +171,6 @@ class Opener:
         tip = intake.nodes[-1]
         return Opening(Author(tip.id, NO_TURN), tip.depth, ROOT, intake, context, 0)
 
-    async def _instead(self, request: TurnRequest, place: Place) -> _Instead:
-        """Return what was said in place of an abandoned branch that is gone on with again."""
-        branch = list(takewhile(lambda node: node.abandoned, reversed(place.state.nodes)))
-        if not branch:
-            return _Instead((), ())
-        top = branch[-1]
-        after = await self._store.after(request.namespace, top.parent)
-        others = (node for node in after if node.parent == top.parent and node.id != top.id)
-        return _Instead([node for node in others if not node.abandoned], after)
-
     async def _placed(self, sent: Transcript, stops: Sequence[Stop]) -> Place:
         """Return where a transcript stands; the next one that begins like it is recognised."""
         if len(sent.messages) - known(stops) > _MANY:
@@ -201,23 +178,6 @@ class Opener:
         place = await self._reconciler.place(sent)
         self._beginnings.keep(sent.namespace, sent.messages, sent.keys, stops)
         return place
-
-    async def _rolled_back(self, request: TurnRequest, place: Place, instead: _Instead) -> Place:
-        """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
-        if not (self._rolls_back and request.writes):
-            return place
-        kept = {new.original.turn for new in place.new if new.original}
-        left = discarded(place.discarded, place.state.after)
-        left += discarded(instead.left, instead.after)
-        away = [turn for turn in left if turn not in kept]
-        again = _taken_up(place)
-        if not away and not again:
-            return place
-        at = place.last.id if place.last else place.parent
-        await self._undo.take_back(request.namespace, away, at)
-        await self._undo.do_again(request.namespace, again, at)
-        context = await self._store.context(request.namespace)
-        return replace(place, state=replace(place.state, context=context))
 
     async def _events(self, request: TurnRequest, place: Place, now: datetime) -> list[Message]:
         """Return what has happened since this branch was last continued."""
@@ -258,7 +218,7 @@ def _opening(
     seen: int,
     place: Place,
     named: Named | None,
-    instead: _Instead,
+    fork: Fork | None,
 ) -> Opening:
     turn = TurnId(secrets.token_hex(8))
     return Opening(
@@ -268,27 +228,9 @@ def _opening(
         intake=intake,
         context=context,
         context_version=seen,
-        fork=_fork(place, instead),
+        fork=fork,
         named=Named(named.root, place.resends) if named else None,
     )
-
-
-def _fork(place: Place, instead: _Instead) -> Fork | None:
-    last = place.last
-    fork = Fork(
-        left=tuple(node.id for node in [*place.left, *instead.left]),
-        kept=tuple(new.original.id for new in place.new if new.original),
-        taken_up=last.id if last and last.abandoned else None,
-    )
-    return fork if fork.left or fork.taken_up else None
-
-
-def _taken_up(place: Place) -> list[TurnId]:
-    """Return the turns since the last word of the user, in a branch that was left once."""
-    if place.last is None or not place.last.abandoned or place.state.after:
-        return []
-    since = takewhile(lambda node: node.role is not Role.USER, reversed(place.state.nodes))
-    return [node.turn for node in since if node.turn][::-1]
 
 
 def _queue(place: Place) -> Queue:

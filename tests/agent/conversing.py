@@ -15,6 +15,7 @@ from memgpt_proxy.agent.opening import Opener, Opening
 from memgpt_proxy.agent.request import NamedConversation
 from memgpt_proxy.agent.window import Room
 from memgpt_proxy.memory.beginnings import Beginnings
+from memgpt_proxy.memory.branching import Branching
 from memgpt_proxy.memory.transcript import Message, chain, content_id, node_id, said
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import Author, WorkingContextEditor
@@ -68,11 +69,10 @@ class Client:
     async def open(self, *messages: Message, is_retry: bool = False) -> Opening:
         opener = Opener(
             self.store,
-            Undo(self.store),
+            Branching(self.store, Undo(self.store), rolls_back=self.rolls_back),
             COUNTER,
             Beginnings(),
             live=self.live,
-            rolls_back=self.rolls_back,
         )
         named = NamedConversation(self.name, self.resends) if self.name else None
         asked = request(*messages, conversation=named, is_retry=is_retry, **self.more)

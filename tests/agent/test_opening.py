@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from memgpt_proxy.agent.opening import Opener, Opening
-from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.memory.beginnings import Beginnings
+from memgpt_proxy.memory.branching import Branching
 from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.stores.hot import HotStore
@@ -255,9 +255,8 @@ async def test_a_book_leaves_its_head(store: Store) -> None:
 async def test_users_share_nothing(store: Store) -> None:
     await converse(store, user("hi"), reply="ho")
     await edit(store, "Name: Chad")
-    opener = Opener(store, Undo(store), COUNTER, Beginnings(), live=False, rolls_back=True)
-    asked: TurnRequest = request(user("hi"), namespace="bob")
-    opened = await opener.open(asked, "You are MemGPT.", FEBRUARY_14, ROOM)
+    client = Client(store, now=FEBRUARY_14, more={"namespace": "bob"})
+    opened = await client.open(user("hi"))
     assert prompt(opened) == [SATURDAY_14, user("hi")]
     assert "Chad" not in system(opened)
     assert [said(m) for m in prompt(opened)][1:] == ["hi"]
@@ -267,7 +266,8 @@ async def test_without_memory_the_model_sees_what_the_client_sent(tmp_path: Path
     closed = SqliteStore(tmp_path / "memory.db")
     book = user("A sentence of the book.\n" * 2000)
     asked = request(user("hi"), assistant("ho"), book, application="You are a pirate.")
-    opener = Opener(closed, Undo(closed), COUNTER, Beginnings(), live=False, rolls_back=True)
+    branching = Branching(closed, Undo(closed), rolls_back=True)
+    opener = Opener(closed, branching, COUNTER, Beginnings(), live=False)
     with pytest.raises(StoreError):
         await opener.open(asked, "You are MemGPT.", FEBRUARY_7, ROOM)
     opened = await opener.open_without_memory(asked, FEBRUARY_7)

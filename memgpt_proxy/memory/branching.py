@@ -1,0 +1,92 @@
+"""Leaving one branch of a conversation for another: what is abandoned, and what is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from memgpt_proxy.memory.reconcile import Place
+from memgpt_proxy.memory.undo import Undo, discarded
+from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.records import Fork, Namespace, Node, Role, TurnId
+
+
+@dataclass(frozen=True, slots=True)
+class _Instead:
+    """Messages that are left behind for an earlier alternative, and what follows them."""
+
+    left: Sequence[Node]
+    after: Sequence[Node]
+
+
+class Branching:
+    """Sees to what a turn leaves behind.
+
+    Args:
+        rolls_back: Undo what the turn of a discarded reply wrote.
+    """
+
+    def __init__(self, store: Store, undo: Undo, *, rolls_back: bool) -> None:
+        self._store = store
+        self._undo = undo
+        self._rolls_back = rolls_back
+
+    async def leave(
+        self, namespace: Namespace, place: Place, *, writes: bool
+    ) -> tuple[Place, Fork | None]:
+        """Undo what is discarded; return the place after that, and the fork to be stored.
+
+        Args:
+            writes: The turn may change memory.
+
+        Raises:
+            StoreError: The store is away.
+        """
+        instead = await self._instead(namespace, place)
+        if self._rolls_back and writes:
+            place = await self._rolled_back(namespace, place, instead)
+        return place, _fork(place, instead)
+
+    async def _instead(self, namespace: Namespace, place: Place) -> _Instead:
+        """Return what was said in place of an abandoned branch that is gone on with again."""
+        branch = list(takewhile(lambda node: node.abandoned, reversed(place.state.nodes)))
+        if not branch:
+            return _Instead((), ())
+        top = branch[-1]
+        after = await self._store.after(namespace, top.parent)
+        others = (node for node in after if node.parent == top.parent and node.id != top.id)
+        return _Instead([node for node in others if not node.abandoned], after)
+
+    async def _rolled_back(self, namespace: Namespace, place: Place, instead: _Instead) -> Place:
+        """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
+        kept = {new.original.turn for new in place.new if new.original}
+        left = discarded(place.discarded, place.state.after)
+        left += discarded(instead.left, instead.after)
+        away = [turn for turn in left if turn not in kept]
+        again = _taken_up(place)
+        if not away and not again:
+            return place
+        at = place.last.id if place.last else place.parent
+        await self._undo.take_back(namespace, away, at)
+        await self._undo.do_again(namespace, again, at)
+        context = await self._store.context(namespace)
+        return replace(place, state=replace(place.state, context=context))
+
+
+def _fork(place: Place, instead: _Instead) -> Fork | None:
+    last = place.last
+    fork = Fork(
+        left=tuple(node.id for node in [*place.left, *instead.left]),
+        kept=tuple(new.original.id for new in place.new if new.original),
+        taken_up=last.id if last and last.abandoned else None,
+    )
+    return fork if fork.left or fork.taken_up else None
+
+
+def _taken_up(place: Place) -> list[TurnId]:
+    """Return the turns since the last word of the user, in a branch that was left once."""
+    if place.last is None or not place.last.abandoned or place.state.after:
+        return []
+    since = takewhile(lambda node: node.role is not Role.USER, reversed(place.state.nodes))
+    return [node.turn for node in since if node.turn][::-1]
