@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from itertools import chain
@@ -114,7 +115,7 @@ def apply(text: str, before: str, after: str) -> str:
     places = _places(old, lines)
     head: list[str] = []
     slots = [[line] for line in lines]
-    changes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    changes = SequenceMatcher(None, old, new).get_opcodes()
     for tag, start, end, new_start, new_end in changes:
         standing = [places[at] for at in range(start, end) if at in places]
         if tag == "equal" or (start < end and not standing):
@@ -132,14 +133,16 @@ def _places(old: Sequence[str], lines: Sequence[str]) -> dict[int, int]:
 
     A line that others have moved is found where it is now.
     """
-    blocks = SequenceMatcher(None, old, lines, autojunk=False).get_matching_blocks()
+    blocks = SequenceMatcher(None, old, lines).get_matching_blocks()
     places = {block.a + n: block.b + n for block in blocks for n in range(block.size)}
+    taken = set(places.values())
+    free: defaultdict[str, deque[int]] = defaultdict(deque)
+    for at, line in enumerate(lines):
+        if at not in taken:
+            free[line].append(at)
     for at, line in enumerate(old):
-        taken = set(places.values())
-        if at not in places and line in lines:
-            free = (n for n, other in enumerate(lines) if other == line and n not in taken)
-            if (place := next(free, None)) is not None:
-                places[at] = place
+        if at not in places and free[line]:
+            places[at] = free[line].popleft()
     return places
 
 

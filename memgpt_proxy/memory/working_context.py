@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.stores.protocols import ContextStore, StaleVersion
@@ -93,8 +93,13 @@ async def rewrite(
 
 def changes(before: str, after: str) -> list[str]:
     """Return the lines that were removed (``- …``) and added (``+ …``) between two versions."""
-    lines = difflib.ndiff(before.splitlines(), after.splitlines())
-    return [line for line in lines if line.startswith(("- ", "+ "))]
+    old, new = before.splitlines(), after.splitlines()
+    told = []
+    for tag, start, end, new_start, new_end in SequenceMatcher(None, old, new).get_opcodes():
+        if tag != "equal":
+            told += [f"- {line}" for line in old[start:end]]
+            told += [f"+ {line}" for line in new[new_start:new_end]]
+    return told
 
 
 def grouped(number: int) -> str:

@@ -31,3 +31,12 @@ def test_a_replaced_line_comes_back_in_its_place() -> None:
 
 def test_a_line_that_others_have_changed_since_stays_as_it_is() -> None:
     assert apply("Town: Oslo", "Town: Paris", "Town: Rome") == "Town: Oslo"
+
+
+def test_a_long_text_of_lines_that_come_again() -> None:
+    before = [line for number in range(1500) for line in ("-", str(number))]
+    after = [line for number in range(1500) for line in ("-", str(number + 5000))]
+    assert apply("\n".join(after), "\n".join(after), "\n".join(before)).splitlines() == before
+    kept = [*before[:100], "Tea", *before[100:]]
+    changed = apply("\n".join([*kept, "-"]), "\n".join([*before, "-"]), "\n".join(before))
+    assert changed.splitlines() == kept

@@ -120,3 +120,10 @@ def test_changes() -> None:
 
 def test_grouped() -> None:
     assert [grouped(n) for n in (7, 1234, 8000, 1234567)] == ["7", "1 234", "8 000", "1 234 567"]
+
+
+def test_changes_of_many_lines_that_resemble_each_other() -> None:
+    before = [f"{'a' * 36}{number:03}" for number in range(200)]
+    after = [f"{'a' * 36}{number:03}" for number in range(500, 700)]
+    told = changes("\n".join(before), "\n".join(after))
+    assert told == [*(f"- {line}" for line in before), *(f"+ {line}" for line in after)]
