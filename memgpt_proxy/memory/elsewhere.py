@@ -28,6 +28,9 @@ _SLACK = 64
 _MANY = 500
 """Messages beyond which comparing leaves the event loop."""
 
+_LONG = 2**18
+"""Characters beyond which it does."""
+
 Found = list[Node | None]
 """For each message of an unknown history the node that says it, all in one branch."""
 
@@ -118,7 +121,8 @@ class Elsewhere:
 async def _matched(
     path: Sequence[Node], messages: Sequence[Message], contents: Sequence[ContentId]
 ) -> Found:
-    if len(path) + len(messages) < _MANY:
+    is_short = sum(len(node.text) for node in path) < _LONG
+    if is_short and len(path) + len(messages) < _MANY:
         return matched(path, messages, contents)
     return await asyncio.to_thread(matched, path, messages, contents)
 
