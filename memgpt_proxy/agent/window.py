@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from memgpt_proxy.backend.client import Backend
 from memgpt_proxy.backend.headers import RawHeaders
@@ -165,7 +166,8 @@ class Windows:
 
     async def of(self, model: str, headers: RawHeaders) -> Window:
         """Return the window of ``model``; asks the backend until it answers, with this key."""
-        ratio = self.calibration(model).ratio
+        known = self._calibrations.get(model)  # anybody can ask for a model that there is not
+        ratio = known.ratio if known else Calibration().ratio
         if learned := self._learned.get(model):
             size = min(learned, self._fixed or learned)
             return Window(size, ratio, self._thresholds, learned=True)
@@ -196,16 +198,15 @@ class Windows:
         """Return what was learned of the model's tokens."""
         known = self._calibrations.get(model)
         if known is None:
-            if len(self._calibrations) >= _REMEMBERED_MODELS:
-                self._calibrations.clear()
+            _make_room(self._calibrations)
             known = self._calibrations[model] = Calibration()
         return known
 
     def _keep(self, model: str, size: int) -> None:
         if model not in self._learned and size < (self._fixed or 0):
             log.warning("the window set is too large for %r, which has %d tokens", model, size)
-        if len(self._learned) >= _REMEMBERED_MODELS:
-            self._learned.clear()
+        if model not in self._learned:
+            _make_room(self._learned)
         self._learned[model] = max(size, _SMALLEST)
 
     async def _found(self, model: str, headers: RawHeaders) -> int:
@@ -216,3 +217,9 @@ class Windows:
         if reported is None and len(windows) == 1:
             reported = next(iter(windows.values()))  # one model, whatever it is called
         return reported or known_window(model) or DEFAULT_WINDOW
+
+
+def _make_room(learned: dict[str, Any]) -> None:
+    """Forget the model that was learned of first, where there are too many."""
+    if len(learned) >= _REMEMBERED_MODELS:
+        del learned[next(iter(learned))]

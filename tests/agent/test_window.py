@@ -190,6 +190,14 @@ async def test_the_window_follows_what_is_learned_of_the_models_tokens() -> None
     assert (await windows.of("other", [])).usable == 8000
 
 
+async def test_models_that_are_only_asked_for_make_nobody_forget() -> None:
+    windows = Windows(9000, backend_that({}), THRESHOLDS)
+    windows.calibration("m").learn(1000, 2000, weight=1)
+    for number in range(2000):
+        await windows.of(f"no model {number}", [])
+    assert (await windows.of("m", [])).usable == 4000
+
+
 def test_what_a_turn_may_put_into_its_prompt() -> None:
     room = Window(9000, 1.0, THRESHOLDS).room(2000, 8000)
     assert room.message == 2000  # a third of the 6 000 tokens that are free
