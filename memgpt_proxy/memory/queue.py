@@ -47,22 +47,17 @@ class Queue:
             room: Tokens that may remain for the sake of the user's newest words, without
                 which what tools have answered since is no help.
         """
+        users = (index for index, node in enumerate(self.nodes) if node.role is Role.USER)
+        asked = max(users, default=None)
         border, remaining = 0, self.tokens
         for index, node in enumerate(self.nodes):
             if node.role is not Role.TOOL:
                 border = index
-                if remaining <= keep or (node.role is Role.USER and self._is_asked(index, room)):
+                if remaining <= keep or (index == asked and remaining <= room):
                     break
             remaining -= node.tokens
         evicted, self.nodes = self.nodes[:border], self.nodes[border:]
         return evicted
-
-    def _is_asked(self, index: int, room: int) -> bool:
-        """Return whether a user's message is the newest, and all since fits into ``room``."""
-        since = self.nodes[index:]
-        if any(node.role is Role.USER for node in since[1:]):
-            return False
-        return sum(node.tokens for node in since) <= room
 
     def flushed(self, at: NodeId, summary: str, context: WorkingContext, counts: Counts) -> None:
         """Begin anew at the oldest message left, with what is known by now.
