@@ -306,3 +306,11 @@ async def test_a_tools_results_come_alone_in_a_named_conversation(store: Store) 
 def calling(call_id: str) -> dict[str, Any]:
     call = {"id": call_id, "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+async def test_a_conversation_that_begins_with_examples_may_go_on_without_them(store: Store):
+    client = Client(store, name="chat")
+    examples = [user("example q"), assistant("example a")]
+    await client.say(*examples, user("I am Sam"), reply="Hi Sam!")
+    opened = await client.open(user("who am I?"))
+    assert words(prompt(opened)) == ["example q", "example a", "I am Sam", "Hi Sam!", "who am I?"]
