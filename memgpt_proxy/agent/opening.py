@@ -18,7 +18,7 @@ from memgpt_proxy.agent.window import Room
 from memgpt_proxy.errors import InvalidRequest
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.beginnings import Beginnings
-from memgpt_proxy.memory.branching import Branching
+from memgpt_proxy.memory.branching import Branching, Left
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
 from memgpt_proxy.memory.names import Stop, known, names
 from memgpt_proxy.memory.queue import Queue
@@ -65,6 +65,7 @@ class Opening:
         context: The main context of the first step.
         context_version: Version of the working context that the model has seen.
         fork: What the turn leaves behind, or takes up again.
+        undone: Turns that were undone for it: to be done again where it comes to nothing.
         named: The conversation that the client has named, and whether it sends its history.
     """
 
@@ -75,6 +76,7 @@ class Opening:
     context: MainContext
     context_version: int
     fork: Fork | None = None
+    undone: Sequence[TurnId] = ()
     named: Named | None = None
 
     @property
@@ -124,7 +126,8 @@ class Opener:
         sent = _transcript(request, now)
         place = await self._placed(sent, request.stops)
         _check_results(place)
-        place, fork = await self._branching.leave(request.namespace, place, writes=request.writes)
+        left = await self._branching.leave(request.namespace, place, writes=request.writes)
+        place = left.place
         events = await self._events(request, place, now)
         queue = _queue(place)
         seen = place.state.context.version if place.begins or events else _seen(place.state)
@@ -151,7 +154,7 @@ class Opener:
         )
         for event in events if not place.new else ():
             context.add(event)
-        return _opening(queue.nodes[-1], intake, context, seen, place, sent.named, fork)
+        return _opening(queue.nodes[-1], intake, context, seen, left, sent.named)
 
     async def open_without_memory(self, request: TurnRequest, now: datetime) -> Opening:
         """Return the opening of a turn that knows only what the client has sent."""
@@ -216,9 +219,8 @@ def _opening(
     intake: Intake,
     context: MainContext,
     seen: int,
-    place: Place,
+    left: Left,
     named: Named | None,
-    fork: Fork | None,
 ) -> Opening:
     turn = TurnId(secrets.token_hex(8))
     return Opening(
@@ -228,8 +230,9 @@ def _opening(
         intake=intake,
         context=context,
         context_version=seen,
-        fork=fork,
-        named=Named(named.root, place.resends) if named else None,
+        fork=left.fork,
+        undone=left.undone,
+        named=Named(named.root, left.place.resends) if named else None,
     )
 
 

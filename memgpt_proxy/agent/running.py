@@ -114,7 +114,8 @@ class RunningTurn:
         try:
             finish = await self._run(sink)
         finally:
-            await self._commit(complete=finish is not None)
+            if not await self._commit(complete=finish is not None):
+                await self._put_back()
             self._can.telemetry.turn_ended(degraded=self.degraded)
         if finish.reason is None:
             raise NoReply("The model came to no reply within the steps allowed for one turn.")
@@ -309,13 +310,16 @@ class RunningTurn:
             headers=self._request.headers,
         )
 
-    async def _commit(self, *, complete: bool) -> None:
-        """Store the new messages and what was said, once the backend has accepted the turn."""
+    async def _commit(self, *, complete: bool) -> bool:
+        """Store the new messages and what was said, once the backend has accepted the turn.
+
+        Returns whether they are stored.
+        """
         if not self._accepted:
-            return
+            return False
         reply = self._node(complete=complete)
         if self.degraded or not self._request.writes:
-            return
+            return False
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
                 await self._can.store.commit(self._request.namespace, self._record(reply))
@@ -327,8 +331,20 @@ class RunningTurn:
         except (StoreError, TimeoutError):
             log.exception("a turn could not be stored")
             self.degraded = True
-            return
+            return False
         self._reply_node = reply.id if reply else None
+        return True
+
+    async def _put_back(self) -> None:
+        """Do again what was undone for this turn: no other reply is there in its place."""
+        if not (undone := self._opening.undone):
+            return
+        author = self._opening.author
+        try:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await self._can.undo.do_again(self._request.namespace, undone, author.node)
+        except (StoreError, TimeoutError):
+            log.exception("what a discarded reply wrote could not be put back")
 
     def _record(self, reply: Node | None) -> TurnRecord:
         """Return what the turn leaves behind."""

@@ -20,6 +20,22 @@ class _Instead:
     after: Sequence[Node]
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a turn has left behind.
+
+    Attributes:
+        place: Where it stands after that.
+        fork: What is to be stored of it.
+        undone: Turns of live replies that were undone, the first first: to be done again
+            where this turn comes to nothing.
+    """
+
+    place: Place
+    fork: Fork | None
+    undone: Sequence[TurnId] = ()
+
+
 class Branching:
     """Sees to what a turn leaves behind.
 
@@ -32,10 +48,8 @@ class Branching:
         self._undo = undo
         self._rolls_back = rolls_back
 
-    async def leave(
-        self, namespace: Namespace, place: Place, *, writes: bool
-    ) -> tuple[Place, Fork | None]:
-        """Undo what is discarded; return the place after that, and the fork to be stored.
+    async def leave(self, namespace: Namespace, place: Place, *, writes: bool) -> Left:
+        """Undo what is discarded.
 
         Args:
             writes: The turn may change memory.
@@ -44,9 +58,10 @@ class Branching:
             StoreError: The store is away.
         """
         instead = await self._instead(namespace, place)
+        fork = _fork(place, instead)
         if self._rolls_back and writes:
-            place = await self._rolled_back(namespace, place, instead)
-        return place, _fork(place, instead)
+            return await self._rolled_back(namespace, place, instead, fork)
+        return Left(place, fork)
 
     async def _instead(self, namespace: Namespace, place: Place) -> _Instead:
         """Return what was said in place of an abandoned branch that is gone on with again."""
@@ -58,7 +73,9 @@ class Branching:
         others = (node for node in after if node.parent == top.parent and node.id != top.id)
         return _Instead([node for node in others if not node.abandoned], after)
 
-    async def _rolled_back(self, namespace: Namespace, place: Place, instead: _Instead) -> Place:
+    async def _rolled_back(
+        self, namespace: Namespace, place: Place, instead: _Instead, fork: Fork | None
+    ) -> Left:
         """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
         kept = {new.original.turn for new in place.new if new.original}
         left = discarded(place.discarded, place.state.after)
@@ -66,12 +83,15 @@ class Branching:
         away = [turn for turn in left if turn not in kept]
         again = _taken_up(place)
         if not away and not again:
-            return place
+            return Left(place, fork)
         at = place.last.id if place.last else place.parent
         await self._undo.take_back(namespace, away, at)
         await self._undo.do_again(namespace, again, at)
         context = await self._store.context(namespace)
-        return replace(place, state=replace(place.state, context=context))
+        after = [*place.state.after, *instead.after]
+        live = {node.turn for node in after if not node.abandoned}
+        undone = [turn for turn in reversed(away) if turn in live]
+        return Left(replace(place, state=replace(place.state, context=context)), fork, undone)
 
 
 def _fork(place: Place, instead: _Instead) -> Fork | None:

@@ -387,3 +387,15 @@ def test_no_key_and_no_prompt_is_logged(
     mortal.stop()
     assert api_key not in mortal.log()
     assert "carnelian" not in mortal.log()
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_regeneration_that_the_backend_refuses_undoes_nothing(
+    backend: ScriptedBackend, person: Person, status: int
+):
+    backend.reply(remember("Name is Ann"), error(status, b"{}"), send("Yes."))
+    person.say("I am Ann.")
+    with pytest.raises(openai.APIStatusError):
+        person.ask(person.said[:-1])
+    person.anew().say("Do you know me?")
+    assert "Name is Ann" in system(backend.requests[-1])
