@@ -312,7 +312,7 @@ def _place(
         hashed=parent,
         begins=not sent.history and not (conversation and keys is None and state.nodes),
         conversation=conversation,
-        resends=conversation is not None and bool(sent.history and keys or conversation.resends),
+        resends=conversation is not None and bool((sent.history and keys) or conversation.resends),
     )
 
 
