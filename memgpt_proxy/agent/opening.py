@@ -6,8 +6,9 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 
 import orjson
 
@@ -19,8 +20,9 @@ from memgpt_proxy.errors import InvalidRequest
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching, Left
+from memgpt_proxy.memory.calls import open_calls
 from memgpt_proxy.memory.intake import Branch, Intake, take_in
-from memgpt_proxy.memory.names import Stop, known, names
+from memgpt_proxy.memory.names import names
 from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.memory.reconcile import (
     Named,
@@ -49,6 +51,7 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 
+_NO_RESULT = "(No result: the user went on without it.)"
 _MANY = 1000
 """Messages beyond which naming them leaves the event loop: some 2 ms of work."""
 
@@ -123,11 +126,10 @@ class Opener:
             StoreError: The store is away.
             InvalidRequest: The result of a tool comes that nobody has called.
         """
-        sent = _transcript(request, now)
-        place = await self._placed(sent, request.stops)
+        sent, place = await self._placed(request, now)
         _check_results(place)
         left = await self._branching.leave(request.namespace, place, writes=request.writes)
-        place = left.place
+        place = _answered(sent, left.place)
         events = await self._events(request, place, now)
         queue = _queue(place)
         seen = place.state.context.version if place.begins or events else _seen(place.state)
@@ -174,13 +176,15 @@ class Opener:
         tip = intake.nodes[-1]
         return Opening(Author(tip.id, NO_TURN), tip.depth, ROOT, intake, context, 0)
 
-    async def _placed(self, sent: Transcript, stops: Sequence[Stop]) -> Place:
-        """Return where a transcript stands; the next one that begins like it is recognised."""
-        if len(sent.messages) - known(stops) > _MANY:
-            await asyncio.to_thread(sent.keys.__getitem__, -1)  # which makes all unknown ones
+    async def _placed(self, request: TurnRequest, now: datetime) -> tuple[Transcript, Place]:
+        """Return what was sent and its place; the next that begins like it is recognised."""
+        if request.stops or len(request.messages) <= _MANY:
+            sent = _transcript(request, now)
+        else:
+            sent = await asyncio.to_thread(_transcript, request, now)
         place = await self._reconciler.place(sent)
-        self._beginnings.keep(sent.namespace, sent.messages, sent.keys, stops)
-        return place
+        self._beginnings.keep(sent.namespace, sent.messages, sent.keys, request.stops)
+        return sent, place
 
     async def _events(self, request: TurnRequest, place: Place, now: datetime) -> list[Message]:
         """Return what has happened since this branch was last continued."""
@@ -255,6 +259,29 @@ def _user_speaks(messages: Sequence[Message]) -> bool:
     """Return whether the newest words are a user's; instructions may stand behind them."""
     roles = (message["role"] for message in reversed(messages))
     return next((role for role in roles if role not in ("system", "developer")), "") == "user"
+
+
+def _answered(sent: Transcript, place: Place) -> Place:
+    """Answer the calls that a client has left behind, who sends its newest messages only.
+
+    Backends refuse calls without results, and this client could not mend its history.
+    """
+    if sent.named is None or sent.history or place.last is None or not place.new:
+        return place
+    results = list(takewhile(lambda new: new.message["role"] == "tool", place.new))
+    given = {new.message["tool_call_id"] for new in results}
+    missing = [name for name in open_calls(_newest_group(place.state.nodes)) if name not in given]
+    if not missing or len(results) == len(place.new):
+        return place
+    messages = ({"role": "tool", "tool_call_id": name, "content": _NO_RESULT} for name in missing)
+    made = [NewMessage(message, content_id(message), ROOT) for message in messages]
+    return replace(place, new=[*results, *made, *place.new[len(results) :]])
+
+
+def _newest_group(nodes: Sequence[Node]) -> Sequence[Node]:
+    """Return the last message with the results of tools that follow it."""
+    results = sum(1 for _ in takewhile(lambda node: node.role is Role.TOOL, reversed(nodes)))
+    return nodes[-results - 1 :]
 
 
 def _check_results(place: Place) -> None:

@@ -53,7 +53,7 @@ class Beginnings:
                 if key is None:
                     break
                 stops.append(Stop(end, key))
-        return stops
+        return stops if len(stops) > 1 else []
 
     def keep(
         self,

@@ -1,4 +1,4 @@
-"""The names of a transcript's messages, made piece by piece as they are asked for.
+"""The names of a transcript's messages; of a known one, made piece by piece when asked for.
 
 Mostly only those at the end are asked for, and keys further up are known as stops on the way.
 """
@@ -82,6 +82,9 @@ def names(
     namespace: Namespace, messages: Sequence[Message], root: NodeId, stops: Sequence[Stop]
 ) -> tuple[Sequence[ContentId], Sequence[NodeId]]:
     """Return what each of ``messages`` says by itself, and their keys, after ``root``."""
+    if not stops:
+        said = [content_id(message) for message in messages]
+        return said, chain(namespace, said, root)
     begun = [Stop(0, root), *stops]
     borders = [*(stop.length for stop in begun), len(messages)]
 
