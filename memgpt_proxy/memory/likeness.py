@@ -9,8 +9,7 @@ from html import unescape
 from itertools import takewhile
 from unicodedata import normalize
 
-import orjson
-
+from memgpt_proxy.memory.calls import call_ids, open_calls
 from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.stores.records import ContentId, Node, Role
 
@@ -25,7 +24,6 @@ _PIECE = 64
 """Messages that are aligned at a time."""
 _DROPPED = 64
 """Messages that a client may have dropped within one piece."""
-_CALLS = '"tool_calls"'
 
 Squeeze = Callable[[str], str]
 
@@ -43,7 +41,7 @@ def alike(node: Node, message: Message, squeeze: Squeeze | None = None) -> bool:
     words = said(message)
     if node.role.value != message["role"] or not node.text or not _comparable(node, words):
         return False
-    if node.role is Role.ASSISTANT and _open_calls(node) != _calls(message):
+    if node.role is Role.ASSISTANT and open_calls([node]) != call_ids(message):
         return False
     squeeze = squeeze or squeezed
     return _same(node, squeeze(node.text), squeeze(words))
@@ -64,19 +62,6 @@ def _comparable(node: Node, words: str) -> bool:
     """Return whether it is worth reading both: of a book and a line it is not."""
     shorter, longer = sorted((len(node.text), len(words)))
     return longer <= _LONGER * shorter + _LONGER_BY or not node.complete
-
-
-def _calls(message: Message) -> set[str]:
-    return {call["id"] for call in message.get("tool_calls") or ()}
-
-
-def _open_calls(node: Node) -> set[str]:
-    """Return the calls of a reply that are the client's to answer, out of all it led to."""
-    if _CALLS not in node.entries:
-        return set()
-    entries: list[Message] = orjson.loads(node.entries)
-    answered = {entry.get("tool_call_id") for entry in entries}
-    return {name for entry in entries for name in _calls(entry)} - answered
 
 
 def child_that_says(content: ContentId, node: Node, after: Sequence[Node]) -> Node | None:

@@ -314,3 +314,31 @@ async def test_a_conversation_that_begins_with_examples_may_go_on_without_them(s
     await client.say(*examples, user("I am Sam"), reply="Hi Sam!")
     opened = await client.open(user("who am I?"))
     assert words(prompt(opened)) == ["example q", "example a", "I am Sam", "Hi Sam!", "who am I?"]
+
+
+def called(*names: str) -> Message:
+    function = {"name": "weather", "arguments": "{}"}
+    calls = [{"id": name, "type": "function", "function": function} for name in names]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def result(name: str) -> Message:
+    return {"role": "tool", "tool_call_id": name, "content": "sunny"}
+
+
+async def test_calls_that_a_client_of_newest_messages_leaves_behind_get_results(store: Store):
+    client = Client(store, name="chat")
+    await client.say(user("Rome and Oslo?"), reply=called("rome", "oslo"))
+    opened = await client.open(result("oslo"), user("never mind"))
+    *_, reply, oslo, rome, last = prompt(opened)
+    assert (reply, oslo, last) == (called("rome", "oslo"), result("oslo"), user("never mind"))
+    assert (rome["role"], rome["tool_call_id"]) == ("tool", "rome")
+    await client.say(user("never mind"), reply="Fine.")
+    assert [m["role"] for m in prompt(await client.open(user("bye")))][-6:] == [
+        "assistant",
+        "tool",
+        "tool",
+        "user",
+        "assistant",
+        "user",
+    ]

@@ -1,0 +1,25 @@
+"""The calls of a client's own tools, and which of them have got their results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.stores.records import Node
+
+_CALLS, _RESULT = '"tool_calls"', '"tool_call_id"'
+
+
+def call_ids(message: Message) -> list[str]:
+    """Return the ids of a message's calls."""
+    return [call["id"] for call in message.get("tool_calls") or ()]
+
+
+def open_calls(nodes: Sequence[Node]) -> list[str]:
+    """Return the ids of calls in ``nodes`` that nothing in them answers: the client's to run."""
+    telling = [node.entries for node in nodes if _CALLS in node.entries or _RESULT in node.entries]
+    entries: list[Message] = [entry for each in telling for entry in orjson.loads(each)]
+    answered = {entry.get("tool_call_id") for entry in entries}
+    return [name for entry in entries for name in call_ids(entry) if name not in answered]
