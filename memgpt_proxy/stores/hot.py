@@ -290,6 +290,8 @@ class HotStore:
         hot = self._spaces.get(namespace)
         if hot is None:
             hot = self._spaces[namespace] = Remembered(state.context, state.counts)
+        elif changes:  # what is remembered has them already, and may be ahead of this
+            return
         self._spaces.move_to_end(namespace)
         hot.learn(chain, state)
         if changes:

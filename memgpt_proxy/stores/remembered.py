@@ -35,6 +35,10 @@ _NAME_BYTES = 200
 KEPT_EVICTED = 256
 """Messages that the queue has evicted which are remembered still, for clients that send many."""
 
+MOST_COMMITTED = 1000
+"""Messages of one turn that are remembered, some 40 ms of work: mostly the queue has evicted
+more than these at once."""
+
 NO_COUNTS = Counts(0, 0)
 
 _Child = tuple[float, NodeId]
@@ -143,7 +147,12 @@ class Remembered:
             insort(self.children[node.parent], _child(node))
 
     def commit(self, record: TurnRecord) -> bool:
-        """Take in what the store has committed; return False where that cannot be told."""
+        """Take in what the store has committed.
+
+        Returns False where that cannot be told, or takes longer than to ask the store again.
+        """
+        if len(record.nodes) > MOST_COMMITTED:
+            return False
         if record.fork is not None and not self._fork(record.fork):
             return False
         for node in record.nodes:

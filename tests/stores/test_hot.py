@@ -56,6 +56,18 @@ async def test_a_warm_turn_asks_nothing_of_the_store(counting: Any) -> None:
     assert (again.known, again.nodes, again.queue) == (0, (), None)
 
 
+async def test_a_history_taken_in_at_once_is_read_as_it_is_needed(counting: Any) -> None:
+    hot = HotStore(counting, 2**26)
+    await hot.read_turn(ALICE, [NodeId("m0")], enough=0)
+    nodes = [replace(n, queue=NodeId("m1900")) for n in branch(["hi"] * 2000)]
+    await hot.commit(ALICE, record(*nodes, queues=[queue("m1900", start=1900)]))
+    turn = await hot.read_turn(ALICE, [*ids(nodes), NodeId("new")], enough=1999)
+    assert (turn.known, turn.nodes, turn.counts.messages) == (2000, tuple(nodes[1900:]), 2000)
+    assert counting.asked[-1] == "read_turn"
+    await hot.read_turn(ALICE, [*ids(nodes), NodeId("new")], enough=1999)
+    assert counting.asked.count("read_turn") == 2
+
+
 async def test_the_working_context_is_read_once(counting: Any) -> None:
     hot = HotStore(counting, 2**20)
     await hot.read_turn(ALICE, [NodeId("m0")], enough=0)
@@ -143,7 +155,7 @@ async def test_what_the_store_knew_is_not_counted_again(counting: Any) -> None:
 
 
 class Delayed(Counting):
-    """A store whose reads come back late: once they are let go."""
+    """A store whose first read comes back late: once it is let go."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -151,8 +163,9 @@ class Delayed(Counting):
 
     async def read_turn(self, *args: Any, **kwargs: Any) -> TurnState:
         state = await self._store.read_turn(*args, **kwargs)
-        self.entered.set()
-        await self.go.wait()
+        if not self.entered.is_set():
+            self.entered.set()
+            await self.go.wait()
         return state
 
 
@@ -179,6 +192,21 @@ async def test_a_read_that_a_write_has_overtaken_is_not_remembered(delayed: Any)
         turn = await hot.read_turn(ALICE, ids(nodes[:2]), enough=2)
         assert turn.after == (nodes[2],)
         assert (turn.counts.messages, turn.context.content) == (3, "Name: Chad")
+
+
+async def test_a_late_read_does_not_bring_back_what_was_before(delayed: Any) -> None:
+    hot, nodes = HotStore(delayed, 2**20), branch(["hi", "hello", "again"])
+    nodes = [replace(node, queue=NodeId("m0")) for node in nodes]
+    await hot.commit(ALICE, record(*nodes[:2], queues=[queue("m0", 0)]))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        early = group.create_task(hot.read_turn(ALICE, ids(nodes[:2]), enough=2))
+        await delayed.entered.wait()
+        await hot.read_turn(ALICE, ids(nodes[:2]), enough=2)
+        await hot.commit(ALICE, record(nodes[2]))
+        delayed.go.set()
+        await early
+    assert (await hot.after(ALICE, NodeId("m1"))) == (nodes[2],)
+    assert (await hot.read_turn(ALICE, ids(nodes[:2]), enough=2)).after == (nodes[2],)
 
 
 async def test_nothing_is_remembered_before_a_cancelled_write_has_ended(
