@@ -21,6 +21,8 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "functio
 _INSTRUCTIONS = frozenset({"system", "developer"})
 _OURS = frozenset({"model", "messages", "stream", "tools"})
 _MOST_STOPS = 4
+_LONGEST_MODEL = 512
+"""Characters of a model's name: what is learned of models is kept by name."""
 _PLAIN_FIELDS = 2
 """A plain message has a role and content."""
 _CALLS_BEFORE: Message = {"role": "assistant", "tool_calls": [{}]}
@@ -124,6 +126,12 @@ def _model(fields: Mapping[str, Any]) -> str:
     model: str | None = _typed(fields, "model", str, "a string")
     if not model:
         raise InvalidRequest("You must provide a model parameter.", param="model")
+    if len(model) > _LONGEST_MODEL:
+        raise InvalidRequest(
+            f"Invalid 'model': string too long. Expected at most {_LONGEST_MODEL} characters.",
+            param="model",
+            code="string_above_max_length",
+        )
     return model
 
 

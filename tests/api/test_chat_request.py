@@ -34,6 +34,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"messages": [{"role": "user"}]}, "messages[0].content", "invalid_type"),
     ({"model": None}, "model", None),
     ({"model": 1}, "model", "invalid_type"),
+    ({"model": "m" * 513}, "model", "string_above_max_length"),
     ({"stream": "true"}, "stream", "invalid_type"),
     ({"user": 1}, "user", "invalid_type"),
     ({"tools": {}}, "tools", "invalid_type"),

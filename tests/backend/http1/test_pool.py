@@ -349,7 +349,7 @@ async def test_closed_while_connecting() -> None:
     async with serve(handler) as server:
         transport = Http1Transport(1)
         call = asyncio.get_running_loop().create_task(
-            ask(transport, get(server.url(scheme="https"), connect=0.2))
+            ask(transport, get(server.url(scheme="https"), connect=3))
         )
         await reached.wait()
         await transport.aclose()
