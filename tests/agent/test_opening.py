@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,7 +14,6 @@ from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
 from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.memory.undo import Undo
-from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.records import ROOT, QueueState, TurnRecord
 from memgpt_proxy.stores.sqlite import SqliteStore
@@ -34,15 +33,6 @@ from tests.agent.conversing import (
 SATURDAY_7 = user("System Alert: Today is Saturday, February 7, 2026.")
 SATURDAY_14 = user("System Alert: Today is Saturday, February 14, 2026.")
 CHANGED = "System Alert: Working Context Changed in another conversation since:\n"
-
-
-@pytest.fixture(params=["sqlite", "hot"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(tmp_path / "memory.db")
-    opened: Store = HotStore(embedded, 2**20) if request.param == "hot" else embedded
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 async def opening(
