@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import takewhile
+from itertools import count, takewhile
 
 import orjson
 
@@ -30,6 +30,7 @@ from memgpt_proxy.memory.reconcile import (
     Place,
     Reconciler,
     Transcript,
+    history,
     said_on,
 )
 from memgpt_proxy.memory.tokens import TokenCounter
@@ -114,6 +115,8 @@ class Opener:
         self._counter = counter
         self._beginnings = beginnings
         self._live = live
+        # The operating system's own randomness costs more than the rest of a turn's name.
+        self._process, self._turns = secrets.token_hex(8), count()
 
     async def open(self, request: TurnRequest, told: str, now: datetime, room: Room) -> Opening:
         """Return the opening of a turn at the time ``now``.
@@ -156,7 +159,10 @@ class Opener:
         )
         for event in events if not place.new else ():
             context.add(event)
-        return _opening(queue.nodes[-1], intake, context, seen, left, sent.named)
+        return _opening(self._next_turn(), queue.nodes[-1], intake, context, seen, left, sent.named)
+
+    def _next_turn(self) -> TurnId:
+        return TurnId(f"{self._process}{next(self._turns):x}")
 
     async def open_without_memory(self, request: TurnRequest, now: datetime) -> Opening:
         """Return the opening of a turn that knows only what the client has sent."""
@@ -215,10 +221,12 @@ def _transcript(request: TurnRequest, now: datetime) -> Transcript:
         named=named,
         is_retry=request.is_retry,
         now=now,
+        history=history(request.messages),
     )
 
 
 def _opening(
+    turn: TurnId,
     tip: Node,
     intake: Intake,
     context: MainContext,
@@ -226,7 +234,6 @@ def _opening(
     left: Left,
     named: Named | None,
 ) -> Opening:
-    turn = TurnId(secrets.token_hex(8))
     return Opening(
         author=Author(tip.id, turn),
         depth=tip.depth,

@@ -57,6 +57,8 @@ class Branching:
         Raises:
             StoreError: The store is away.
         """
+        if not place.left and not (place.last and place.last.abandoned):
+            return Left(place, None)
         instead = await self._instead(namespace, place)
         fork = _fork(place, instead)
         if self._rolls_back and writes:

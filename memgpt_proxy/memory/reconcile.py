@@ -54,6 +54,7 @@ class Transcript:
         named: The conversation's name, if it has one.
         is_retry: The client says that it repeats a request.
         now: The time, in the time zone of whoever sends it.
+        history: How many messages there are up to the last one that we may have sent.
     """
 
     namespace: Namespace
@@ -63,19 +64,20 @@ class Transcript:
     named: Named | None
     is_retry: bool
     now: datetime
+    history: int
 
     @property
     def root(self) -> NodeId:
         """What the first message of the conversation hangs on."""
         return self.named.root if self.named else ROOT
 
-    @property
-    def history(self) -> int:
-        """How many messages there are up to the last one that we may have sent ourselves."""
-        for index in range(len(self.messages), 0, -1):
-            if self.messages[index - 1]["role"] == "assistant":
-                return index
-        return 0
+
+def history(messages: Sequence[Message]) -> int:
+    """Return how many messages there are up to the last one that we may have sent ourselves."""
+    for index in range(len(messages), 0, -1):
+        if messages[index - 1]["role"] == "assistant":
+            return index
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from memgpt_proxy.memory.intake import Branch, take_in
 from memgpt_proxy.memory.names import names
-from memgpt_proxy.memory.reconcile import Named, Place, Reconciler, Transcript
+from memgpt_proxy.memory.reconcile import Named, Place, Reconciler, Transcript, history
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import content_id, root_of
 from memgpt_proxy.stores.records import (
@@ -131,7 +131,9 @@ class TranscriptMachine(RuleBasedStateMachine):
     async def _reconciled(self, messages: list[Message], name: str | None) -> Place:
         named = Named(root_of(name), resends=True) if name else None
         contents, keys = names(NAMESPACE, messages, named.root if named else ROOT, ())
-        sent = Transcript(NAMESPACE, messages, contents, keys, named, False, self.now)
+        sent = Transcript(
+            NAMESPACE, messages, contents, keys, named, False, self.now, history(messages)
+        )
         place = await self.reconciler.place(sent)
         nodes = await self._taken_in(place)
         tip = (nodes or place.state.nodes)[-1].id
