@@ -34,7 +34,7 @@ from memgpt_proxy.memory.reconcile import (
     said_on,
 )
 from memgpt_proxy.memory.tokens import TokenCounter
-from memgpt_proxy.memory.transcript import Message, content_id
+from memgpt_proxy.memory.transcript import Message, chain, content_id
 from memgpt_proxy.memory.working_context import Author, changes
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import (
@@ -134,13 +134,13 @@ class Opener:
         left = await self._branching.leave(request.namespace, place, writes=request.writes)
         place = _answered(sent, left.place)
         events = await self._events(request, place, now)
-        queue = _queue(place)
+        queue = _queue(place, _end_of_history(sent, place))
         seen = place.state.context.version if place.begins or events else _seen(place.state)
         branch = Branch(
             parent=place.parent,
             hashed=place.hashed,
             depth=place.last.depth + 1 if place.last else 0,
-            queue=place.state.queue.node if place.state.queue else ROOT,
+            queue=queue.state.node,
             context_version=seen,
         )
         intake = await take_in(
@@ -247,19 +247,32 @@ def _opening(
     )
 
 
-def _queue(place: Place) -> Queue:
+def _queue(place: Place, at: NodeId) -> Queue:
     """Return the branch's queue; a conversation that begins sees memory as it is now.
 
-    A state without a node is to hang on the turn's reply: what others say after the same
-    opening is not to find it.
+    Args:
+        at: Where a new state is to hang. One without a node is to hang on the turn's reply:
+            what others say after the same opening is not to find it.
     """
     state = place.state
     known, nodes = state.queue, list(state.nodes)
     if known is not None and not place.begins:
         return Queue(known, nodes)
     start, summary = (known.start, known.summary) if known is not None else (0, "")
-    fresh = QueueState(ROOT, start, summary, state.context, state.counts)
+    fresh = QueueState(at, start, summary, state.context, state.counts)
     return Queue(fresh, nodes, changed=True)
+
+
+def _end_of_history(sent: Transcript, place: Place) -> NodeId:
+    """Return the last message of a history that we have not replied to before, if it is one.
+
+    All that is said after it, by however many programs, goes on with one queue.
+    """
+    if place.begins or not sent.history:
+        return ROOT
+    new = place.new[: max(0, sent.history - len(sent.messages) + len(place.new))]
+    contents = [message.content for message in new]
+    return chain(sent.namespace, contents, place.hashed)[-1] if contents else place.parent
 
 
 def _user_speaks(messages: Sequence[Message]) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from memgpt_proxy.stores.records import (
     MOST_AFTER,
+    ROOT,
     Conversation,
     Counts,
     Fork,
@@ -86,11 +87,12 @@ class Remembered:
     def _turn_at(self, last: Node, chain: Sequence[NodeId], known: int) -> TurnState | None:
         queue = self.queues.get(last.queue)
         after = self.after(last.id)
-        if queue is None or after is None:
+        if after is None or (queue is None and last.queue != ROOT):
             return None
         if any(chain[known : known + 1] in ([node.id], [node.key]) for node in after):
             return None
-        nodes = self.path(last.id, last.depth - queue.start + 1)
+        start = queue.start if queue is not None else 0
+        nodes = self.path(last.id, last.depth - start + 1)
         if nodes is None:
             return None
         return TurnState(known, nodes, queue, self.context, self.counts or NO_COUNTS, after)
