@@ -80,7 +80,7 @@ class Branching:
     ) -> Left:
         """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
         kept = {new.original.turn for new in place.new if new.original}
-        left = discarded(place.discarded, place.state.after)
+        left = discarded(place.left, place.state.after)
         left += discarded(instead.left, instead.after)
         away = [turn for turn in left if turn not in kept]
         again = _taken_up(place)

@@ -125,21 +125,17 @@ class Place:
 
     @property
     def left(self) -> list[Node]:
-        """What was said instead after the last known message, and is left behind now."""
-        again = self.last is not None and self.last.abandoned  # by then all below it are, too
-        others = (node for node in self.state.after if node.parent == self.parent)
-        return [node for node in others if again or not node.abandoned]
-
-    @property
-    def discarded(self) -> list[Node]:
-        """What of that was said instead of the very same, rather than beside it.
+        """What was said instead after the last known message, and is left behind now.
 
         Another reply to the same message always is. Another message of the user is an edited
         one where it follows a reply of ours or its conversation has a name; else it may be
-        one of many that a program sends after the same beginning.
+        one of many that a program sends after the same beginning, which stand side by side.
         """
         edits = bool(self.conversation or (self.last and self.last.turn))
-        return [node for node in self.left if edits or node.role is not Role.USER]
+        again = self.last is not None and self.last.abandoned  # by then all below it are, too
+        others = (node for node in self.state.after if node.parent == self.parent)
+        left = (node for node in others if again or not node.abandoned)
+        return [node for node in left if edits or node.role is not Role.USER]
 
 
 class Reconciler:

@@ -67,7 +67,8 @@ async def test_many_messages_after_one_beginning_keep_their_memory(store: Store)
     beginning = [user("How do I ask?"), assistant("Like this.")]
     await client.say(*beginning, user("I am Bob"), reply="Hi Bob!", appends=["Name: Bob"])
     await client.say(*beginning, user("I like tea"), reply="Good.", appends=["Likes tea"])
-    await client.open(*beginning, user("Who am I?"))
+    opened = await client.open(*beginning, user("Who am I?"))
+    assert opened.fork is None
     assert await context(store) == "Name: Bob\nLikes tea"
     assert len(await notes(store)) == 2
 
