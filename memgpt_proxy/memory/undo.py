@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import chain
 from typing import Protocol
@@ -36,21 +36,23 @@ class Undo:
     def __init__(self, store: WrittenTo) -> None:
         self._store = store
 
-    async def take_back(self, namespace: Namespace, turns: Iterable[TurnId], at: NodeId) -> None:
+    async def take_back(self, namespace: Namespace, turns: Sequence[TurnId], at: NodeId) -> None:
         """Undo what ``turns`` wrote, the last first; ``at`` is what is answered anew instead.
 
         Raises StoreError.
         """
+        if turns:
+            await self._store.hide_passages(namespace, turns)
         for turn in turns:
-            await self._store.hide_passages(namespace, [turn])
             edits, taken_back = await self._edits(namespace, turn)
             if edits and not taken_back:
                 await self._rewrite(namespace, Author(at, _mark(turn)), _inverses(edits))
 
-    async def do_again(self, namespace: Namespace, turns: Iterable[TurnId], at: NodeId) -> None:
+    async def do_again(self, namespace: Namespace, turns: Sequence[TurnId], at: NodeId) -> None:
         """Restore what was taken back of ``turns``, the first first. Raises StoreError."""
+        if turns:
+            await self._store.show_passages(namespace, turns)
         for turn in turns:
-            await self._store.show_passages(namespace, [turn])
             edits, taken_back = await self._edits(namespace, turn)
             if edits and taken_back:
                 await self._rewrite(namespace, Author(at, turn), edits)
