@@ -1,16 +1,19 @@
-"""Fixtures: the gateway as a process, a scripted backend and a real llama.cpp server."""
+"""Fixtures: stores, the gateway as a process, a scripted backend, a real llama.cpp server."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import hypothesis
 import pytest
 
+from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
@@ -23,12 +26,25 @@ hypothesis.settings.load_profile("steady")
 
 StartGateway = Callable[..., GatewayProcess]
 
+HOT_BYTES = 2**20
+
 
 def missing_part(reason: str) -> NoReturn:
     """Skip the test and say why; in continuous integration a missing part is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(params=["sqlite", "hot"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An open store without records; the family's name is the parameter."""
+    embedded = SqliteStore(tmp_path / "memory.db")
+    families: dict[str, Store] = {"sqlite": embedded, "hot": HotStore(embedded, HOT_BYTES)}
+    opened = families[request.param]
+    await opened.open()
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture(scope="session")

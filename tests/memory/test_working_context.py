@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -16,10 +14,8 @@ from memgpt_proxy.memory.working_context import (
     changes,
     grouped,
 )
-from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Namespace, NodeId, TurnId, WorkingContext
-from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.stores.build import ALICE, BOB
 
 HERE = Author(NodeId("m0"), TurnId("t0"))
@@ -37,15 +33,6 @@ class Limited:
 
     async def replace(self, space: Namespace, author: Author, old: str, new: str) -> WorkingContext:
         return await self.editor.replace(space, author, old, new, limit=self.limit)
-
-
-@pytest.fixture(params=["sqlite", "hot"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(tmp_path / "memory.db")
-    opened: Store = embedded if request.param == "sqlite" else HotStore(embedded, 2**20)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
