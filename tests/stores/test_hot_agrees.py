@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -29,6 +30,8 @@ from memgpt_proxy.stores.records import (
 )
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.stores.build import ALICE, BOB, EPOCH, message, passage, queue, record
+
+pytestmark = pytest.mark.slow
 
 Answer = TypeVar("Answer")
 

@@ -6,8 +6,12 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.stores.build import ALICE
+
+pytestmark = pytest.mark.slow
 
 PROCESSES, EDITS, DEADLINE = 4, 25, 60
 

@@ -339,6 +339,7 @@ async def test_cancelled_in_the_moment_of_being_served(alive: bool) -> None:
         await connections.aclose()
 
 
+@pytest.mark.slow
 async def test_closed_while_connecting() -> None:
     reached = asyncio.Event()
 
