@@ -15,6 +15,8 @@ from memgpt_proxy.config import ENV_PREFIX, Settings, SettingsFileError, load_se
 from memgpt_proxy.reference import choices_of, default_of, option_name, settings_reference
 from memgpt_proxy.serve import StartError, serve
 
+_KEPT_BACK = ("key", "password", "secret", "redis_url")
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -105,6 +107,6 @@ def _wrong_setting(detail: Any) -> str:
     what = detail["msg"].removeprefix("Value error, ")
     given = detail["input"]
     shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
-    if "key" in name or "@" in shown:
+    if "@" in shown or any(word in name for word in _KEPT_BACK):
         shown = ""  # keys and passwords stay out of logs
     return f"{name}: {what}{shown}" if name else what

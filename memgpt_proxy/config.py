@@ -31,6 +31,9 @@ _HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 """RFC 9110, section 5.6.2."""
 
 
+_SHORTEST_SECRET = 16
+
+
 class ReplyMode(StrEnum):
     """How the model speaks to the user."""
 
@@ -58,6 +61,13 @@ class Durability(StrEnum):
 
     PROCESS = "process"
     POWER = "power"
+
+
+class WhenDegraded(StrEnum):
+    """What becomes of a request that cannot be answered with memory."""
+
+    ANSWER = "answer"
+    REFUSE = "refuse"
 
 
 class Tokenizer(StrEnum):
@@ -115,6 +125,69 @@ class Settings(BaseSettings):
         default_factory=_default_data_dir,
         description="Directory of the embedded store and of the secret that namespaces are "
         "derived with. Default: ~/.local/share/memgpt-proxy.",
+    )
+    namespace_secret: SecretStr | None = Field(
+        None,
+        description="Secret that namespaces are derived with. Unset: made in the data directory. "
+        "Replicas need the same one, so it is needed with elasticsearch_url.",
+    )
+    elasticsearch_url: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(
+        (),
+        description="Elasticsearch nodes, separated by commas, such as "
+        "https://es-1:9200,https://es-2:9200. Unset: the embedded store.",
+    )
+    elasticsearch_api_key: SecretStr | None = Field(
+        None, description="API key for Elasticsearch, as its console shows it (encoded)."
+    )
+    elasticsearch_username: str | None = Field(None, description="User name for Elasticsearch.")
+    elasticsearch_password: SecretStr | None = Field(None, description="That user's password.")
+    elasticsearch_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that Elasticsearch's is checked against."
+    )
+    elasticsearch_prefix: str = Field(
+        "memgpt",
+        pattern=r"^[a-z0-9][a-z0-9_]*$",
+        description="What the names of the indices begin with.",
+    )
+    elasticsearch_shards: int = Field(
+        1, ge=1, le=1024, description="Shards of an index when it is made (docs/scaling.md)."
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis, for hot state across replicas, limits, live events and writes that "
+        "wait: redis://, rediss:// (TLS), redis+sentinel://host:port,host:port/service or "
+        "redis+cluster://host:port; user and password before an @.",
+    )
+    redis_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that Redis's is checked against."
+    )
+    journal_mib: int = Field(
+        256,
+        ge=1,
+        description="Writes that may wait while Elasticsearch is away, in MiB; what is more is "
+        "answered without being remembered.",
+    )
+    when_degraded: WhenDegraded = Field(
+        WhenDegraded.ANSWER,
+        description="What becomes of a request that cannot be answered with memory: answered "
+        "from what is at hand, or refused with 503.",
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="Requests of one API key in a minute; what is more gets a 429."
+    )
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="Tokens (prompts and answers) of one API key in a minute."
+    )
+    embedding_model: str | None = Field(
+        None,
+        description="Embedding model, for searches by meaning beside those by words. Unset: by "
+        "words only. When it is changed, everything is embedded anew, in the background.",
+    )
+    embedding_url: HttpUrl | None = Field(
+        None, description="Base URL of its /embeddings. Unset: the backend's."
+    )
+    embedding_api_key: SecretStr | None = Field(
+        None, description="Key for it. Unset: backend_api_key, if the URL is the backend's."
     )
     durability: Durability = Field(
         Durability.PROCESS,
@@ -215,7 +288,13 @@ class Settings(BaseSettings):
     )
     log_level: LogLevel = Field(LogLevel.INFO, description="Least severe log record written.")
 
-    @field_validator("accepted_keys", "conversation_headers", "task_headers", mode="before")
+    @field_validator(
+        "accepted_keys",
+        "conversation_headers",
+        "elasticsearch_url",
+        "task_headers",
+        mode="before",
+    )
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -227,6 +306,13 @@ class Settings(BaseSettings):
     def _split_at_lines(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(line for line in value.splitlines() if line.strip())
+        return value
+
+    @field_validator("namespace_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value) < _SHORTEST_SECRET:
+            raise ValueError(f"needs {_SHORTEST_SECRET} characters or more")
         return value
 
     @field_validator("conversation_headers", "task_headers")
@@ -255,6 +341,19 @@ class Settings(BaseSettings):
     def _thresholds_in_order(self) -> Self:
         if not self.flush_to < self.flush_at:
             raise ValueError("flush_to must be below flush_at")
+        return self
+
+    @model_validator(mode="after")
+    def _fleet_is_whole(self) -> Self:
+        if self.elasticsearch_url and self.namespace_secret is None:
+            raise ValueError(
+                "elasticsearch_url is set without namespace_secret: replicas would not find each "
+                "other's memories. Set the same one, of 16 characters or more, for all of them"
+            )
+        if (self.elasticsearch_username is None) != (self.elasticsearch_password is None):
+            raise ValueError("elasticsearch_username and elasticsearch_password go together")
+        if self.elasticsearch_api_key and self.elasticsearch_username:
+            raise ValueError("set elasticsearch_api_key or elasticsearch_username, not both")
         return self
 
     @model_validator(mode="after")

@@ -22,6 +22,23 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "accepted_keys": ("sk-a,sk-b", "sk-c", "sk-d , sk-e"),
     "anonymous": ("true", "false", "true"),
     "data_dir": ("/tmp/a", "/tmp/b", "/tmp/c"),
+    "namespace_secret": ("a" * 16, "b" * 16, "c" * 16),
+    "elasticsearch_url": ("http://a:9200/", "http://b:9200/", "http://c:9200/"),
+    "elasticsearch_api_key": ("a", "b", "c"),
+    "elasticsearch_username": ("a", "b", "c"),
+    "elasticsearch_password": ("a", "b", "c"),
+    "elasticsearch_ca_file": ("/a.pem", "/b.pem", "/c.pem"),
+    "elasticsearch_prefix": ("a", "b", "c"),
+    "elasticsearch_shards": ("2", "3", "4"),
+    "redis_url": ("redis://a", "rediss://b", "redis://c"),
+    "redis_ca_file": ("/a.pem", "/b.pem", "/c.pem"),
+    "journal_mib": ("1", "2", "3"),
+    "when_degraded": ("refuse", "answer", "refuse"),
+    "requests_per_minute": ("1", "2", "3"),
+    "tokens_per_minute": ("1", "2", "3"),
+    "embedding_model": ("a", "b", "c"),
+    "embedding_url": ("http://a/v1", "http://b/v1", "http://c/v1"),
+    "embedding_api_key": ("a", "b", "c"),
     "durability": ("power", "process", "power"),
     "context_window": ("4096", "8192", "16384"),
     "tokenizer": ("o200k_base", "cl100k_base", "o200k_base"),
@@ -50,6 +67,14 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "log_level": ("debug", "warning", "error"),
 }
 """For each setting a value for the file, for the environment and for the command line."""
+
+
+COMPANIONS = {
+    "elasticsearch_url": {"namespace_secret": "of sixteen characters"},
+    "elasticsearch_username": {"elasticsearch_password": "p"},
+    "elasticsearch_password": {"elasticsearch_username": "u"},
+}
+"""Settings without which another is refused."""
 
 
 def shown(value: Any) -> str:
@@ -111,7 +136,8 @@ def test_a_setting_is_reached_from_all_three_places_in_their_order(
 ) -> None:
     in_file, in_environment, on_command_line = VALUES[name]
     file = tmp_path / "settings.yaml"
-    file.write_text(yaml.safe_dump({name: yaml.safe_load(in_file)}))
+    others = COMPANIONS.get(name, {})
+    file.write_text(yaml.safe_dump({name: yaml.safe_load(in_file), **others}))
     run("serve", "--config", str(file))
     monkeypatch.setenv(f"{ENV_PREFIX}{name.upper()}", in_environment)
     run("serve", "--config", str(file))
@@ -192,6 +218,27 @@ def test_prompts_and_headers_may_be_lists_in_the_file(
     run("serve", "--config", str(file))
     assert [prompt.pattern for prompt in started[0].task_prompts] == ["a, b", "c{1,2}"]
     assert started[0].task_headers == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"elasticsearch_url": "http://a:9200"}, "namespace_secret"),
+        ({"elasticsearch_username": "u"}, "go together"),
+        (
+            {
+                "elasticsearch_api_key": "k",
+                "elasticsearch_username": "u",
+                "elasticsearch_password": "p",
+            },
+            "not both",
+        ),
+        ({"namespace_secret": "short"}, "16 characters or more"),
+    ],
+)
+def test_what_a_fleet_needs_is_asked_for(given: dict[str, str], what: str) -> None:
+    with pytest.raises(ValidationError, match=what):
+        load_settings(given)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])

@@ -43,6 +43,7 @@ from memgpt_proxy.stores.records import (
     Conversation,
     Counts,
     Fork,
+    Namespace,
     Node,
     NodeId,
     QueueState,
@@ -134,7 +135,7 @@ class Opener:
         left = await self._branching.leave(request.namespace, place, writes=request.writes)
         place = _answered(sent, left.place)
         events = await self._events(request, place, now)
-        queue = _queue(place, _end_of_history(sent, place))
+        queue = await self._queue(place, _end_of_history(sent, place), request.namespace)
         seen = place.state.context.version if place.begins or events else _seen(place.state)
         branch = Branch(
             parent=place.parent,
@@ -160,6 +161,22 @@ class Opener:
         for event in events if not place.new else ():
             context.add(event)
         return _opening(self._next_turn(), queue.nodes[-1], intake, context, seen, left, sent.named)
+
+    async def _queue(self, place: Place, at: NodeId, namespace: Namespace) -> Queue:
+        """Return the branch's queue; a conversation that begins sees memory as it is now.
+
+        Args:
+            at: Where a new state is to hang. One without a node is to hang on the turn's reply:
+                what others say after the same opening is not to find it.
+        """
+        state = place.state
+        known, nodes = state.queue, list(state.nodes)
+        if known is not None and not place.begins:
+            return Queue(known, nodes)
+        start, summary = (known.start, known.summary) if known is not None else (0, "")
+        counts = state.counts or await self._store.counts(namespace)
+        fresh = QueueState(at, start, summary, state.context, counts)
+        return Queue(fresh, nodes, changed=True)
 
     def _next_turn(self) -> TurnId:
         return TurnId(f"{self._process}{next(self._turns):x}")
@@ -245,22 +262,6 @@ def _opening(
         undone=left.undone,
         named=Named(named.root, left.place.resends) if named else None,
     )
-
-
-def _queue(place: Place, at: NodeId) -> Queue:
-    """Return the branch's queue; a conversation that begins sees memory as it is now.
-
-    Args:
-        at: Where a new state is to hang. One without a node is to hang on the turn's reply:
-            what others say after the same opening is not to find it.
-    """
-    state = place.state
-    known, nodes = state.queue, list(state.nodes)
-    if known is not None and not place.begins:
-        return Queue(known, nodes)
-    start, summary = (known.start, known.summary) if known is not None else (0, "")
-    fresh = QueueState(at, start, summary, state.context, state.counts)
-    return Queue(fresh, nodes, changed=True)
 
 
 def _end_of_history(sent: Transcript, place: Place) -> NodeId:

@@ -31,7 +31,14 @@ from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import content_id, node_id, said
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.stores.protocols import Store, StoreError
-from memgpt_proxy.stores.records import Node, NodeId, QueueState, Role, TurnRecord
+from memgpt_proxy.stores.records import (
+    MOST_LINEAGE,
+    Node,
+    NodeId,
+    QueueState,
+    Role,
+    TurnRecord,
+)
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.chat import Usage, add_usage
 from memgpt_proxy.wire.step import StepReader
@@ -131,7 +138,7 @@ class RunningTurn:
         try:
             with self._can.queue_manager.flushing(namespace, self._reply_node):
                 if state := await self._flush(self._reply_node):
-                    await self._can.store.commit(namespace, TurnRecord(queues=(state,)))
+                    await self._can.store.commit(namespace, self._flushed(state))
         except StoreError:
             log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
 
@@ -310,6 +317,9 @@ class RunningTurn:
             headers=self._request.headers,
         )
 
+    def _flushed(self, state: QueueState) -> TurnRecord:
+        return TurnRecord(queues=(state,), created=self._can.clock().timestamp())
+
     async def _commit(self, *, complete: bool) -> bool:
         """Store the new messages and what was said, once the backend has accepted the turn.
 
@@ -358,6 +368,8 @@ class RunningTurn:
             queues=(state,) if queue.changed else (),
             fork=opening.fork,
             conversation=opening.conversation(tip),
+            lineage=_lineage(queue.nodes, nodes),
+            created=self._can.clock().timestamp(),
         )
 
     def _node(self, *, complete: bool) -> Node | None:
@@ -389,6 +401,14 @@ class RunningTurn:
 
     def _total_usage(self) -> Usage:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+def _lineage(queue: Sequence[Node], new: Sequence[Node]) -> tuple[NodeId, ...]:
+    """Return what the first new message hangs on and what comes before that, nearest first."""
+    if not new or new[0].depth == 0:
+        return ()
+    before = [node.id for node in queue if node.depth < new[0].depth]
+    return tuple(before[-MOST_LINEAGE:][::-1])
 
 
 def _broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:

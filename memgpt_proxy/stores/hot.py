@@ -130,7 +130,7 @@ class HotStore:
         """Read a turn, from memory if everything it needs is there."""
         hot = self._used(namespace)
         if hot is not None and (known := hot.read_turn(chain, enough)) is not None:
-            if hot.counts is not None:
+            if known.counts is not None or known.queue is not None:
                 return known
             return replace(known, counts=await self.counts(namespace))
         with self._readings.reading(namespace) as reading:

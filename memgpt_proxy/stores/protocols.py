@@ -81,7 +81,11 @@ class TranscriptStore(Protocol):
         ...
 
     async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
-        """Store what a turn leaves behind, all or nothing; durable when it returns.
+        """Store what a turn leaves behind; whole and durable when it returns.
+
+        A record that cannot be stored leaves nothing behind. Where the store goes away midway,
+        a part may be stored, no message before the one that it hangs on, and a repeat
+        completes it.
 
         The record's new nodes are live, whatever its fork says. A node that is known already is
         left as it is, except that it becomes complete,

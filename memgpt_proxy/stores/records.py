@@ -16,6 +16,9 @@ from typing import NewType
 Namespace = NewType("Namespace", str)
 """What one API key (and, within it, one end user) owns. An opaque keyed hash."""
 
+Owner = NewType("Owner", str)
+"""What stands for a namespace in a store's records: the same in every family of stores."""
+
 NodeId = NewType("NodeId", str)
 """Hash of namespace, parent, role and content: 32 hexadecimal digits."""
 
@@ -188,13 +191,30 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """What a turn leaves behind."""
+    """What a turn leaves behind.
+
+    Attributes:
+        lineage: What the first node hangs on and the messages before that, nearest first, as
+            far as they are at hand. A store may keep some to read paths with fewer look-ups.
+        created: When it was made, in seconds since the epoch.
+        waited: It could not be stored at once: a queue state or conversation that was made
+            later, and is stored by now, stays.
+        unplaced: It was made without memory: queue and context version of its nodes are
+            those of the message that the first of them hangs on, where that is stored by now.
+    """
 
     nodes: Sequence[Node] = ()
     queues: Sequence[QueueState] = ()
     fork: Fork | None = None
     conversation: Conversation | None = None
+    lineage: Sequence[NodeId] = ()
+    created: float = 0.0
+    waited: bool = False
+    unplaced: bool = False
 
+
+MOST_LINEAGE = 16
+"""Messages before a turn's first that its record names."""
 
 MOST_AFTER = 32
 """Messages after the last known one that are read with a turn."""
@@ -209,7 +229,8 @@ class TurnState:
         nodes: The known messages from the queue's start to the last known one.
         queue: The queue state in force after the last known message, if any.
         context: The working context as it is now.
-        counts: What external context holds now.
+        counts: What external context holds now; a store may leave it out where the queue has
+            a state, since then no prompt shows it.
         after: What follows the last known message in any branch, nearest first, of equally
             near ones the newest, ``MOST_AFTER`` at most.
         shared: Another conversation opens with the words of this one.
@@ -219,6 +240,6 @@ class TurnState:
     nodes: tuple[Node, ...]
     queue: QueueState | None
     context: WorkingContext
-    counts: Counts
+    counts: Counts | None
     after: tuple[Node, ...] = ()
     shared: bool = False

@@ -40,8 +40,6 @@ MOST_COMMITTED = 1000
 """Messages of one turn that are remembered, some 40 ms of work: mostly the queue has evicted
 more than these at once."""
 
-NO_COUNTS = Counts(0, 0)
-
 _Child = tuple[float, NodeId]
 """When a message was said, negative, and its name: the newest sorts first."""
 
@@ -72,16 +70,16 @@ class Remembered:
     conversations: dict[NodeId, Conversation | None] = field(default_factory=dict)
 
     def read_turn(self, chain: Sequence[NodeId], enough: int) -> TurnState | None:
-        """Return what a turn on ``chain`` needs; with no counts where they are not known."""
+        """Return what a turn on ``chain`` needs; without counts where they are not known."""
         if not chain:
-            return TurnState(0, (), None, self.context, self.counts or NO_COUNTS)
+            return TurnState(0, (), None, self.context, self.counts)
         if chain[0] not in self.openings:
             return None
         for known in range(len(chain), max(enough, 1) - 1, -1):
             if (last := self.newest.get(chain[known - 1])) is not None:
                 return self._turn_at(self.nodes[last], chain, known)
         if enough == 0 and len(chain) == 1 and self.openings[chain[0]] == 0:
-            return TurnState(0, (), None, self.context, self.counts or NO_COUNTS)
+            return TurnState(0, (), None, self.context, self.counts)
         return None
 
     def _turn_at(self, last: Node, chain: Sequence[NodeId], known: int) -> TurnState | None:
@@ -95,7 +93,7 @@ class Remembered:
         nodes = self.path(last.id, last.depth - start + 1)
         if nodes is None:
             return None
-        return TurnState(known, nodes, queue, self.context, self.counts or NO_COUNTS, after)
+        return TurnState(known, nodes, queue, self.context, self.counts, after)
 
     def path(self, name: NodeId, length: int) -> tuple[Node, ...] | None:
         """Return a message and those before it, ``length`` at most, oldest first."""
@@ -126,7 +124,9 @@ class Remembered:
 
     def learn(self, chain: Sequence[NodeId], state: TurnState) -> None:
         """Take in what the store has answered, if nothing was written meanwhile."""
-        self.context, self.counts = state.context, state.counts
+        self.context = state.context
+        if state.counts is not None:
+            self.counts = state.counts
         if chain:
             self._forget_opening(chain[0])
         if chain and not state.shared:

@@ -197,7 +197,7 @@ class TestTranscript:
         assert turn.nodes == (replace(node, queue=NodeId("m0")),)
         assert turn.queue is not None
         assert turn.queue.summary == text
-        assert turn.counts.messages == (1 if text else 0)
+        assert (await store.counts(namespace)).messages == (1 if text else 0)
 
     async def test_text_that_is_no_unicode_is_replaced(self, store: Store) -> None:
         await store.commit(ALICE, record(message("m0", "half \ud83d of a pair, \0 nothing")))

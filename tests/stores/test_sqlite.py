@@ -20,9 +20,10 @@ from memgpt_proxy.stores.sqlite.connection import (
     require_features,
 )
 from memgpt_proxy.stores.sqlite.writes import NewVersion, Write, carry_out
+from memgpt_proxy.stores.storable import owner_of
 from tests.stores.build import ALICE, kept, message, passage, queue, record
 
-OWNER = rows.digits(ALICE)
+OWNER = owner_of(ALICE)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memgpt_proxy.stores.sqlite.search import MAX_TERMS, Query, like, match, parse
+from memgpt_proxy.stores.query import MAX_TERMS, Query, parse
+from memgpt_proxy.stores.sqlite.search import like, match
 
 
 @pytest.mark.parametrize(

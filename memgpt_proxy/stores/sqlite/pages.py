@@ -7,9 +7,9 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from memgpt_proxy.stores.query import Query
 from memgpt_proxy.stores.records import Page
 from memgpt_proxy.stores.sqlite import rows, search
-from memgpt_proxy.stores.sqlite.search import Query
 
 Parameters = dict[str, str | int | float]
 

@@ -20,6 +20,7 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 from memgpt_proxy.stores.sqlite import rows
+from memgpt_proxy.stores.storable import clean
 
 FURTHER_LOOKS = 16
 """Each further look up a chain is so many times longer than the one before."""
@@ -169,7 +170,7 @@ def read_turn(
 
     The last known one counts, so it is looked for in the last ``look`` keys first.
     """
-    opening = rows.clean(chain[0]) if chain else ""
+    opening = clean(chain[0]) if chain else ""
     end = len(chain)
     while True:
         start = max(0, end - look)
@@ -207,14 +208,14 @@ def path(
 ) -> tuple[Node, ...]:
     """Return a node and those before it, ``length`` at most, oldest first."""
     # A negative LIMIT is none.
-    parameters = {"namespace": namespace, "node": rows.clean(node), "length": max(length, 0)}
+    parameters = {"namespace": namespace, "node": clean(node), "length": max(length, 0)}
     (found,) = connection.execute(PATH, parameters).fetchone()
     return _oldest_first(found)
 
 
 def after(connection: sqlite3.Connection, namespace: str, node: str) -> tuple[Node, ...]:
     """Return what follows a node in any branch, nearest first, ``MOST_AFTER`` at most."""
-    parameters = {"namespace": namespace, "node": rows.clean(node)}
+    parameters = {"namespace": namespace, "node": clean(node)}
     (found,) = connection.execute(AFTER, parameters).fetchone()
     return _nearest_first(found)
 
@@ -233,7 +234,7 @@ def with_content(
 
 def conversation(connection: sqlite3.Connection, namespace: str, name: str) -> Conversation | None:
     """Return the conversation of this name."""
-    parameters = {"namespace": namespace, "name": rows.clean(name)}
+    parameters = {"namespace": namespace, "name": clean(name)}
     found = connection.execute(CONVERSATION, parameters).fetchone()
     return Conversation(NodeId(found[0]), NodeId(found[1]), bool(found[2])) if found else None
 

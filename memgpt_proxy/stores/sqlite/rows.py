@@ -6,9 +6,7 @@ lock back and winning it again from a busy event loop.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -17,13 +15,13 @@ from memgpt_proxy.stores.records import (
     Conversation,
     Counts,
     Hit,
-    Namespace,
     Node,
     Passage,
     QueueState,
     Role,
     WorkingContext,
 )
+from memgpt_proxy.stores.storable import clean
 
 Row = tuple[str | int | float, ...]
 """Values in the order of the columns of an insert statement (see ``writes``)."""
@@ -40,21 +38,6 @@ QUEUE_COLUMNS = "node, start, summary, context_version, context, messages, passa
 
 HIT_COLUMNS = "id, text, printf('%!.17g', created)"
 """What ``hit`` expects."""
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def digits(namespace: Namespace) -> str:
-    """Return the digits that stand for a namespace: one token, which no stemmer changes."""
-    name = namespace.encode("utf-8", "surrogatepass")
-    return str(int.from_bytes(blake2b(name, digest_size=16).digest()))
-
-
-def clean(text: str) -> str:
-    """Return ``text`` with U+FFFD for what cannot be stored or searched: NUL, lone surrogates."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def ids_to_json(ids: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.query import parse
 from memgpt_proxy.stores.records import (
     ContentId,
     ContextEdit,
@@ -26,11 +27,12 @@ from memgpt_proxy.stores.records import (
     TurnState,
     WorkingContext,
 )
-from memgpt_proxy.stores.sqlite import pages, reads, rows, search, writes
+from memgpt_proxy.stores.sqlite import pages, reads, rows, writes
 from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
 from memgpt_proxy.stores.sqlite.pages import Window
 from memgpt_proxy.stores.sqlite.threads import Threads
 from memgpt_proxy.stores.sqlite.writes import Forked, NewVersion, Visibility, Write
+from memgpt_proxy.stores.storable import clean, owner_of
 
 FIRST_LOOK = 8
 """Ids at a chain's end that are looked up first, at least: mostly one of them is known."""
@@ -113,29 +115,29 @@ class SqliteStore:
         It is always the longest; ``enough`` tells how far from the end to look at first.
         """
         look = max(FIRST_LOOK, len(chain) - enough + 1)
-        return await self._read(reads.read_turn, rows.digits(namespace), chain, look)
+        return await self._read(reads.read_turn, owner_of(namespace), chain, look)
 
     async def path(self, namespace: Namespace, node: NodeId, length: int) -> tuple[Node, ...]:
         """Return ``node`` and the messages before it, ``length`` at most, oldest first."""
-        return await self._read(reads.path, rows.digits(namespace), node, length)
+        return await self._read(reads.path, owner_of(namespace), node, length)
 
     async def after(self, namespace: Namespace, node: NodeId) -> tuple[Node, ...]:
         """Return what follows a message in any branch, nearest first."""
-        return await self._read(reads.after, rows.digits(namespace), node)
+        return await self._read(reads.after, owner_of(namespace), node)
 
     async def with_content(
         self, namespace: Namespace, contents: Sequence[ContentId], *, limit: int
     ) -> tuple[Node, ...]:
         """Return the newest messages that say one of ``contents``, ``limit`` at most of each."""
-        return await self._read(reads.with_content, rows.digits(namespace), contents, limit)
+        return await self._read(reads.with_content, owner_of(namespace), contents, limit)
 
     async def conversation(self, namespace: Namespace, name: NodeId) -> Conversation | None:
         """Return the conversation of this name."""
-        return await self._read(reads.conversation, rows.digits(namespace), name)
+        return await self._read(reads.conversation, owner_of(namespace), name)
 
     async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
         """Store what a turn leaves behind, all or nothing; durable when it returns."""
-        owner = rows.digits(namespace)
+        owner = owner_of(namespace)
         named = [record.conversation] if record.conversation else []
         await self._writer.submit(
             Write(
@@ -152,8 +154,8 @@ class SqliteStore:
         """Return messages with every term, newest first; if none has, the best of any term."""
         return await self._read(
             pages.search_messages,
-            rows.digits(namespace),
-            search.parse(query),
+            owner_of(namespace),
+            parse(query),
             Window(limit, offset),
         )
 
@@ -163,7 +165,7 @@ class SqliteStore:
         """Return the messages with ``start <= created < end``, newest first, abandoned last."""
         return await self._read(
             pages.messages_between,
-            rows.digits(namespace),
+            owner_of(namespace),
             start.timestamp(),
             end.timestamp(),
             Window(limit, offset),
@@ -175,7 +177,7 @@ class SqliteStore:
         Those of a book go in batches, and other writes in between. Where it is cancelled or
         fails midway the first of them are stored, and it can be repeated.
         """
-        owner = rows.digits(namespace)
+        owner = owner_of(namespace)
         for start in range(0, len(passages), MOST_PASSAGES):
             batch = passages[start : start + MOST_PASSAGES]
             inserted = [rows.passage_row(owner, passage) for passage in batch]
@@ -187,8 +189,8 @@ class SqliteStore:
         """Return passages with every term, best first; if none has, the best of any term."""
         return await self._read(
             pages.search_passages,
-            rows.digits(namespace),
-            search.parse(query),
+            owner_of(namespace),
+            parse(query),
             Window(limit, offset),
         )
 
@@ -202,35 +204,33 @@ class SqliteStore:
 
     async def context(self, namespace: Namespace) -> WorkingContext:
         """Return the working context as it is now; version 0 and empty if never written."""
-        return await self._read(reads.context, rows.digits(namespace))
+        return await self._read(reads.context, owner_of(namespace))
 
     async def context_at(self, namespace: Namespace, version: int) -> WorkingContext:
         """Return an earlier version; version 0 is empty. Raises StoreError if unknown."""
-        return await self._read(reads.context_at, rows.digits(namespace), version)
+        return await self._read(reads.context_at, owner_of(namespace), version)
 
     async def write_context(
         self, namespace: Namespace, expected: int, content: str, node: NodeId, turn: TurnId
     ) -> WorkingContext:
         """Replace version ``expected``. Raises StaleVersion when it is another by now."""
-        text = rows.clean(content)
-        by = (rows.clean(node), rows.clean(turn))
-        await self._writer.submit(
-            Write(edit=NewVersion(rows.digits(namespace), expected, text, *by))
-        )
+        text = clean(content)
+        by = (clean(node), clean(turn))
+        await self._writer.submit(Write(edit=NewVersion(owner_of(namespace), expected, text, *by)))
         return WorkingContext(expected + 1, text)
 
     async def edits(self, namespace: Namespace, turns: Sequence[TurnId]) -> tuple[ContextEdit, ...]:
         """Return the edits that were made in these turns, oldest first."""
-        return await self._read(reads.edits, rows.digits(namespace), turns)
+        return await self._read(reads.edits, owner_of(namespace), turns)
 
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how many messages and passages there are."""
-        return await self._read(reads.counts, rows.digits(namespace))
+        return await self._read(reads.counts, owner_of(namespace))
 
     async def _set_hidden(
         self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool
     ) -> None:
-        change = Visibility(rows.digits(namespace), rows.ids_to_json(turns), hidden)
+        change = Visibility(owner_of(namespace), rows.ids_to_json(turns), hidden)
         await self._writer.submit(Write(visibility=change))
 
     async def _read(
@@ -252,7 +252,7 @@ def _forked(owner: str, fork: Fork) -> Forked:
         namespace=owner,
         left=rows.ids_to_json(fork.left),
         kept=rows.ids_to_json(fork.kept),
-        taken_up=rows.clean(fork.taken_up or ""),
+        taken_up=clean(fork.taken_up or ""),
     )
 
 

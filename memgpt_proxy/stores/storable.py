@@ -1,0 +1,23 @@
+"""What every family of stores writes the same way: the owner of a record, and its texts."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+
+from memgpt_proxy.stores.records import Namespace, Owner
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def owner_of(namespace: Namespace) -> Owner:
+    """Return the digits that stand for a namespace: one token, which no stemmer changes."""
+    name = namespace.encode("utf-8", "surrogatepass")
+    return Owner(str(int.from_bytes(blake2b(name, digest_size=16).digest())))
+
+
+def clean(text: str) -> str:
+    """Return ``text`` with U+FFFD for what cannot be stored or searched: NUL, lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)

@@ -1,0 +1,100 @@
+"""Changes survive being written down."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memgpt_proxy.stores.changes import Change, Committed, Edited, Inserted, Shown, Uncertain
+from memgpt_proxy.stores.codec import decode, encode
+from memgpt_proxy.stores.records import (
+    Conversation,
+    Counts,
+    Fork,
+    Node,
+    NodeId,
+    Passage,
+    QueueState,
+    Role,
+    TurnRecord,
+    WorkingContext,
+)
+from tests.stores.build import message, passage
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+number = st.integers(0, 2**40)
+time = st.floats(0, 1e11)
+nodes = st.builds(
+    Node,
+    **dict.fromkeys("id key content parent text entries queue turn".split(), text),
+    depth=number,
+    role=st.sampled_from(Role),
+    tokens=number,
+    created=time,
+    context_version=number,
+    complete=st.booleans(),
+    abandoned=st.booleans(),
+)
+contexts = st.builds(WorkingContext, version=number, content=text)
+counts = st.builds(Counts, messages=number, passages=number)
+queues = st.builds(QueueState, text, number, text, contexts, counts)
+names = st.lists(text, max_size=3)
+forks = st.builds(Fork, names.map(tuple), names.map(tuple), st.none() | text)
+records = st.builds(
+    TurnRecord,
+    nodes=st.lists(nodes, max_size=3),
+    queues=st.lists(queues, max_size=2),
+    fork=st.none() | forks,
+    conversation=st.none() | st.builds(Conversation, text, text, st.booleans()),
+    lineage=names.map(tuple),
+    created=time,
+    waited=st.booleans(),
+    unplaced=st.booleans(),
+)
+passages = st.builds(Passage, text, text, time, text, text)
+changes = st.one_of(
+    st.builds(Committed, records),
+    st.builds(Inserted, st.lists(passages, max_size=3)),
+    st.builds(Shown, names, st.booleans()),
+    st.builds(Edited, contexts),
+    st.builds(Uncertain),
+)
+
+
+@given(changes)
+def test_a_change_comes_back(change: Change) -> None:
+    assert decode(encode(change)) == change
+
+
+def test_what_cannot_be_stored_is_replaced() -> None:
+    change = Committed(TurnRecord(nodes=[message("m", "half \ud83d of a pair")]))
+    kept = decode(encode(change))
+    assert isinstance(kept, Committed)
+    assert kept.record.nodes == [
+        message("m", "half \ufffd of a pair", content="says half \ufffd of a pair")
+    ]
+    inserted = decode(encode(Inserted([passage("p", "\udfff")])))
+    assert inserted == Inserted([passage("p", "\ufffd")])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"committed": {}}',
+        b'{"?": 1}',
+        b'{"edited": {"context": 3}}',
+        b"{",
+    ],
+)
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode(data)
+
+
+def test_a_node_id_is_a_text() -> None:
+    change = decode(encode(Committed(TurnRecord(lineage=[NodeId("a")]))))
+    assert isinstance(change, Committed)
+    assert change.record.lineage == ("a",)
