@@ -111,6 +111,17 @@ class HotStore:
         self._readings = _Readings()
         self._cancelled: set[asyncio.Task[None]] = set()
 
+    @property
+    def degraded(self) -> bool:
+        """Whether the store behind is."""
+        return self._store.degraded
+
+    def changed_elsewhere(self, namespace: Namespace) -> None:
+        """Forget what was remembered of it."""
+        self._forget(namespace)
+        self._readings.forgot(namespace)
+        self._store.changed_elsewhere(namespace)
+
     async def open(self) -> None:
         """Open the store behind."""
         await self._store.open()

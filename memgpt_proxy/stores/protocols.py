@@ -169,6 +169,15 @@ class ContextStore(Protocol):
 class Store(TranscriptStore, RecallStore, ArchivalStore, ContextStore, Protocol):
     """One family of stores, whole."""
 
+    @property
+    def degraded(self) -> bool:
+        """Whether writes wait to be stored by now, and reads may lack what others have written."""
+        ...
+
+    def changed_elsewhere(self, namespace: Namespace) -> None:
+        """Another process has just written to this namespace: the next searches are to find it."""
+        ...
+
     async def open(self) -> None:
         """Make it ready; create what is missing. Raises StoreUnavailable."""
         ...

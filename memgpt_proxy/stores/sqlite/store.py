@@ -80,6 +80,14 @@ class SqliteStore:
             carry_out=_carry_out_reads,
         )
 
+    @property
+    def degraded(self) -> bool:
+        """Nothing ever waits: what cannot be written is refused."""
+        return False
+
+    def changed_elsewhere(self, namespace: Namespace) -> None:
+        """All that is committed is found at once, whoever has written it."""
+
     async def open(self) -> None:
         """Create what is missing and start the threads.
 
