@@ -11,7 +11,7 @@ from typing import Literal
 
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The ``user_version`` of a database that this code reads and writes."""
 
 OLDEST_SQLITE = (3, 38, 0)
