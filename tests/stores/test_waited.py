@@ -50,6 +50,15 @@ class TestWaited:
         (node,) = await kept(store, ALICE, ["m1"])
         assert node.queue == "m1"
 
+    async def test_what_was_read_before_is_not_told_for_it(self, store: Store) -> None:
+        later = queue("m1", 1, "later")
+        made = record(*branch(["a", "b"]), queues=[later], created=EPOCH + 2)
+        await store.commit(ALICE, made)
+        assert await queue_at(store, "m1") == later
+        earlier = queue("m1", 0, "earlier")
+        await store.commit(ALICE, record(queues=[earlier], created=EPOCH + 1, waited=True))
+        assert await queue_at(store, "m1") == later
+
     async def test_a_conversation_that_came_further_stays_there(self, store: Store) -> None:
         further = Conversation(NAME, NodeId("m3"), resends=False)
         nodes = branch(["a", "b", "c", "d"])
@@ -117,6 +126,8 @@ class TestUnplaced:
         await store.commit(ALICE, record(*nodes, queues=[queue("m1", 1)]))
         last = "m1"
         for depth in range(2, 5):
+            turn = await store.read_turn(ALICE, [NodeId(last), NodeId(f"m{depth}")], enough=1)
+            assert turn.nodes[-1].id == last
             node = message(f"m{depth}", f"text {depth}", parent=NodeId(last), depth=depth)
             await store.commit(ALICE, record(node, unplaced=True, waited=True))
             last = node.id
