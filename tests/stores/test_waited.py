@@ -23,12 +23,12 @@ class TestWaited:
         await store.commit(
             ALICE, record(*branch(["a", "b"]), queues=[later], created=EPOCH + 2, waited=False)
         )
-        earlier = queue("m1", 0, "earlier")
+        earlier = queue("m1", 1, "earlier")
         await store.commit(ALICE, record(queues=[earlier], created=EPOCH + 1, waited=True))
         assert await queue_at(store, "m1") == later
 
     async def test_a_queue_state_made_earlier_is_replaced(self, store: Store) -> None:
-        earlier = queue("m1", 0, "earlier")
+        earlier = queue("m1", 1, "earlier")
         made = record(*branch(["a", "b"]), queues=[earlier], created=EPOCH + 1)
         await store.commit(ALICE, made)
         later = queue("m1", 1, "later")
@@ -55,7 +55,7 @@ class TestWaited:
         made = record(*branch(["a", "b"]), queues=[later], created=EPOCH + 2)
         await store.commit(ALICE, made)
         assert await queue_at(store, "m1") == later
-        earlier = queue("m1", 0, "earlier")
+        earlier = queue("m1", 1, "earlier")
         await store.commit(ALICE, record(queues=[earlier], created=EPOCH + 1, waited=True))
         assert await queue_at(store, "m1") == later
 
