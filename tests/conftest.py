@@ -11,9 +11,12 @@ from typing import NoReturn
 import hypothesis
 import pytest
 
+from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
@@ -38,11 +41,16 @@ def missing_part(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(params=["sqlite", "hot"])
+@pytest.fixture(params=["sqlite", "hot", "journaled"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store without records; the family's name is the parameter."""
     embedded = SqliteStore(tmp_path / "memory.db")
-    families: dict[str, Store] = {"sqlite": embedded, "hot": HotStore(embedded, HOT_BYTES)}
+    journal = DiskJournal(tmp_path / "journal.db", 2**20)
+    families: dict[str, Store] = {
+        "sqlite": embedded,
+        "hot": HotStore(embedded, HOT_BYTES),
+        "journaled": JournaledStore(embedded, [journal], Telemetry()),
+    }
     opened = families[request.param]
     await opened.open()
     yield opened

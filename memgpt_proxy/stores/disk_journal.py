@@ -133,11 +133,11 @@ class DiskJournal:
 
         return await self._run(oldest)
 
-    async def done(self, entry: Entry) -> None:
-        """Delete an entry."""
+    async def done(self, entries: Sequence[Entry]) -> None:
+        """Delete entries."""
 
         def done(connection: sqlite3.Connection) -> None:
-            connection.execute(DONE, [int(entry.id)])
+            connection.executemany(DONE, [[int(entry.id)] for entry in entries])
 
         await self._run(done)
 

@@ -75,8 +75,8 @@ class Journal(Protocol):
         """Return the entries that have waited longest, ``limit`` at most, oldest first."""
         ...
 
-    async def done(self, entry: Entry) -> None:
-        """The store has it: it waits no longer."""
+    async def done(self, entries: Sequence[Entry]) -> None:
+        """The store has them: they wait no longer."""
         ...
 
     async def put_aside(self, entry: Entry) -> None:

@@ -87,8 +87,8 @@ class TestEveryJournal:
         for name in "abc":
             await journal.append(ALICE, said(name))
         first, second, _ = await journal.oldest(3)
-        await journal.done(second)
-        await journal.done(second)
+        await journal.done([second])
+        await journal.done([second])
         await journal.put_aside(first)
         await journal.put_aside(first)
         assert await journal.waiting() == 1
@@ -101,8 +101,7 @@ class TestEveryJournal:
             await journal.append(ALICE, large)
         await journal.append(ALICE, said("small"))
         assert await journal.waiting() == 2
-        for entry in await journal.oldest(1):
-            await journal.done(entry)
+        await journal.done(await journal.oldest(1))
         await journal.append(ALICE, large)
         assert [change for _, change in await kept(journal)] == [said("small"), large]
 
@@ -127,7 +126,7 @@ class TestEveryJournal:
         for name in "abc":
             await journal.append(ALICE, said(name))
         before = await journal.oldest(3)
-        await journal.done(before[0])
+        await journal.done(before[:1])
         await journal.close()
         later = new_journal()
         await later.open()

@@ -30,7 +30,11 @@ return 1
 """
 
 DONE = """
-if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then redis.call('DECRBY', KEYS[2], ARGV[2]) end
+for at = 1, #ARGV, 2 do
+    if redis.call('XDEL', KEYS[1], ARGV[at]) == 1 then
+        redis.call('DECRBY', KEYS[2], ARGV[at + 1])
+    end
+end
 """
 
 PUT_ASIDE = """
@@ -122,10 +126,11 @@ class RedisJournal:
         entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
         return [_entry(name, fields) for name, fields in entries]
 
-    async def done(self, entry: Entry) -> None:
-        """Delete an entry, if it is still there."""
+    async def done(self, entries: Sequence[Entry]) -> None:
+        """Delete entries, as far as they are still there."""
+        told = [each for entry in entries for each in (entry.id, entry.size)]
         with _mapped():
-            await self._done([self._entries, self._bytes], [entry.id, entry.size])
+            await self._done([self._entries, self._bytes], told)
 
     async def put_aside(self, entry: Entry) -> None:
         """Move an entry to the stream of those that nobody will ask for."""
