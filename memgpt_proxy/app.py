@@ -32,7 +32,7 @@ from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import Discarded, Durability, Rendering, Settings
+from memgpt_proxy.config import Discarded, Durability, Rendering, Settings, WhenDegraded
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
@@ -184,7 +184,13 @@ def _agent(
         beginnings,
         live=settings.working_context_rendering is Rendering.LIVE,
     )
-    return Agent(faculties, opener, settings.reply_mode, settings.working_context_limit)
+    return Agent(
+        faculties,
+        opener,
+        settings.reply_mode,
+        settings.working_context_limit,
+        refuses=settings.when_degraded is WhenDegraded.REFUSE,
+    )
 
 
 def _executor(settings: Settings, store: Store) -> FunctionExecutor:

@@ -11,10 +11,13 @@ from typing import NoReturn, cast
 import hypothesis
 import pytest
 
+from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
 from tests.support.backend import ScriptedBackend
 from tests.support.elasticsearch import ElasticsearchNode, base_directory
 from tests.support.elasticsearch_build import elasticsearch_home, is_complete, java_home
@@ -22,6 +25,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
 from tests.support.llama_build import server_path
 from tests.support.own_namespaces import OwnNamespaces
+from tests.support.process import free_port
+from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.tiny_model import write_tiny_model
 
 # How long an example takes depends on the machine; each test has its deadline all the same.
@@ -44,7 +49,12 @@ def missing_part(reason: str) -> NoReturn:
 
 
 @pytest.fixture(
-    params=["sqlite", "hot", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)]
+    params=[
+        "sqlite",
+        "hot",
+        "journaled",
+        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
+    ]
 )
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store without records; the family's name is the parameter."""
@@ -54,11 +64,29 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         tested = cast("Store", OwnNamespaces(opened))
     else:
         embedded = SqliteStore(tmp_path / "memory.db")
-        families: dict[str, Store] = {"sqlite": embedded, "hot": HotStore(embedded, HOT_BYTES)}
+        journal = DiskJournal(tmp_path / "journal.db", 2**20)
+        families: dict[str, Store] = {
+            "sqlite": embedded,
+            "hot": HotStore(embedded, HOT_BYTES),
+            "journaled": JournaledStore(embedded, [journal], Telemetry()),
+        }
         opened = tested = families[request.param]
     await opened.open()
     yield tested
     await opened.close()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis server of the test's own, empty, with an append-only file."""
+    if redis_binary() is None:
+        missing_part("no redis-server on the PATH")
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    server = RedisServer(directory, free_port())
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,10 @@ class StoreUnavailable(StoreError):
     """The store is away, full or broken; the same call may work later."""
 
 
+class StoreAway(StoreUnavailable):
+    """The store is known to be away, and was not asked: nothing was done."""
+
+
 class StaleVersion(StoreError):
     """The working context has changed since the version that an edit was made against."""
 

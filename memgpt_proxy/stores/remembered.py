@@ -154,11 +154,11 @@ class Remembered:
 
         Returns False where that cannot be told, or takes longer than to ask the store again.
         """
-        if len(record.nodes) > MOST_COMMITTED:
+        if len(record.nodes) > MOST_COMMITTED or record.waited:
             return False
         if record.fork is not None and not self._fork(record.fork):
             return False
-        for node in record.nodes:
+        for node in self._placed(record.nodes) if record.unplaced else record.nodes:
             self._commit(node)
         for state in record.queues:
             self._keep_queue(state)
@@ -169,6 +169,14 @@ class Remembered:
         for state in record.queues:
             self._forget_evicted(state)
         return True
+
+    def _placed(self, nodes: Sequence[Node]) -> Sequence[Node]:
+        """Return nodes with the place that the store gives them, if that is known."""
+        before = self.nodes.get(nodes[0].parent) if nodes else None
+        if before is None:
+            return nodes
+        queue, version = before.queue, before.context_version
+        return [replace(node, queue=queue, context_version=version) for node in nodes]
 
     def _fork(self, fork: Fork) -> bool:
         """Leave one branch for another; return False where not all of it is known."""

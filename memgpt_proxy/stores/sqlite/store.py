@@ -150,9 +150,13 @@ class SqliteStore:
         await self._writer.submit(
             Write(
                 nodes=[rows.node_row(owner, node) for node in record.nodes],
-                queues=[rows.queue_row(owner, queue) for queue in record.queues],
+                queues=[rows.queue_row(owner, each, record.created) for each in record.queues],
                 fork=_forked(owner, record.fork) if record.fork else None,
-                conversations=[rows.conversation_row(owner, each) for each in named],
+                conversations=[
+                    rows.conversation_row(owner, each, record.created) for each in named
+                ],
+                waited=record.waited,
+                unplaced=record.unplaced,
             )
         )
 
