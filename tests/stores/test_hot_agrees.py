@@ -273,9 +273,9 @@ class SideBySide(RuleBasedStateMachine):
     @invariant()
     def what_is_remembered_is_bounded(self) -> None:
         if hasattr(self, "hot"):
-            spaces = self.hot._spaces
-            assert self.hot._size <= self.hot._max_bytes or not spaces
-            assert self.hot._size == sum(hot.size for hot in spaces.values())
+            spaces = self.hot._spaces._spaces
+            assert self.hot._spaces._size <= self.hot._spaces._max_bytes or not spaces
+            assert self.hot._spaces._size == sum(hot.size for hot in spaces.values())
 
 
 SideBySide.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
