@@ -25,8 +25,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
 from tests.support.llama_build import server_path
 from tests.support.own_namespaces import OwnNamespaces
-from tests.support.process import free_port
-from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.redis_server import BINARY as REDIS_BINARY
+from tests.support.redis_server import RedisServer
 from tests.support.tiny_model import write_tiny_model
 
 # How long an example takes depends on the machine; each test has its deadline all the same.
@@ -74,19 +74,6 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await opened.open()
     yield tested
     await opened.close()
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis server of the test's own, empty, with an append-only file."""
-    if redis_binary() is None:
-        missing_part("no redis-server on the PATH")
-    directory = tmp_path / "redis"
-    directory.mkdir()
-    server = RedisServer(directory, free_port())
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -164,6 +151,30 @@ def start_gateway(tmp_path: Path, backend: ScriptedBackend) -> Iterator[StartGat
 def api_key() -> str:
     """A key nobody has used before: an empty memory."""
     return f"sk-test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def redis_binary() -> str:
+    """The Redis server's program."""
+    if REDIS_BINARY is None:
+        missing_part("no redis-server on the PATH: install it from the system's packages")
+    return REDIS_BINARY
+
+
+@pytest.fixture(scope="session")
+def shared_redis(
+    redis_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    """The Redis of the whole run; tests take ``redis_server``."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """A running, empty Redis. A test that stops or kills it starts it again."""
+    shared_redis.ask("FLUSHALL")
+    return shared_redis
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,10 @@ class JournaledStore:
         """Tell the store."""
         self._store.changed_elsewhere(namespace)
 
+    def alone(self, *, alone: bool) -> None:
+        """Tell the store."""
+        self._store.alone(alone=alone)
+
     async def open(self) -> None:
         """Open the journals and, if it is there, the store; what waits is drained first.
 

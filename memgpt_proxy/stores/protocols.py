@@ -182,6 +182,13 @@ class Store(TranscriptStore, RecallStore, ArchivalStore, ContextStore, Protocol)
         """Another process has just written to this namespace: the next searches are to find it."""
         ...
 
+    def alone(self, *, alone: bool) -> None:
+        """From now on nobody tells what other processes write, or somebody does again.
+
+        Meanwhile every read and search is to find what they have written.
+        """
+        ...
+
     async def open(self) -> None:
         """Make it ready; create what is missing. Raises StoreUnavailable."""
         ...

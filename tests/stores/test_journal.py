@@ -278,7 +278,7 @@ class TestRedis:
         await redis.aclose()
         directory = tmp_path / "forgetful"
         directory.mkdir()
-        server = RedisServer(directory, free_port(), append_only=False)
+        server = RedisServer(directory, "--appendonly", "no")
         server.start()
         forgetful = Redis.from_url(server.url)
         assert not await is_append_only(forgetful)

@@ -1,79 +1,56 @@
-"""A real Redis server on this machine, with an append-only file; killed and started at will."""
+"""Real Redis servers as child processes: one, with sentinels over it, or a cluster."""
 
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
-import subprocess
-import time
 from pathlib import Path
 
-DEADLINE = 15.0
+from tests.support.process import ServerProcess, clean_environment, free_port
+
+BINARY = shutil.which("redis-server")
 
 
-def redis_binary() -> str | None:
-    """The server's program, if this machine has one."""
-    return shutil.which("redis-server")
+class RedisServer(ServerProcess):
+    """A server at ``redis://127.0.0.1:port``, which writes what it is told to an append-only file.
 
-
-class RedisServer:
-    """One server; what it was told survives ``kill`` and ``start``.
-
-    Attributes:
-        port: Where it listens, on this machine alone.
-        url: The same as a URL.
+    Args:
+        directory: Where it works; made when missing.
+        options: More of its configuration, as on its command line.
     """
 
-    def __init__(self, directory: Path, port: int, *, append_only: bool = True) -> None:
-        self.port = port
-        self.url = f"redis://127.0.0.1:{port}/0"
-        self._directory = directory
-        self._append_only = append_only
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and return when it answers."""
-        program = redis_binary()
-        assert program is not None
-        options = {
-            "bind": "127.0.0.1",
-            "port": str(self.port),
-            "dir": str(self._directory),
-            "save": "",
-            "appendonly": "yes" if self._append_only else "no",
-            "appendfsync": "everysec",
-        }
+    def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        port = port or free_port()
+        plain = ["--port", str(port)] if "--tls-port" not in options else []
         command = [
-            program,
-            *(word for name, value in options.items() for word in ("--" + name, value)),
+            BINARY or "redis-server",
+            *plain,
+            *["--bind", "127.0.0.1", "--dir", str(directory), "--save", ""],
+            *["--appendonly", "yes", "--enable-debug-command", "local"],
+            *options,
         ]
-        with (self._directory / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + DEADLINE
-        while not self._answers():
-            assert time.monotonic() < deadline, "the Redis server does not answer"
-            assert self._process.poll() is None, "the Redis server has ended"
-            time.sleep(0.02)
+        super().__init__(command, port, "", directory / "redis.log", clean_environment())
 
-    def kill(self) -> None:
-        """End it with SIGKILL."""
-        self._end(signal.SIGKILL)
+    @property
+    def url(self) -> str:
+        """What a client connects to."""
+        return f"redis://127.0.0.1:{self.port}"
 
-    def stop(self) -> None:
-        """End it with SIGTERM, if it runs."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, with_signal: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(with_signal)
-            self._process.wait(DEADLINE)
-            self._process = None
-
-    def _answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it answers; one that wants a password or TLS does so by refusing."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+            answer = self.ask("PING")
+        except ConnectionResetError:
+            return True
         except OSError:
             return False
+        return answer != "" and not answer.startswith("-LOADING")
+
+    def ask(self, *command: str) -> str:
+        """Return the first bytes of the answer to a command, as the protocol has them."""
+        parts = "".join(f"${len(part)}\r\n{part}\r\n" for part in command)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(f"*{len(command)}\r\n{parts}".encode())
+            return connection.recv(4096).decode(errors="replace")

@@ -87,6 +87,10 @@ class ElasticsearchStore:
     def always_fresh(self, always: bool) -> None:
         self._access.freshness.always = always
 
+    def alone(self, *, alone: bool) -> None:
+        """Let every search refresh first while nobody tells what others write."""
+        self.always_fresh = alone
+
     def changed_elsewhere(self, namespace: Namespace) -> None:
         """Let the next searches find what another process has just written."""
         owner = owner_of(namespace)

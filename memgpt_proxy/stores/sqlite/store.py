@@ -88,6 +88,9 @@ class SqliteStore:
     def changed_elsewhere(self, namespace: Namespace) -> None:
         """All that is committed is found at once, whoever has written it."""
 
+    def alone(self, *, alone: bool) -> None:
+        """It makes no difference, for the same reason."""
+
     async def open(self) -> None:
         """Create what is missing and start the threads.
 
