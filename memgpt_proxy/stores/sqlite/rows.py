@@ -37,7 +37,7 @@ QUEUE_COLUMNS = "node, start, summary, context_version, context, messages, passa
 """What ``queue_state`` expects."""
 
 HIT_COLUMNS = "id, text, printf('%!.17g', created)"
-"""What ``hit`` expects."""
+"""What ``hit`` expects; for a message, ``abandoned`` behind it."""
 
 
 def ids_to_json(ids: Iterable[str]) -> str:
@@ -145,5 +145,5 @@ def queue_state(row: Sequence[Any]) -> QueueState:
 
 def hit(row: Sequence[Any]) -> Hit:
     """Return the search result in a row of ``HIT_COLUMNS``."""
-    name, text, created = row
-    return Hit(id=name, text=text, created=float(created))
+    name, text, created, *abandoned = row
+    return Hit(id=name, text=text, created=float(created), abandoned=any(abandoned))
