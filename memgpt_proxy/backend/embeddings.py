@@ -137,15 +137,9 @@ class Embeddings:
             except (BackendRefused, BackendUnreachable, BackendTimeout, BackendBroken) as error:
                 if not _may_pass(error):
                     raise
-                pause = self._pause(error, attempt)
+                pause = pause_after(error, attempt, self._retries)
             await asyncio.sleep(pause)
         return await self._ask(texts)
-
-    def _pause(self, error: GatewayError, attempt: int) -> float:
-        """Return how long to wait; never for less than the server asks for, if that is not long."""
-        asked = _retry_after(error)
-        ours = random.uniform(0, self._retries.pause * 2 ** (attempt - 1))  # noqa: S311
-        return min(max(asked, ours), self._retries.longest)
 
     async def _ask(self, texts: Sequence[str]) -> list[Vector | None]:
         """Ask once; a server that knows no base64 is recognised by its first refusal."""
@@ -202,18 +196,18 @@ def vectors_in(answer: bytes, count: int) -> list[Vector | None]:
     return [_of_length_one(vector) for vector in vectors]
 
 
-def _floats(embedding: object) -> Vector:
+def _floats(embedding: object) -> NDArray[np.float64]:
     if isinstance(embedding, str):
-        return np.frombuffer(b64decode(embedding, validate=True), "<f4").astype(np.float32)
-    return np.array(embedding, np.float32)
+        return np.frombuffer(b64decode(embedding, validate=True), "<f4").astype(np.float64)
+    return np.array(embedding, np.float64)
 
 
-def _of_length_one(vector: Vector) -> Vector | None:
-    wide = vector.astype(np.float64)
-    length = np.linalg.norm(wide)
+def _of_length_one(vector: NDArray[np.float64]) -> Vector | None:
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(vector)
     if not np.isfinite(length) or length == 0:
         return None
-    return (wide / length).astype(np.float32)
+    return (vector / length).astype(np.float32)
 
 
 def _is_about_the_texts(error: BackendRefused) -> bool:
@@ -231,7 +225,9 @@ def _may_pass(error: GatewayError) -> bool:
     return error.status >= 500 and error.status != 501 and not _is_about_the_texts(error)
 
 
-def _retry_after(error: GatewayError) -> float:
-    """Return the seconds that the server asks to wait for; 0 if it asks for none."""
-    told = dict(error.headers).get(b"retry-after", b"0")
-    return float(told) if told.isdigit() else 0.0
+def pause_after(error: GatewayError, attempt: int, retries: Retries) -> float:
+    """Return how many seconds to wait after a failed attempt; they count from 1."""
+    told = dict(error.headers).get(b"retry-after", b"")
+    asked = float(told) if told.isdigit() else 0.0
+    ours = random.uniform(0, retries.pause * 2 ** (attempt - 1))  # noqa: S311
+    return min(max(asked, ours), retries.longest)
