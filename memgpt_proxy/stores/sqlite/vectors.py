@@ -240,7 +240,8 @@ def _hits(
 ) -> tuple[Near, ...]:
     statement = f"""
         SELECT json_group_array(json_array(number, {table.hit}))
-        FROM json_each(:numbers) AS asked CROSS JOIN {table.name} ON number = asked.value
+        FROM (SELECT value AS number FROM json_each(:numbers))
+        CROSS JOIN {table.name} USING (number)
         WHERE namespace = :namespace
     """
     parameters = {"numbers": orjson.dumps(numbers.tolist()).decode(), "namespace": owner}
