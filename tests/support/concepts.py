@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,23 +14,23 @@ CONCEPTS = (
     {"car", "cars", "vehicle", "automobile"},
     {"rain", "weather", "storm"},
 )
-OTHER_WORDS = 13
+OTHER_WORDS = 97
 
 
 def concepts(text: str) -> list[float]:
-    """One axis for each concept, and some for all other words by their length and first letter.
+    """One axis for each concept, and some for all other words of three letters or more.
 
     So "cat" and "feline" have the similarity 1, "cat" and "car" 0, "cat rain" and "feline" √½.
     """
     vector = [0.0] * (len(CONCEPTS) + OTHER_WORDS)
-    for word in re.findall(r"\w+", text.lower()):
+    for word in re.findall(r"\w{3,}", text.lower()):
         at = next((at for at, words in enumerate(CONCEPTS) if word in words), None)
         vector[at if at is not None else len(CONCEPTS) + _other(word)] += 1.0
     return vector if any(vector) else [1.0] * len(vector)
 
 
 def _other(word: str) -> int:
-    return (ord(word[0]) + 5 * len(word)) % OTHER_WORDS
+    return sum(place * ord(letter) for place, letter in enumerate(word, 1)) % OTHER_WORDS
 
 
 class Concepts:
@@ -39,7 +40,7 @@ class Concepts:
         self.model = model
         self.asked: list[str] = []
 
-    async def embed(self, texts: list[str]) -> list[Vector | None]:
+    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
         self.asked += texts
         return [unit(text) for text in texts]
 

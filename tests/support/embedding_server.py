@@ -51,6 +51,14 @@ class EmbeddingServer:
         self.held = threading.Event()
         self.held.set()
         self._port = port
+        self._answered: set[tuple[str, str]] = set()
+        self._answer = threading.Condition()
+
+    def wait_until_embedded(self, model: str, *texts: str, seconds: float = 3 * DEADLINE) -> None:
+        """Wait until so many texts have got their vectors by this model."""
+        wanted = {(model, text) for text in texts}
+        with self._answer:
+            assert self._answer.wait_for(lambda: wanted <= self._answered, seconds), "not embedded"
 
     @property
     def base_url(self) -> str:
@@ -102,6 +110,9 @@ class EmbeddingServer:
         if (refused := self.refuses(body)) is not None:
             return refused
         vectors = await run_in_threadpool(lambda: [self.model(text) for text in body["input"]])
+        with self._answer:
+            self._answered |= {(body["model"], text) for text in body["input"]}
+            self._answer.notify_all()
         return JSONResponse(_answer(body["model"], vectors, encoding == "base64"))
 
 
