@@ -109,7 +109,6 @@ class Embedder:
         self._written: deque[Text] = deque()
         self._woken = asyncio.Event()
         self._place = BEGINNING
-        self._whole = False
         self._sweep_at = 0.0
         self.idle = asyncio.Event()
         """Set while there is nothing to embed."""
@@ -174,9 +173,7 @@ class Embedder:
             count = min(TOGETHER, len(lacking.texts))
             await self._embed(space, random.sample(lacking.texts, count))
         elif not lacking.more:
-            if not self._whole:
-                await self._store.remove_others(space)
-                self._whole = True
+            await self._store.remove_others(space)
             now = asyncio.get_running_loop().time()
             self._sweep_at = now + _about(self._pace.sweep)
 
@@ -193,7 +190,7 @@ class Embedder:
 
     def _begin_again(self) -> None:
         """Have everything in the store looked through once more."""
-        self._place, self._whole, self._sweep_at = BEGINNING, False, 0.0
+        self._place, self._sweep_at = BEGINNING, 0.0
 
     async def _rest(self) -> None:
         """Return when something was written, or others may have left something behind."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
+from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
+from memgpt_proxy.stores.elasticsearch.client import connect, send
+from memgpt_proxy.stores.elasticsearch.vectors import ElasticsearchVectors
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Fork, Namespace, Node, NodeId, TurnId
 from memgpt_proxy.stores.sqlite import SqliteStore
@@ -27,6 +32,7 @@ from memgpt_proxy.stores.vectors import (
     VectorStore,
 )
 from tests.stores.build import ALICE, BOB, EPOCH, branch, message, passage, record
+from tests.support.elasticsearch import ElasticsearchNode
 
 PLANE = Space("plane", 2)
 """Vectors here are told by their angle, in degrees: the similarity of two is its cosine."""
@@ -102,15 +108,35 @@ def names(texts: Sequence[Text]) -> list[str]:
     return [text.name.id for text in texts]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
-    embedded = SqliteStore(tmp_path / "memory.db")
-    opened = Stores(embedded, SqliteVectors(embedded))
-    await opened.texts.open()
-    await opened.vectors.open()
-    yield opened
-    await opened.vectors.close()
-    await opened.texts.close()
+    """An empty store and its vectors; those of Elasticsearch are in indices of their own."""
+    if request.param == "elasticsearch":
+        node: ElasticsearchNode = request.getfixturevalue("elasticsearch")
+        connection, prefix = Connection([node.url]), f"vectors{uuid4().hex}"
+        texts: Store = ElasticsearchStore(connection, prefix=prefix)
+        vectors: VectorStore = ElasticsearchVectors(connection, prefix=prefix)
+        left: AbstractAsyncContextManager[None] = removed(connection, prefix)
+    else:
+        texts = embedded = SqliteStore(tmp_path / "memory.db")
+        vectors = SqliteVectors(embedded)
+        left = nullcontext()
+    async with left:
+        await texts.open()
+        await vectors.open()
+        yield Stores(texts, vectors)
+        await vectors.close()
+        await texts.close()
+
+
+@asynccontextmanager
+async def removed(connection: Connection, prefix: str) -> AsyncIterator[None]:
+    """Remove the indices of a prefix at the end."""
+    yield
+    client = connect(connection)
+    for index in await send(client, "GET", f"/{prefix}-*/_alias"):
+        await send(client, "DELETE", f"/{index}")
+    await client.close()
 
 
 class TestNearest:

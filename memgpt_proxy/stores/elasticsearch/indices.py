@@ -6,7 +6,7 @@ are read and written through the alias alone, so that a copy of another version 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,11 +93,13 @@ class Layout:
         name: What the records in it are called.
         version: Raised with every change of ``fields`` or of how texts are analysed.
         fields: Its mapping's properties.
+        not_returned: Fields that are searched only, and not kept a second time to be returned.
     """
 
     name: str
     version: int
     fields: Json = field(repr=False)
+    not_returned: Sequence[str] = ()
 
 
 LAYOUTS = (
@@ -158,6 +160,7 @@ def body_of(layout: Layout, shards: int) -> Json:
         "mappings": {
             "dynamic": "strict",
             "_routing": {"required": True},
+            "_source": {"excludes": list(layout.not_returned)},
             "properties": layout.fields,
         },
     }
@@ -182,16 +185,23 @@ async def create_missing(client: AsyncElasticsearch, names: Names, shards: int) 
     Raises StoreError where an index is of an older version, and has to be migrated.
     """
     for layout in LAYOUTS:
-        alias = names.alias(layout)
+        await create_missing_one(client, names, layout, shards)
+
+
+async def create_missing_one(
+    client: AsyncElasticsearch, names: Names, layout: Layout, shards: int
+) -> None:
+    """Create an index if it is missing; see ``create_missing``."""
+    alias = names.alias(layout)
+    index = await behind(client, alias)
+    if index is None:
+        await create(client, names.index(layout), layout, shards, alias)
         index = await behind(client, alias)
-        if index is None:
-            await create(client, names.index(layout), layout, shards, alias)
-            index = await behind(client, alias)
-        if index is not None and version_of(index) < layout.version:
-            raise StoreError(
-                f"{alias} has version {version_of(index)}, and this release needs"
-                f" {layout.version}: run memgpt-proxy migrate"
-            )
+    if index is not None and version_of(index) < layout.version:
+        raise StoreError(
+            f"{alias} has version {version_of(index)}, and this release needs"
+            f" {layout.version}: run memgpt-proxy migrate"
+        )
 
 
 async def create(
