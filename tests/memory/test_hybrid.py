@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,14 @@ from memgpt_proxy.memory.embedding import Embedder, Pace
 from memgpt_proxy.memory.hybrid import BY_MEANING, BY_WORDS, HybridStore
 from memgpt_proxy.memory.queries import Patience, Queries
 from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Fork, Hit, Namespace, NodeId, Page, TurnId
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
-from memgpt_proxy.stores.vectors import Kind, Vector
+from memgpt_proxy.stores.vectors import Kind, Vector, VectorStore
 from tests.stores.build import ALICE, BOB, EPOCH, branch, message, passage, record
 from tests.support.concepts import Concepts
+from tests.support.vector_stores import VECTOR_FAMILIES, empty_stores
 
 DEADLINE = 20.0
 QUICK = Pace(sweep=600.0, retry=0.01, longest=0.02)
@@ -49,10 +52,9 @@ class Model(Concepts):
 class Hybrid:
     """A store with search by meaning, the one by words alone within it, and the model."""
 
-    def __init__(self, path: Path) -> None:
-        embedded = SqliteStore(path)
-        self.by_words = HotStore(embedded, 2**20)
-        self.vectors = SqliteVectors(embedded)
+    def __init__(self, texts: Store, vectors: VectorStore) -> None:
+        self.by_words = HotStore(texts, 2**20)
+        self.vectors = vectors
         self.model = Model()
         self.embedder = Embedder(self.vectors, self.model, QUICK)
         queries = Queries(self.model, Patience(pause=0.0))
@@ -78,19 +80,24 @@ class Hybrid:
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Hybrid]:
-    hybrid = Hybrid(path)
-    await hybrid.store.open()
+async def opened(texts: Store, vectors: VectorStore) -> AsyncIterator[Hybrid]:
+    made = Hybrid(texts, vectors)
+    await made.store.open()
     try:
-        yield hybrid
-    finally:
-        await hybrid.store.close()
-
-
-@pytest.fixture
-async def hybrid(tmp_path: Path) -> AsyncIterator[Hybrid]:
-    async with opened(tmp_path / "memory.db") as made:
         yield made
+    finally:
+        await made.store.close()
+
+
+@pytest.fixture(params=VECTOR_FAMILIES)
+async def hybrid(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Hybrid]:
+    async with empty_stores(request, tmp_path) as stores, opened(*stores) as made:
+        yield made
+
+
+def embedded_stores(path: Path) -> tuple[Store, VectorStore]:
+    store = SqliteStore(path / "memory.db")
+    return store, SqliteVectors(store)
 
 
 async def test_meaning_is_found_where_words_differ(hybrid: Hybrid) -> None:
@@ -147,8 +154,7 @@ async def test_a_model_that_is_away_leaves_the_words(hybrid: Hybrid) -> None:
 
 
 async def test_a_model_that_was_never_there_leaves_the_words(tmp_path: Path) -> None:
-    path = tmp_path / "memory.db"
-    hybrid = Hybrid(path)
+    hybrid = Hybrid(*embedded_stores(tmp_path))
     hybrid.model.there.clear()
     await hybrid.store.open()
     await hybrid.store.commit(ALICE, record(*branch(["a kitten", "my cat"])))
@@ -157,11 +163,10 @@ async def test_a_model_that_was_never_there_leaves_the_words(tmp_path: Path) -> 
 
 
 async def test_what_is_not_embedded_survives_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "memory.db"
-    async with opened(path) as first:
+    async with opened(*embedded_stores(tmp_path)) as first:
         first.model.there.clear()
         await first.store.commit(ALICE, record(*branch(["a kitten"])))
-    async with opened(path) as second:
+    async with opened(*embedded_stores(tmp_path)) as second:
         await second.embedded()
         assert await second.found("feline") == ["a kitten"]
 
@@ -215,56 +220,83 @@ async def all_pages(
         hits += page.hits
 
 
-numbers = st.integers(0, BY_WORDS + 30)
+@dataclass(frozen=True)
+class Case:
+    """Messages of three kinds, so many of each; the branch of one kind may be abandoned."""
+
+    cats: int
+    kittens: int
+    both: int
+    left: str | None
+    query: str
+    size: int
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-    cats=numbers,
+cases = st.builds(
+    Case,
+    cats=st.integers(0, BY_WORDS + 30),
     kittens=st.integers(0, BY_MEANING + 20),
     both=st.integers(0, 30),
     left=st.sampled_from([None, "cats", "kittens", "both"]),
     query=st.sampled_from(["cat", "feline", "cat zebra", "kitten cat", "A-1 cat", "nothing"]),
     size=st.integers(3, 60),
 )
-async def test_pages_partition_the_whole(
-    hybrid: Hybrid,
-    cats: int,
-    kittens: int,
-    both: int,
-    left: str | None,
-    query: str,
-    size: int,
-) -> None:
-    namespace = Namespace(uuid.uuid4().hex)
-    texts = {
-        "cats": ["my cat"] * cats,
-        "kittens": ["a kitten"] * kittens,
-        "both": ["cat and kitten A-1"] * both,
-    }
-    nodes = [node for kind, said in texts.items() for node in branch(said, prefix=kind)]
-    left_out = (NodeId(f"{left}0"),) if left and texts[left] else ()
-    await hybrid.store.commit(namespace, record(*nodes))
-    if left_out:
-        await hybrid.store.commit(namespace, record(fork=Fork(left=left_out)))
-    await hybrid.embedded()
 
-    totals, hits = await all_pages(hybrid.store.search_messages, namespace, query, size)
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(case=cases)
+@pytest.mark.parametrize("hybrid", ["sqlite"], indirect=True)
+async def test_pages_partition_the_whole(hybrid: Hybrid, case: Case) -> None:
+    await check_pages(hybrid, case)
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.parametrize("hybrid", ["elasticsearch"], indirect=True)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(cats=120, kittens=60, both=10, left=None, query="cat", size=20),
+        Case(cats=120, kittens=12, both=10, left="kittens", query="kitten cat", size=50),
+        Case(cats=12, kittens=70, both=5, left="cats", query="feline", size=7),
+    ],
+)
+async def test_pages_partition_the_whole_of_a_fleet(hybrid: Hybrid, case: Case) -> None:
+    """Branches are short: what is deeper is abandoned while pages are read already."""
+    await check_pages(hybrid, case)
+
+
+async def check_pages(hybrid: Hybrid, case: Case) -> None:
+    namespace = Namespace(uuid.uuid4().hex)
+    await write(hybrid, namespace, case)
+
+    totals, hits = await all_pages(hybrid.store.search_messages, namespace, case.query, case.size)
 
     ids = [hit.id for hit in hits]
     assert len(set(ids)) == len(ids)
     assert totals == {len(ids)}
-    by_words = await hybrid.by_words.search_messages(namespace, query, limit=1000, offset=0)
-    near = await near_ids(hybrid, namespace, query)
+    by_words = await hybrid.by_words.search_messages(namespace, case.query, limit=1000, offset=0)
+    near = await near_ids(hybrid, namespace, case.query)
     assert set(ids) == {hit.id for hit in by_words.hits} | near
     abandoned = [hit.abandoned for hit in hits]
     assert abandoned == sorted(abandoned)
     tail = [hit.id for hit in by_words.hits[BY_WORDS:] if hit.id not in near]
     assert [name for name in ids if name in set(tail)] == tail
+
+
+async def write(hybrid: Hybrid, namespace: Namespace, case: Case) -> None:
+    texts = {
+        "cats": ["my cat"] * case.cats,
+        "kittens": ["a kitten"] * case.kittens,
+        "both": ["cat and kitten A-1"] * case.both,
+    }
+    nodes = [node for kind, said in texts.items() for node in branch(said, prefix=kind)]
+    await hybrid.store.commit(namespace, record(*nodes))
+    if case.left and texts[case.left]:
+        fork = Fork(left=(NodeId(f"{case.left}0"),))
+        await hybrid.store.commit(namespace, record(fork=fork))
+    await hybrid.embedded()
 
 
 async def near_ids(hybrid: Hybrid, namespace: Namespace, query: str) -> set[str]:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pytest
 
-from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
-from memgpt_proxy.stores.elasticsearch.client import connect, send
-from memgpt_proxy.stores.elasticsearch.vectors import ElasticsearchVectors
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Fork, Namespace, Node, NodeId, TurnId
-from memgpt_proxy.stores.sqlite import SqliteStore
-from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
 from memgpt_proxy.stores.storable import owner_of
 from memgpt_proxy.stores.vectors import (
     BEGINNING,
@@ -32,7 +25,7 @@ from memgpt_proxy.stores.vectors import (
     VectorStore,
 )
 from tests.stores.build import ALICE, BOB, EPOCH, branch, message, passage, record
-from tests.support.elasticsearch import ElasticsearchNode
+from tests.support.vector_stores import VECTOR_FAMILIES, empty_stores
 
 PLANE = Space("plane", 2)
 """Vectors here are told by their angle, in degrees: the similarity of two is its cosine."""
@@ -108,35 +101,15 @@ def names(texts: Sequence[Text]) -> list[str]:
     return [text.name.id for text in texts]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
+@pytest.fixture(params=VECTOR_FAMILIES)
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
-    """An empty store and its vectors; those of Elasticsearch are in indices of their own."""
-    if request.param == "elasticsearch":
-        node: ElasticsearchNode = request.getfixturevalue("elasticsearch")
-        connection, prefix = Connection([node.url]), f"vectors{uuid4().hex}"
-        texts: Store = ElasticsearchStore(connection, prefix=prefix)
-        vectors: VectorStore = ElasticsearchVectors(connection, prefix=prefix)
-        left: AbstractAsyncContextManager[None] = removed(connection, prefix)
-    else:
-        texts = embedded = SqliteStore(tmp_path / "memory.db")
-        vectors = SqliteVectors(embedded)
-        left = nullcontext()
-    async with left:
+    """An empty store and its vectors, both open."""
+    async with empty_stores(request, tmp_path) as (texts, vectors):
         await texts.open()
         await vectors.open()
         yield Stores(texts, vectors)
         await vectors.close()
         await texts.close()
-
-
-@asynccontextmanager
-async def removed(connection: Connection, prefix: str) -> AsyncIterator[None]:
-    """Remove the indices of a prefix at the end."""
-    yield
-    client = connect(connection)
-    for index in await send(client, "GET", f"/{prefix}-*/_alias"):
-        await send(client, "DELETE", f"/{index}")
-    await client.close()
 
 
 class TestNearest:
@@ -178,6 +151,11 @@ class TestNearest:
         await stores.say(ALICE, {"m0": 0})
         await stores.put(BOB, Kind.MESSAGE, {"m0": 0})
         assert await stores.nearest(BOB, Kind.MESSAGE) == []
+
+    async def test_nearer_ones_of_others_crowd_nobody_out(self, stores: Stores) -> None:
+        await stores.say(ALICE, {"m0": 80, "m1": 100, "m2": 90})
+        await stores.say(BOB, {f"b{number}": number / 100 for number in range(400)})
+        assert await stores.nearest(ALICE, Kind.MESSAGE, limit=2) == ["m0", "m2"]
 
     async def test_another_vector_takes_the_place_of_the_first(self, stores: Stores) -> None:
         await stores.say(ALICE, {"m0": 0, "m1": 20})
