@@ -102,8 +102,8 @@ def create_app(
     transport = transport or Http1Transport(settings.max_connections)
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
-    store = _store(settings, backend_url, transport)
     telemetry = Telemetry()
+    store = _store(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
     agent = _agent(settings, backend, store, beginnings, clock, telemetry)
@@ -139,7 +139,12 @@ def _authenticator(settings: Settings) -> Authenticator:
     return Authenticator(secret, accepted, anonymous=settings.anonymous)
 
 
-def _store(settings: Settings, backend_url: str, transport: httpx.AsyncBaseTransport) -> Store:
+def _store(
+    settings: Settings,
+    backend_url: str,
+    transport: httpx.AsyncBaseTransport,
+    telemetry: Telemetry,
+) -> Store:
     embedded = SqliteStore(
         settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
@@ -151,7 +156,8 @@ def _store(settings: Settings, backend_url: str, transport: httpx.AsyncBaseTrans
     from memgpt_proxy.searching import by_meaning
     from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
 
-    return by_meaning(settings, backend_url, transport, hot, SqliteVectors(embedded))
+    vectors = SqliteVectors(embedded)
+    return by_meaning(settings, backend_url, transport, hot, vectors, telemetry)
 
 
 def _agent(

@@ -16,6 +16,7 @@ from memgpt_proxy.memory.hybrid import HybridStore
 from memgpt_proxy.memory.queries import Queries
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.vectors import VectorStore
+from memgpt_proxy.telemetry import Telemetry
 
 
 def by_meaning(
@@ -24,6 +25,7 @@ def by_meaning(
     transport: httpx.AsyncBaseTransport,
     store: Store,
     vectors: VectorStore,
+    telemetry: Telemetry,
 ) -> Store:
     """Return ``store`` with search by meaning around it; as it is where no model is configured.
 
@@ -36,7 +38,8 @@ def by_meaning(
         return store
     server = _server(settings, backend_url, transport)
     embeddings = Embeddings(server, settings.embedding_model)
-    return HybridStore(store, vectors, Embedder(vectors, embeddings), Queries(embeddings))
+    embedder = Embedder(vectors, embeddings, telemetry)
+    return HybridStore(store, vectors, embedder, Queries(embeddings, telemetry))
 
 
 def _server(settings: Settings, backend_url: str, transport: httpx.AsyncBaseTransport) -> Backend:

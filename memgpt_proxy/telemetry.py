@@ -25,6 +25,12 @@ class Telemetry:
         self._healed = self._counter(
             "healed_windows", "Steps that came through after the backend found them too long"
         )
+        self._embedded = self._counter(
+            "embedded_texts", "Messages and passages that have got a vector"
+        )
+        self._by_words = self._counter(
+            "searches_by_words", "Searches whose query got no vector: they went by words alone"
+        )
         self._miss = Histogram(
             "memgpt_token_count_miss",
             "Prompt tokens of a step as the backend reports them, as part of those counted",
@@ -56,6 +62,12 @@ class Telemetry:
 
     def window_healed(self) -> None:
         self._healed.inc()
+
+    def texts_embedded(self, count: int) -> None:
+        self._embedded.inc(count)
+
+    def searched_by_words(self) -> None:
+        self._by_words.inc()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""

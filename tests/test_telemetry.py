@@ -28,6 +28,8 @@ NOTHING = {
     "memgpt_evicted_messages_total": 0,
     "memgpt_failed_summaries_total": 0,
     "memgpt_healed_windows_total": 0,
+    "memgpt_embedded_texts_total": 0,
+    "memgpt_searches_by_words_total": 0,
     "memgpt_token_count_miss_count": 0,
     "memgpt_token_count_miss_sum": 0,
 }
@@ -45,6 +47,9 @@ def test_what_happens_is_counted() -> None:
     telemetry.queue_flushed(5)
     telemetry.summary_failed()
     telemetry.window_healed()
+    telemetry.texts_embedded(32)
+    telemetry.texts_embedded(3)
+    telemetry.searched_by_words()
     telemetry.prompt_reported(1000, 1100)
     assert told(telemetry) == {
         "memgpt_turns_total": 2,
@@ -53,6 +58,8 @@ def test_what_happens_is_counted() -> None:
         "memgpt_evicted_messages_total": 12,
         "memgpt_failed_summaries_total": 1,
         "memgpt_healed_windows_total": 1,
+        "memgpt_embedded_texts_total": 35,
+        "memgpt_searches_by_words_total": 1,
         "memgpt_token_count_miss_count": 1,
         "memgpt_token_count_miss_sum": pytest.approx(1.1),
     }

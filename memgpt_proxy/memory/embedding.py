@@ -26,6 +26,7 @@ from memgpt_proxy.stores.vectors import (
     Vector,
     VectorStore,
 )
+from memgpt_proxy.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +102,15 @@ class Embedder:
     """Embeds texts of a store; ``run`` does it, for as long as its owner lets it."""
 
     def __init__(
-        self, store: VectorStore, embeddings: Embeddings, pace: Pace | None = None
+        self,
+        store: VectorStore,
+        embeddings: Embeddings,
+        telemetry: Telemetry,
+        pace: Pace | None = None,
     ) -> None:
         self._store = store
         self._embeddings = embeddings
+        self._telemetry = telemetry
         self._pace = pace or Pace()
         self._written: deque[Text] = deque()
         self._woken = asyncio.Event()
@@ -187,6 +193,7 @@ class Embedder:
             Embedded(each.name, vector) for each, vector in zip(texts, vectors, strict=True)
         ]
         await self._store.put_vectors(space, embedded)
+        self._telemetry.texts_embedded(sum(each is not None for each in vectors))
 
     def _begin_again(self) -> None:
         """Have everything in the store looked through once more."""

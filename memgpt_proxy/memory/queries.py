@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.embedding import Embeddings
 from memgpt_proxy.stores.vectors import Vector
+from memgpt_proxy.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,11 @@ class Patience:
 class Queries:
     """Embeds queries, as far as the embedding server is there."""
 
-    def __init__(self, embeddings: Embeddings, patience: Patience | None = None) -> None:
+    def __init__(
+        self, embeddings: Embeddings, telemetry: Telemetry, patience: Patience | None = None
+    ) -> None:
         self._embeddings = embeddings
+        self._telemetry = telemetry
         self._patience = patience or Patience()
         self._kept: OrderedDict[str, Vector] = OrderedDict()
         self._paused_until = 0.0
@@ -39,18 +43,24 @@ class Queries:
         if (kept := self._kept.get(query)) is not None:
             self._kept.move_to_end(query)
             return kept
+        vector = await self._asked(query)
+        if vector is None:
+            self._telemetry.searched_by_words()
+        else:
+            self._keep(query, vector)
+        return vector
+
+    async def _asked(self, query: str) -> Vector | None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._paused_until:
             return None
         try:
             async with asyncio.timeout(self._patience.wait):
-                vector = await self._embeddings.embed_query(query)
+                return await self._embeddings.embed_query(query)
         except (GatewayError, TimeoutError) as error:
             log.warning("searching by words alone: %s", str(error) or "no vector came in time")
             self._paused_until = loop.time() + self._patience.pause
             return None
-        self._keep(query, vector)
-        return vector
 
     def _keep(self, query: str, vector: Vector) -> None:
         self._kept[query] = vector

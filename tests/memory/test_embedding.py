@@ -18,6 +18,7 @@ from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
 from memgpt_proxy.stores.storable import owner_of
 from memgpt_proxy.stores.vectors import BEGINNING, Kind, Name, Place, Space, Text
+from memgpt_proxy.telemetry import Telemetry
 from tests.stores.build import ALICE, BOB, branch, message, passage, record
 from tests.support.concepts import concepts, unit
 from tests.support.embedding_server import EmbeddingServer, refusal
@@ -58,7 +59,7 @@ async def embedding(
     transport = Http1Transport(4)
     backend = Backend(server.base_url, transport, api_key=None, timeouts=Timeouts(5.0, 5.0))
     retries = Retries(attempts=1)
-    embedder = Embedder(vectors, Embeddings(backend, model, retries), QUICK)
+    embedder = Embedder(vectors, Embeddings(backend, model, retries), Telemetry(), QUICK)
     task = asyncio.get_running_loop().create_task(embedder.run())
     try:
         yield embedder

@@ -23,6 +23,7 @@ from memgpt_proxy.stores.records import Fork, Hit, Namespace, NodeId, Page, Turn
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
 from memgpt_proxy.stores.vectors import Kind, Vector, VectorStore
+from memgpt_proxy.telemetry import Telemetry
 from tests.stores.build import ALICE, BOB, EPOCH, branch, message, passage, record
 from tests.support.concepts import Concepts
 from tests.support.vector_stores import VECTOR_FAMILIES, empty_stores
@@ -56,8 +57,8 @@ class Hybrid:
         self.by_words = HotStore(texts, 2**20)
         self.vectors = vectors
         self.model = Model()
-        self.embedder = Embedder(self.vectors, self.model, QUICK)
-        queries = Queries(self.model, Patience(pause=0.0))
+        self.embedder = Embedder(self.vectors, self.model, Telemetry(), QUICK)
+        queries = Queries(self.model, Telemetry(), Patience(pause=0.0))
         self.store = HybridStore(self.by_words, self.vectors, self.embedder, queries)
 
     async def say(self, *texts: str, namespace: Namespace = ALICE) -> None:

@@ -10,6 +10,7 @@ import pytest
 from memgpt_proxy.errors import BackendUnreachable
 from memgpt_proxy.memory.queries import KEPT, Patience, Queries
 from memgpt_proxy.stores.vectors import Vector
+from memgpt_proxy.telemetry import Telemetry
 from tests.support.concepts import Concepts, unit
 
 
@@ -40,7 +41,7 @@ async def away(text: str) -> Vector:
 
 async def test_a_query_is_embedded_once() -> None:
     embeddings = Scripted(well)
-    queries = Queries(embeddings)
+    queries = Queries(embeddings, Telemetry())
     for _ in range(3):
         vector = await queries.vector("feline")
         assert vector is not None
@@ -50,7 +51,7 @@ async def test_a_query_is_embedded_once() -> None:
 
 async def test_the_queries_used_last_are_kept() -> None:
     embeddings = Scripted(well)
-    queries = Queries(embeddings)
+    queries = Queries(embeddings, Telemetry())
     for number in range(KEPT):
         await queries.vector(f"query {number}")
     await queries.vector("query 0")
@@ -66,7 +67,7 @@ async def test_a_server_that_fails_is_left_alone_for_a_while(
     failure: Callable[[str], Awaitable[Vector]],
 ) -> None:
     embeddings = Scripted(failure)
-    queries = Queries(embeddings, Patience(wait=0.01, pause=1000.0))
+    queries = Queries(embeddings, Telemetry(), Patience(wait=0.01, pause=1000.0))
     assert await queries.vector("feline") is None
     embeddings.answer = well
     assert await queries.vector("feline") is None
@@ -75,7 +76,7 @@ async def test_a_server_that_fails_is_left_alone_for_a_while(
 
 async def test_a_server_that_is_back_is_asked_again() -> None:
     embeddings = Scripted(away)
-    queries = Queries(embeddings, Patience(wait=1.0, pause=0.0))
+    queries = Queries(embeddings, Telemetry(), Patience(wait=1.0, pause=0.0))
     assert await queries.vector("feline") is None
     embeddings.answer = well
     assert await queries.vector("feline") is not None
@@ -83,7 +84,7 @@ async def test_a_server_that_is_back_is_asked_again() -> None:
 
 async def test_one_that_leaves_is_no_failure_of_the_server() -> None:
     embeddings = Scripted(never)
-    queries = Queries(embeddings, Patience(wait=1000.0, pause=1000.0))
+    queries = Queries(embeddings, Telemetry(), Patience(wait=1000.0, pause=1000.0))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await queries.vector("feline")
