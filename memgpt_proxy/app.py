@@ -102,8 +102,8 @@ def create_app(
     transport = transport or Http1Transport(settings.max_connections)
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
-    store = _store(settings)
     telemetry = Telemetry()
+    store = _store(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
     agent = _agent(settings, backend, store, beginnings, clock, telemetry)
@@ -139,12 +139,25 @@ def _authenticator(settings: Settings) -> Authenticator:
     return Authenticator(secret, accepted, anonymous=settings.anonymous)
 
 
-def _store(settings: Settings) -> Store:
+def _store(
+    settings: Settings,
+    backend_url: str,
+    transport: httpx.AsyncBaseTransport,
+    telemetry: Telemetry,
+) -> Store:
     embedded = SqliteStore(
         settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
     )
-    return HotStore(embedded, settings.cache_mib * 2**20)
+    hot = HotStore(embedded, settings.cache_mib * 2**20)
+    if settings.embedding_model is None:
+        return hot
+    # Here, since who does not search by meaning shall not pay for numpy.
+    from memgpt_proxy.searching import by_meaning
+    from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
+
+    vectors = SqliteVectors(embedded)
+    return by_meaning(settings, backend_url, transport, hot, vectors, telemetry)
 
 
 def _agent(

@@ -43,6 +43,12 @@ class Telemetry:
         self._refused = self._counter(
             "journal_refused_writes", "Writes that neither the store nor a journal took"
         )
+        self._embedded = self._counter(
+            "embedded_texts", "Messages and passages that have got a vector"
+        )
+        self._by_words = self._counter(
+            "searches_by_words", "Searches whose query got no vector: they went by words alone"
+        )
         self._miss = Histogram(
             "memgpt_token_count_miss",
             "Prompt tokens of a step as the backend reports them, as part of those counted",
@@ -94,6 +100,12 @@ class Telemetry:
 
     def write_refused(self) -> None:
         self._refused.inc()
+
+    def texts_embedded(self, count: int) -> None:
+        self._embedded.inc(count)
+
+    def searched_by_words(self) -> None:
+        self._by_words.inc()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""

@@ -32,6 +32,8 @@ NOTHING = {
     "memgpt_journal_drained_writes_total": 0,
     "memgpt_journal_put_aside_writes_total": 0,
     "memgpt_journal_refused_writes_total": 0,
+    "memgpt_embedded_texts_total": 0,
+    "memgpt_searches_by_words_total": 0,
     "memgpt_token_count_miss_count": 0,
     "memgpt_token_count_miss_sum": 0,
 }
@@ -49,6 +51,9 @@ def test_what_happens_is_counted() -> None:
     telemetry.queue_flushed(5)
     telemetry.summary_failed()
     telemetry.window_healed()
+    telemetry.texts_embedded(32)
+    telemetry.texts_embedded(3)
+    telemetry.searched_by_words()
     telemetry.prompt_reported(1000, 1100)
     telemetry.store_away(away=True)
     telemetry.writes_wait("redis", 3)
@@ -67,6 +72,8 @@ def test_what_happens_is_counted() -> None:
         "memgpt_journal_drained_writes_total": 1,
         "memgpt_journal_put_aside_writes_total": 1,
         "memgpt_journal_refused_writes_total": 1,
+        "memgpt_embedded_texts_total": 35,
+        "memgpt_searches_by_words_total": 1,
         "memgpt_token_count_miss_count": 1,
         "memgpt_token_count_miss_sum": pytest.approx(1.1),
     }

@@ -300,11 +300,19 @@ class JournaledStore:
             return await self._store.conversation(namespace, name)
 
     async def search_messages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Ask the store."""
         with self._asking():
-            return await self._store.search_messages(namespace, query, limit=limit, offset=offset)
+            return await self._store.search_messages(
+                namespace, query, limit=limit, offset=offset, without=without
+            )
 
     async def messages_between(
         self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
@@ -316,11 +324,19 @@ class JournaledStore:
             )
 
     async def search_passages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Ask the store."""
         with self._asking():
-            return await self._store.search_passages(namespace, query, limit=limit, offset=offset)
+            return await self._store.search_passages(
+                namespace, query, limit=limit, offset=offset, without=without
+            )
 
     async def context(self, namespace: Namespace) -> WorkingContext:
         """Ask the store."""

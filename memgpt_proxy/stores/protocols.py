@@ -105,13 +105,19 @@ class RecallStore(Protocol):
     """Every message that was said."""
 
     async def search_messages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Search messages for words, "quoted phrases" and exact identifiers.
 
         Messages with all of the query's terms come newest first. Where no message
         has them all, those with any of them come best match first. Abandoned messages
-        come after all others.
+        come after all others. The ids in ``without`` are then left out, of the total too.
         """
         ...
 
@@ -130,7 +136,13 @@ class ArchivalStore(Protocol):
         ...
 
     async def search_passages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Search passages as messages are searched, always best match first."""
         ...

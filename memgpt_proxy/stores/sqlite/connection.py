@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -95,6 +96,12 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def create_vectors(path: Path) -> None:
+    """Create in an existing database what search by meaning needs, where it is missing."""
+    with closing(_connect(path, "rw")) as connection:
+        connection.executescript(_script("vectors.sql"))
+
+
 def require_features(connection: sqlite3.Connection, modules: Iterable[str]) -> None:
     """Raise StoreError unless SQLite is recent enough and has every one of ``modules``."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -128,5 +135,8 @@ def _create_schema(connection: sqlite3.Connection) -> None:
             " by a development version, and cannot be read any more"
         )
     if version < SCHEMA_VERSION:
-        schema = resources.files(__package__).joinpath("schema.sql")
-        connection.executescript(schema.read_text(encoding="utf-8"))
+        connection.executescript(_script("schema.sql"))
+
+
+def _script(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

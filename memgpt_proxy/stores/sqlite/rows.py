@@ -40,7 +40,7 @@ _QUEUE = 11
 """Where in a node's row its queue stands, with its context version behind it."""
 
 HIT_COLUMNS = "id, text, printf('%!.17g', created)"
-"""What ``hit`` expects."""
+"""What ``hit`` expects; for a message, ``abandoned`` behind it."""
 
 
 def ids_to_json(ids: Iterable[str]) -> str:
@@ -155,5 +155,5 @@ def queue_state(row: Sequence[Any]) -> QueueState:
 
 def hit(row: Sequence[Any]) -> Hit:
     """Return the search result in a row of ``HIT_COLUMNS``."""
-    name, text, created = row
-    return Hit(id=name, text=text, created=float(created))
+    name, text, created, *abandoned = row
+    return Hit(id=name, text=text, created=float(created), abandoned=any(abandoned))

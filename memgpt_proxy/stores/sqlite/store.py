@@ -64,6 +64,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, synchronous: Synchronous = "normal") -> None:
+        self.file = path
         self._writer: Threads[Write, None] = Threads(
             "sqlite-writer",
             count=1,
@@ -164,14 +165,20 @@ class SqliteStore:
         )
 
     async def search_messages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Return messages with every term, newest first; if none has, the best of any term."""
         return await self._read(
             pages.search_messages,
             owner_of(namespace),
             parse(query),
-            Window(limit, offset),
+            Window(limit, offset, tuple(without)),
         )
 
     async def messages_between(
@@ -199,14 +206,20 @@ class SqliteStore:
             await self._writer.submit(Write(passages=inserted))
 
     async def search_passages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Return passages with every term, best first; if none has, the best of any term."""
         return await self._read(
             pages.search_passages,
             owner_of(namespace),
             parse(query),
-            Window(limit, offset),
+            Window(limit, offset, tuple(without)),
         )
 
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
@@ -241,6 +254,10 @@ class SqliteStore:
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how many messages and passages there are."""
         return await self._read(reads.counts, owner_of(namespace))
+
+    async def write(self, write: Write) -> None:
+        """Carry out a write along with those that wait."""
+        await self._writer.submit(write)
 
     async def _set_hidden(
         self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool

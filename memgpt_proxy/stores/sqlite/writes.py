@@ -124,6 +124,23 @@ WHERE :expected = coalesce((SELECT max(version) FROM contexts WHERE namespace = 
 """
 
 
+INSERT_SPACE = """
+INSERT INTO spaces (model, dimensions) VALUES (:model, :dimensions) ON CONFLICT DO NOTHING
+"""
+
+PUT_VECTORS = """
+INSERT INTO {table}_vectors (number, namespace, space, vector)
+SELECT {table}.number, {table}.namespace,
+    (SELECT number FROM spaces WHERE model = :model AND dimensions = :dimensions),
+    iif(named.value ->> 2, substr(:vectors, named.key * :size + 1, :size), NULL)
+FROM json_each(:named) AS named
+CROSS JOIN {table} ON {table}.namespace = named.value ->> 0 AND {table}.id = named.value ->> 1
+WHERE {table}.text <> ''
+ON CONFLICT (number) DO UPDATE
+SET namespace = excluded.namespace, space = excluded.space, vector = excluded.vector
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class NewVersion:
     """Replace version ``expected`` of a working context."""
@@ -155,6 +172,25 @@ class Forked:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors to store, of messages or of passages.
+
+    Attributes:
+        table: ``nodes`` or ``passages``.
+        named: JSON array of ``[namespace, id, 1]``, or 0 for one without a vector.
+        vectors: Of each, one after the other; where there is none, any bytes.
+        size: Bytes of one vector.
+    """
+
+    table: str
+    model: str
+    dimensions: int
+    named: str
+    vectors: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """What one caller asked for: rows to insert, or a change.
 
@@ -172,6 +208,7 @@ class Write:
     passages: Sequence[Row] = ()
     visibility: Visibility | None = None
     edit: NewVersion | None = None
+    vectors: Vectors | None = None
 
 
 def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
@@ -198,6 +235,7 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Sto
         _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
         for write in writes:
             _set_hidden(connection, write.visibility)
+            _put_vectors(connection, write.vectors)
         return [_edit(connection, write.edit) for write in writes]
 
 
@@ -260,3 +298,9 @@ def _edit(connection: sqlite3.Connection, edit: NewVersion | None) -> StaleVersi
     if edit is None or connection.execute(INSERT_CONTEXT, asdict(edit)).rowcount == 1:
         return None
     return StaleVersion(f"the working context is no longer at version {edit.expected}")
+
+
+def _put_vectors(connection: sqlite3.Connection, vectors: Vectors | None) -> None:
+    if vectors is not None:
+        connection.execute(INSERT_SPACE, asdict(vectors))
+        connection.execute(PUT_VECTORS.format(table=vectors.table), asdict(vectors))
