@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
 from memgpt_proxy.stores.sqlite.connection import store_error
 from memgpt_proxy.stores.sqlite.rows import Row
+from memgpt_proxy.stores.sqlite.taking_over import TakenOver, take_over
 
 MOST_ROWS = 64
 """Rows to one statement at most; each number of rows is a statement of its own to cache."""
@@ -144,6 +145,7 @@ class Write:
     passages: Sequence[Row] = ()
     visibility: Visibility | None = None
     edit: NewVersion | None = None
+    taken_over: TakenOver | None = None
 
 
 def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
@@ -173,6 +175,8 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Sto
         _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
         for write in writes:
             _set_hidden(connection, write.visibility)
+            if write.taken_over is not None:
+                take_over(connection, write.taken_over)
         return [_edit(connection, write.edit) for write in writes]
 
 
