@@ -83,9 +83,11 @@ WITH RECURSIVE owners (namespace) AS (
 SELECT namespace FROM owners WHERE namespace IS NOT NULL
 """
 
-SIZE = "SELECT " + " + ".join(
-    f"(SELECT count(*) FROM {kind.table} WHERE namespace = :namespace)" for kind in KINDS
-)
+_SIZES = " + ".join(f"(SELECT count(*) FROM {kind.table} {{0}})" for kind in KINDS)
+
+SIZE = f"SELECT {_SIZES.format('WHERE namespace = :namespace')}"
+
+SIZE_OF_ALL = f"SELECT {_SIZES.format('')}"
 
 
 def owners(connection: sqlite3.Connection, after: str) -> list[Owner]:
@@ -93,9 +95,12 @@ def owners(connection: sqlite3.Connection, after: str) -> list[Owner]:
     return [Owner(name) for (name,) in connection.execute(OWNERS, {"after": after})]
 
 
-def size(connection: sqlite3.Connection, owner: str) -> int:
-    """Return how many records an owner has."""
-    (records,) = connection.execute(SIZE, {"namespace": owner}).fetchone()
+def size(connection: sqlite3.Connection, owner: str | None) -> int:
+    """Return how many records an owner has, or all owners."""
+    if owner is None:
+        (records,) = connection.execute(SIZE_OF_ALL).fetchone()
+    else:
+        (records,) = connection.execute(SIZE, {"namespace": owner}).fetchone()
     return int(records)
 
 

@@ -246,8 +246,8 @@ class SqliteStore:
             for last in found:
                 yield last
 
-    async def size(self, owner: Owner) -> int:
-        """Return how many records an owner has."""
+    async def size(self, owner: Owner | None) -> int:
+        """Return how many records an owner has, or all owners."""
         return await self._read(exporting.size, owner)
 
     async def export(self, owner: Owner, after: Mark = START) -> AsyncIterator[Portion]:
