@@ -15,6 +15,8 @@ from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.support.backend import ScriptedBackend
+from tests.support.elasticsearch import ElasticsearchNode, base_directory
+from tests.support.elasticsearch_build import elasticsearch_home, is_complete, java_home
 from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
 from tests.support.llama_build import server_path
@@ -45,6 +47,22 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await opened.open()
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_binaries() -> Path:
+    """The unpacked Elasticsearch, which a JDK can run."""
+    home = elasticsearch_home()
+    if not is_complete(home) or java_home() is None:
+        missing_part(f"no Elasticsearch at {home}: run python -m tests.support.elasticsearch_build")
+    return home
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(elasticsearch_binaries: Path) -> Iterator[ElasticsearchNode]:
+    """The Elasticsearch of the whole run: take namespaces of your own, and leave it running."""
+    with base_directory() as base, ElasticsearchNode(elasticsearch_binaries, base) as node:
+        yield node
 
 
 @pytest.fixture(scope="session")
