@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -69,29 +69,36 @@ def kept_state(path: Path, source: str, destination: str) -> Iterator[State]:
     head = _line({"from": source, "to": destination})
     try:
         with open(path, "a+b", opener=_private) as file:
-            file.seek(0)
-            lines = file.readlines()
-            if lines and lines[0] != head:
-                raise StateError(
-                    f"{path} is the state of another move; name another file with --state, or"
-                    " remove it to begin anew"
-                )
-            if not lines:
-                file.write(head)
-            elif not lines[-1].endswith(b"\n"):
-                file.truncate(file.tell() - len(lines.pop()))
-            yield State(file, dict(_read(lines[1:], path)))
+            yield State(file, _read(file, head, path))
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from error
 
 
-def _read(lines: list[bytes], path: Path) -> Iterator[tuple[Owner, Stand]]:
-    try:
-        for line in lines:
-            owner, mark, records, done = orjson.loads(line)
-            yield Owner(owner), Stand(Mark(mark), records, done)
-    except ValueError as error:
-        raise StateError(f"{path} is no state of a move; name another with --state") from error
+def _read(file: IO[bytes], head: bytes, path: Path) -> dict[Owner, Stand]:
+    """Return what a file holds, and make it end with a whole line."""
+    file.seek(0)
+    lines = file.readlines()
+    cut_off = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+    if lines[:1] != [head] and (lines or not head.startswith(cut_off)):
+        raise StateError(
+            f"{path} is the state of another move; name another file with --state, or remove it"
+            " to begin anew"
+        )
+    stands = dict(_stand(line, path) for line in lines[1:])
+    file.truncate(file.tell() - len(cut_off))
+    if not lines:
+        file.write(head)
+    return stands
+
+
+def _stand(line: bytes, path: Path) -> tuple[Owner, Stand]:
+    with suppress(orjson.JSONDecodeError):
+        match orjson.loads(line):
+            case [str(owner), str(mark), int(records), bool(done)]:
+                return Owner(owner), Stand(Mark(mark), records, done)
+            case _:
+                pass
+    raise StateError(f"{path} is no state of a move; name another file with --state")
 
 
 def _line(value: object) -> bytes:
