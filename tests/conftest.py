@@ -20,6 +20,8 @@ from tests.support.elasticsearch_build import elasticsearch_home, is_complete, j
 from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
 from tests.support.llama_build import server_path
+from tests.support.redis_server import BINARY as REDIS_BINARY
+from tests.support.redis_server import RedisServer
 from tests.support.tiny_model import write_tiny_model
 
 # How long an example takes depends on the machine; each test has its deadline all the same.
@@ -124,6 +126,30 @@ def start_gateway(tmp_path: Path, backend: ScriptedBackend) -> Iterator[StartGat
 def api_key() -> str:
     """A key nobody has used before: an empty memory."""
     return f"sk-test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def redis_binary() -> str:
+    """The Redis server's program."""
+    if REDIS_BINARY is None:
+        missing_part("no redis-server on the PATH: install it from the system's packages")
+    return REDIS_BINARY
+
+
+@pytest.fixture(scope="session")
+def shared_redis(
+    redis_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    """The Redis of the whole run; tests take ``redis_server``."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """A running, empty Redis. A test that stops or kills it starts it again."""
+    shared_redis.ask("FLUSHALL")
+    return shared_redis
 
 
 @pytest.fixture(scope="session")
