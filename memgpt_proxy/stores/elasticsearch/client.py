@@ -31,7 +31,7 @@ RETRIED = (429, 502, 503, 504)
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 _LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
 
-_UNAVAILABLE = {"cluster_block_exception", "search_phase_execution_exception"}
+_PASSING = {"cluster_block_exception"}
 """Errors that pass, whatever their status: an index that is being copied takes no writes."""
 
 
@@ -142,7 +142,7 @@ def store_error(error: ApiError | TransportError) -> StoreError:
 
 def answered(status: int, kind: str, reason: str) -> StoreError:
     """Return the error in an answer, or in an item of one."""
-    if status == 429 or status >= 500 or kind in _UNAVAILABLE:
+    if status == 429 or status >= 500 or kind in _PASSING:
         return StoreUnavailable(f"Elasticsearch is unavailable: {status} {kind}: {reason}")
     return Refused(status, kind, reason)
 

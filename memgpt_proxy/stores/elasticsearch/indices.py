@@ -53,7 +53,7 @@ _OF_ALL: Json = {
 TRANSCRIPT: Json = {
     **_OF_ALL,
     "said": _UNORDERED,
-    "key": _UNORDERED,
+    "key": _NAME,
     "content": _NAME,
     "parent": _UNORDERED,
     "depth": _COUNT,
@@ -64,7 +64,7 @@ TRANSCRIPT: Json = {
     "node": _KEPT,
     "queue": _KEPT,
     "conversation": _KEPT,
-    "made": _NUMBER,
+    "made": {**_NUMBER, "index": False},
     "lineage": _KEPT,
 }
 
