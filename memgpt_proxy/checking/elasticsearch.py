@@ -34,7 +34,8 @@ CLOCK_SECONDS = 5.0
 LOW_DISK, FLOODED_DISK = 85, 95
 """Per cent of a disk from which Elasticsearch gives it no shards, and takes no writes there."""
 
-_PRIVILEGES = ("read", "write", "create_index", "view_index_metadata", "maintenance", "manage")
+_PRIVILEGES = ("read", "write", "manage")
+"""On the indices; ``manage`` makes them with their aliases, and refreshes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +146,19 @@ async def _privileges(cluster: Cluster) -> list[Finding]:
     if not cluster.known_user:
         return []
     pattern = f"{cluster.names.prefix}-*"
-    wanted = {"index": [{"names": [pattern], "privileges": _PRIVILEGES}]}
-    answer = await _asked(cluster, "/_security/user/_has_privileges", wanted)
-    has = (answer or {}).get("index", {}).get(pattern, {})
-    missing = [privilege for privilege, given in has.items() if not given]
+    wanted = {
+        "cluster": ["monitor"],
+        "index": [{"names": [pattern], "privileges": _PRIVILEGES}],
+    }
+    answer = await _asked(cluster, "/_security/user/_has_privileges", wanted) or {}
+    on_indices = answer.get("index", {}).get(pattern, {})
+    missing = [privilege for privilege, given in on_indices.items() if not given]
+    missing += [
+        f"{name} (cluster)" for name, given in answer.get("cluster", {}).items() if not given
+    ]
     if not missing:
         return []
-    return [fail(INDICES, f"who asks has no privilege {', '.join(missing)} on {pattern}")]
+    return [fail(INDICES, f"who asks has no privilege {', '.join(missing)} for {pattern}")]
 
 
 async def _indices(cluster: Cluster) -> list[Finding]:

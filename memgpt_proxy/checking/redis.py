@@ -54,10 +54,9 @@ async def _looked_at(said: RedisUrl, connection: RedisConnection) -> list[Findin
     findings = [_server(said, servers, took)]
     for about in servers:
         findings += _about(about)
-    # Several servers of a cluster are mostly set alike: what is the same is said once.
-    findings += await _written(connection)
     findings += await _clock(connection)
-    return list(dict.fromkeys(findings))
+    findings += await _written(connection)
+    return list(dict.fromkeys(findings))  # servers of a cluster are mostly set alike
 
 
 async def _servers(connection: RedisConnection) -> Sequence[Mapping[str, Any]]:
