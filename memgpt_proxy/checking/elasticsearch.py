@@ -21,8 +21,8 @@ from memgpt_proxy.stores.elasticsearch.client import (
     send,
     server_version,
 )
-from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Names, behind, version_of
-from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Layout, Names, behind, version_of
+from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 
 PART, CLUSTER, INDICES = "Elasticsearch", "cluster", "indices"
 
@@ -86,9 +86,17 @@ async def _node(connection: Connection, url: str) -> Finding:
             took = milliseconds(time.perf_counter() - began)
     except Refused as error:
         return fail(PART, f"{shown}: {_refused(error)}")
+    except StoreUnavailable as error:
+        return fail(PART, f"{shown}: {told(error)}: {_advice(error)}")
     except StoreError as error:
         return fail(PART, f"{shown}: {told(error)}")
     return ok(PART, f"{shown}: version {version} ({took})")
+
+
+def _advice(error: StoreUnavailable) -> str:
+    if "TLS" in str(error):
+        return "check elasticsearch_ca_file, and whether the URL's host is the certificate's"
+    return "is it running, and elasticsearch_url right?"
 
 
 def _refused(error: Refused) -> str:
@@ -162,31 +170,39 @@ async def _privileges(cluster: Cluster) -> list[Finding]:
 
 
 async def _indices(cluster: Cluster) -> list[Finding]:
+    aliases = [cluster.names.alias(layout) for layout in LAYOUTS]
     try:
-        versions = {
-            layout: await behind(cluster.client, cluster.names.alias(layout)) for layout in LAYOUTS
-        }
+        indices = [await behind(cluster.client, alias) for alias in aliases]
     except StoreError as error:
         return [fail(INDICES, told(error))]
+    if not any(indices):
+        return [ok(INDICES, "none yet: they are made at the first start")]
+    made = [
+        (layout, version_of(index))
+        for layout, index in zip(LAYOUTS, indices, strict=True)
+        if index is not None
+    ]
+    missing = [alias for alias, index in zip(aliases, indices, strict=True) if index is None]
+    return [_versions(cluster, made, missing), *await _read_only(cluster)]
+
+
+def _versions(
+    cluster: Cluster, made: Sequence[tuple[Layout, int]], missing: Sequence[str]
+) -> Finding:
+    """Return what the versions of the indices say of the release that has made them."""
+    older = [layout.name for layout, version in made if version < layout.version]
+    newer = [layout.name for layout, version in made if version > layout.version]
     pattern = f"{cluster.names.prefix}-*"
-    missing = [layout.name for layout, index in versions.items() if index is None]
-    if len(missing) == len(LAYOUTS):
-        return [ok(INDICES, f"{pattern}: none yet; they are made at the first start")]
-    found = [(layout, version_of(index)) for layout, index in versions.items() if index is not None]
-    older = [layout.name for layout, version in found if version < layout.version]
-    newer = [layout.name for layout, version in found if version > layout.version]
     if newer:
-        return [fail(INDICES, f"{pattern}: a newer release has made {', '.join(newer)}")]
+        return fail(INDICES, f"{pattern}: a newer release has made {', '.join(newer)}")
     if older:
-        return [
-            fail(
-                INDICES, f"{pattern}: {', '.join(older)} of an older version: memgpt-proxy migrate"
-            )
-        ]
+        return fail(
+            INDICES, f"{pattern}: {', '.join(older)} of an older version: memgpt-proxy migrate"
+        )
     if missing:
-        return [warn(INDICES, f"{pattern}: {', '.join(missing)} missing; made at the next start")]
-    named = ", ".join(f"{layout.name} v{version}" for layout, version in found)
-    return [ok(INDICES, f"{pattern}: {named}"), *await _read_only(cluster)]
+        return warn(INDICES, f"{', '.join(missing)} missing: made at the next start")
+    named = ", ".join(f"{layout.name} v{version}" for layout, version in made)
+    return ok(INDICES, f"{pattern}: {named}")
 
 
 async def _read_only(cluster: Cluster) -> list[Finding]:
