@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
+from elastic_transport import AiohttpHttpNode, HttpHeaders
+from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import (
     ApiError,
     AsyncElasticsearch,
@@ -27,6 +30,9 @@ MAJOR_VERSIONS = ("8", "9")
 
 RETRIED = (429, 502, 503, 504)
 """Answers that another node, or the same one a moment later, may take back."""
+
+LARGE_BYTES = 1 << 19
+"""A body beyond this goes piece by piece."""
 
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 _LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
@@ -58,6 +64,24 @@ class Connection:
     connections: int = 32
 
 
+class _Node(AiohttpHttpNode):
+    """A node that writes no log, and to which a large body goes piece by piece."""
+
+    async def perform_request(  # type: ignore[override]
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: HttpHeaders | None = None,
+        request_timeout: DefaultType | float | None = DEFAULT,
+    ) -> Any:
+        sent = cast("bytes", BytesIO(body)) if body and len(body) > LARGE_BYTES else body
+        return await super().perform_request(method, target, sent, headers, request_timeout)
+
+    def _log_request(self, *_: object, **__: object) -> None:
+        """Write nothing: there are people's words in requests and answers."""
+
+
 def connect(connection: Connection) -> AsyncElasticsearch:
     """Return a client; nothing is sent yet. Raises StoreError for values that cannot be."""
     options: Json = {"ca_certs": str(connection.ca_file)} if connection.ca_file else {}
@@ -72,6 +96,7 @@ def connect(connection: Connection) -> AsyncElasticsearch:
             retry_on_status=RETRIED,
             connections_per_node=connection.connections,
             serializer=OrjsonSerializer(),
+            node_class=_Node,
             **options,
         )
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ from memgpt_proxy.stores.elasticsearch import (
     commits,
     contexts,
     indices,
+    moving,
     pages,
     passages,
     reads,
@@ -23,7 +24,7 @@ from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.forks import steps_of
 from memgpt_proxy.stores.elasticsearch.indices import Names
 from memgpt_proxy.stores.elasticsearch.pages import Window
-from memgpt_proxy.stores.portable import ContextVersion
+from memgpt_proxy.stores.portable import START, ContextVersion, Mark, Portable, Portion
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 from memgpt_proxy.stores.query import parse
 from memgpt_proxy.stores.records import (
@@ -220,6 +221,19 @@ class ElasticsearchStore:
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how many messages and passages there are."""
         return await reads.counts(self._access, owner_of(namespace))
+
+    def owners(self) -> AsyncIterator[Owner]:
+        """Yield all owners, each once, in a steady order."""
+        return moving.owners(self._client, self._names)
+
+    def export(self, owner: Owner, after: Mark = START) -> AsyncIterator[Portion]:
+        """Yield all records of an owner behind ``after``, in a steady order."""
+        return moving.export(self._access, owner, after)
+
+    async def take_over(self, owner: Owner, records: Sequence[Portable]) -> None:
+        """Store records as they are, in place of those of the same name; durable on return."""
+        taken = moving.take_over(self._access, self._clock, owner, records)
+        await self._carry_out(taken)
 
     async def _set_hidden(
         self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool
