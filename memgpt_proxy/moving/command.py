@@ -158,15 +158,16 @@ async def _moved(
     *,
     live: bool,
 ) -> Verdict:
-    async with source.opened(settings) as here, destination.opened(settings) as there:
+    async with source.opened(settings, create=False) as here:
         if only is not None and not await here.size(only):
             raise PlaceError(f"{source} has nothing of this owner")
-        move = Move(here, there, only, state, partial(shown, sys.stderr))
-        return await move.run(LIVE_PASSES if live else PASSES)
+        async with destination.opened(settings, create=True) as there:
+            move = Move(here, there, only, state, partial(shown, sys.stderr))
+            return await move.run(LIVE_PASSES if live else PASSES)
 
 
 async def _list(source: Place, settings: Settings) -> None:
-    async with source.opened(settings) as store:
+    async with source.opened(settings, create=False) as store:
         async for owner in store.owners():
             click.echo(f"{owner}  {await store.size(owner):,} records")
 

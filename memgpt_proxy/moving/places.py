@@ -11,8 +11,11 @@ from pydantic import HttpUrl, TypeAdapter, ValidationError
 
 from memgpt_proxy.app import DATABASE
 from memgpt_proxy.config import Settings
-from memgpt_proxy.connections import without_credentials
+from memgpt_proxy.connections import elasticsearch_connection, without_credentials
 from memgpt_proxy.data_dir import claimed
+from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
+from memgpt_proxy.stores.elasticsearch.client import connect
+from memgpt_proxy.stores.elasticsearch.indices import Names, behind
 from memgpt_proxy.stores.portable import PortableStore
 from memgpt_proxy.stores.sqlite import SqliteStore
 
@@ -49,8 +52,10 @@ class SqlitePlace:
         return claimed(self.file.parent) if self.file.name == DATABASE else nullcontext()
 
     @asynccontextmanager
-    async def opened(self, settings: Settings) -> AsyncIterator[PortableStore]:
-        """Hold it open. Raises StoreError."""
+    async def opened(self, _: Settings, *, create: bool) -> AsyncIterator[PortableStore]:
+        """Hold it open. Raises StoreError, and PlaceError for one that is not to be created."""
+        if not create:
+            self.require()
         store = SqliteStore(self.file, synchronous="full")
         await store.open()
         try:
@@ -80,10 +85,28 @@ class ElasticsearchPlace:
         return nullcontext()
 
     @asynccontextmanager
-    async def opened(self, settings: Settings) -> AsyncIterator[PortableStore]:
-        """Hold it open. Raises StoreError."""
-        raise PlaceError(f"{self}: this release cannot move there")
-        yield  # type: ignore[unreachable]
+    async def opened(self, settings: Settings, *, create: bool) -> AsyncIterator[PortableStore]:
+        """Hold it open. Raises StoreError, and PlaceError for one that is not to be created."""
+        connection = elasticsearch_connection(settings, self.urls)
+        prefix = settings.elasticsearch_prefix
+        if not create and not await exists(connection, prefix):
+            raise PlaceError(f"{self} has no indices {prefix}-*")
+        store = ElasticsearchStore(connection, prefix=prefix, shards=settings.elasticsearch_shards)
+        store.always_fresh = True
+        try:
+            await store.open()
+            yield store
+        finally:
+            await store.close()
+
+
+async def exists(connection: Connection, prefix: str) -> bool:
+    """Return whether there are indices of this prefix. Raises StoreError."""
+    client = connect(connection)
+    try:
+        return await behind(client, Names(prefix).transcript) is not None
+    finally:
+        await client.close()
 
 
 Place = SqlitePlace | ElasticsearchPlace

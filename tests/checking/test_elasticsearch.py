@@ -198,7 +198,7 @@ def secure(elasticsearch_binaries: Path) -> Iterator[tuple[ElasticsearchNode, Pa
         subprocess.run(
             [
                 *["openssl", *arguments.split(), "subjectAltName=IP:127.0.0.1"],
-                *["-keyout", node.configuration / "http.key", "-out", made],
+                *["-keyout", str(node.configuration / "http.key"), "-out", str(made)],
             ],
             check=True,
             capture_output=True,

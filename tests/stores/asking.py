@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,12 +31,13 @@ EARLIEST = datetime.fromtimestamp(0, UTC)
 LATEST = datetime.fromtimestamp(2**33, UTC)
 
 
-class PortableFamily(Store, PortableStore):
-    """A family whose records can be moved."""
+async def answers(
+    store: Store, namespace: Namespace, records: Iterable[Portable], *, ranked: bool = True
+) -> list[Any]:
+    """What a store says of these records, whether it has them or not.
 
-
-async def answers(store: Store, namespace: Namespace, records: Iterable[Portable]) -> list[Any]:
-    """What a store says of these records, whether it has them or not."""
+    ``ranked=False`` leaves out how it ranks matches, which each family does by itself.
+    """
     records = list(records)
     nodes = [record for record in records if isinstance(record, Node)]
     names = sorted({node.id for node in nodes} | {node.parent for node in nodes})
@@ -57,23 +59,27 @@ async def answers(store: Store, namespace: Namespace, records: Iterable[Portable
             said.append(await store.conversation(namespace, record.name))
         if isinstance(record, QueueState):
             said += await _turns(store, namespace, [record.node])
-    return said + await searches(store, namespace)
+    return said + await searches(store, namespace, ranked=ranked)
 
 
 async def _turns(store: Store, namespace: Namespace, chain: Sequence[NodeId]) -> list[Any]:
-    return [await store.read_turn(namespace, chain, enough=len(chain))]
+    state = await store.read_turn(namespace, chain, enough=len(chain))
+    return [state if state.queue is None else replace(state, counts=None)]  # may be left out then
 
 
-async def searches(store: Store, namespace: Namespace) -> list[Any]:
+async def searches(store: Store, namespace: Namespace, *, ranked: bool = True) -> list[Any]:
     """What the searches find, in their order and by pages."""
     said: list[Any] = []
-    window = {"limit": 3, "offset": 1}
-    for query in ("alpha", "alpha beta", '"beta alpha"', "alpha-7", "gamma"):
-        said.append(await store.search_messages(namespace, query, limit=99, offset=0))
-        said.append(await store.search_messages(namespace, query, **window))
-        said.append(await store.search_passages(namespace, query, limit=99, offset=0))
-        said.append(await store.search_passages(namespace, query, **window))
+    for query in ("alpha", "alpha beta", '"beta alpha"', "alpha-7", "gamma", "delta alpha"):
+        for search in (store.search_messages, store.search_passages):
+            page = await search(namespace, query, limit=99, offset=0)
+            by_name = sorted(page.hits, key=lambda hit: hit.id)
+            said += [page.total, page.hits if ranked else by_name]
+            if ranked:
+                said.append(await search(namespace, query, limit=3, offset=1))
     said.append(await store.messages_between(namespace, EARLIEST, LATEST, limit=99, offset=0))
+    said.append(await store.messages_between(namespace, EARLIEST, LATEST, limit=3, offset=1))
+    said.append(await store.search_messages(namespace, "alpha", limit=99, offset=0))
     return said
 
 

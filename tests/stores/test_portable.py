@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -35,28 +35,53 @@ from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.storable import owner_of
 from tests.stores.asking import answers, contents, exported, named, searches
 from tests.stores.build import ALICE, BOB, EPOCH, branch, message, passage, queue, record
+from tests.stores.families import Family, opened_elasticsearch, opened_sqlite
 from tests.stores.portables import memories
 
 OWNER = owner_of(ALICE)
 
 
-@pytest.fixture
-async def source(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "source.db")
-    await store.open()
-    yield store
-    await store.close()
+@dataclass(frozen=True)
+class Families:
+    """Stores of two families, or of one."""
+
+    source: Family
+    destination: Family
+    alike: bool
+
+
+WITH_ELASTICSEARCH = [
+    pytest.param(pair, marks=pytest.mark.elasticsearch)
+    for pair in ("sqlite elasticsearch", "elasticsearch sqlite", "elasticsearch elasticsearch")
+]
+
+
+@pytest.fixture(params=["sqlite sqlite", *WITH_ELASTICSEARCH])
+async def families(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Families]:
+    names = request.param.split()
+    async with AsyncExitStack() as stack:
+        stores: list[Family] = []
+        for name, part in zip(names, ("source", "destination"), strict=True):
+            if name == "sqlite":
+                store = opened_sqlite(tmp_path / f"{part}.db")
+            else:
+                node = request.getfixturevalue("elasticsearch")
+                store = opened_elasticsearch(node.url)
+            stores.append(await stack.enter_async_context(store))
+        yield Families(stores[0], stores[1], alike=names[0] == names[1])
 
 
 @pytest.fixture
-async def destination(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "destination.db")
-    await store.open()
-    yield store
-    await store.close()
+def source(families: Families) -> Family:
+    return families.source
 
 
-async def live_a_little(store: SqliteStore, namespace: Namespace) -> None:
+@pytest.fixture
+def destination(families: Families) -> Family:
+    return families.destination
+
+
+async def live_a_little(store: Family, namespace: Namespace) -> None:
     """Leave a record of every kind behind, in every state."""
     nodes = branch(["alpha beta", "", "alpha", "beta alpha gamma", "alpha-7", "last"])
     nodes = [replace(node, created=EPOCH + node.depth // 2 + 0.123456) for node in nodes]
@@ -83,19 +108,19 @@ async def move(store: PortableStore, to: PortableStore, owner: Owner) -> list[Po
     return await exported(store, owner)
 
 
-async def test_another_store_answers_the_same(
-    source: SqliteStore, destination: SqliteStore
-) -> None:
+async def test_another_store_answers_the_same(families: Families) -> None:
+    source, destination = families.source, families.destination
     await live_a_little(source, ALICE)
     await live_a_little(source, BOB)
     records = await move(source, destination, OWNER)
-    assert await answers(destination, ALICE, records) == await answers(source, ALICE, records)
+    there = await answers(destination, ALICE, records, ranked=families.alike)
+    assert there == await answers(source, ALICE, records, ranked=families.alike)
     assert await destination.counts(ALICE) == Counts(messages=7, passages=4)
     assert await destination.counts(BOB) == Counts(0, 0)
-    assert await exported(destination, OWNER) == records
+    assert by_name(await exported(destination, OWNER)) == by_name(records)
 
 
-async def test_every_kind_is_exported(source: SqliteStore) -> None:
+async def test_every_kind_is_exported(source: Family) -> None:
     await live_a_little(source, ALICE)
     records = await exported(source, OWNER)
     kinds = [name for name, _ in map(named, records)]
@@ -106,13 +131,11 @@ async def test_every_kind_is_exported(source: SqliteStore) -> None:
         "passage": 7,
         "conversation": 1,
     }
-    assert await source.size(OWNER) == len(records)
+    assert await source.size(OWNER) == await source.size(None) == len(records)
     assert await source.size(owner_of(BOB)) == 0
 
 
-async def test_taking_over_again_changes_nothing(
-    source: SqliteStore, destination: SqliteStore
-) -> None:
+async def test_taking_over_again_changes_nothing(source: Family, destination: Family) -> None:
     await live_a_little(source, ALICE)
     records = await move(source, destination, OWNER)
     before = await answers(destination, ALICE, records)
@@ -120,9 +143,8 @@ async def test_taking_over_again_changes_nothing(
     assert await answers(destination, ALICE, records) == before
 
 
-async def test_the_memory_goes_on_where_it_came_to(
-    source: SqliteStore, destination: SqliteStore
-) -> None:
+async def test_the_memory_goes_on_where_it_came_to(families: Families) -> None:
+    source, destination = families.source, families.destination
     await live_a_little(source, ALICE)
     await move(source, destination, OWNER)
     for store in (source, destination):
@@ -132,12 +154,13 @@ async def test_the_memory_goes_on_where_it_came_to(
         await store.commit(ALICE, record(further, fork=fork))
         await store.write_context(ALICE, 4, "beta", NodeId("m6"), NO_TURN)
     records = await exported(source, OWNER)
-    assert await exported(destination, OWNER) == records
-    assert await answers(destination, ALICE, records) == await answers(source, ALICE, records)
+    assert by_name(await exported(destination, OWNER)) == by_name(records)
+    there = await answers(destination, ALICE, records, ranked=families.alike)
+    assert there == await answers(source, ALICE, records, ranked=families.alike)
 
 
 async def test_of_equally_new_messages_the_one_stored_last_stays_the_newest(
-    source: SqliteStore, destination: SqliteStore
+    source: Family, destination: Family
 ) -> None:
     for name in ("z", "y", "a", "k"):
         twin = message(name, content=contents("yes")[0], key=NodeId("same"))
@@ -150,7 +173,7 @@ async def test_of_equally_new_messages_the_one_stored_last_stays_the_newest(
 
 
 async def test_a_node_keeps_its_queue_when_its_queue_state_comes_later(
-    destination: SqliteStore,
+    destination: Family,
 ) -> None:
     node = message("m1", queue=NodeId("m0"))
     await destination.take_over(OWNER, [node])
@@ -161,8 +184,8 @@ async def test_a_node_keeps_its_queue_when_its_queue_state_comes_later(
     assert turn.queue == queue("m1", start=1)
 
 
-async def test_an_export_goes_on_from_every_mark(source: SqliteStore) -> None:
-    nodes = branch([f"alpha {at}" for at in range(600)])
+async def test_an_export_goes_on_from_every_mark(source: Family) -> None:
+    nodes = branch([f"alpha {at}" for at in range(600)], prefix="x")
     await source.commit(ALICE, record(*nodes))
     await live_a_little(source, ALICE)
     portions = [portion async for portion in source.export(OWNER)]
@@ -173,17 +196,18 @@ async def test_an_export_goes_on_from_every_mark(source: SqliteStore) -> None:
         assert await exported(source, OWNER, portion.mark) == behind
 
 
-async def test_a_portion_of_long_texts_has_few_records(source: SqliteStore) -> None:
+async def test_a_portion_of_long_texts_has_few_records(tmp_path: Path) -> None:
     books = [passage(f"p{at}", "alpha " * 200_000) for at in range(12)]
-    await source.insert_passages(ALICE, books)
-    portions = [portion async for portion in source.export(OWNER)]
+    async with opened_sqlite(tmp_path / "memory.db") as source:
+        await source.insert_passages(ALICE, books)
+        portions = [portion async for portion in source.export(OWNER)]
     assert len(portions) == 3
     assert [each for portion in portions for each in portion.records] == [
         StoredPassage(book, hidden=False) for book in books
     ]
 
 
-async def test_all_owners_are_named_in_order_each_once(source: SqliteStore) -> None:
+async def test_all_owners_are_named_in_order_each_once(source: Family) -> None:
     records: list[Portable] = [
         message("m"),
         queue("m", start=0),
@@ -198,7 +222,7 @@ async def test_all_owners_are_named_in_order_each_once(source: SqliteStore) -> N
 
 
 async def test_a_record_that_cannot_be_stored_leaves_nothing_behind(
-    destination: SqliteStore,
+    destination: Family,
 ) -> None:
     with pytest.raises(StoreError):
         await destination.take_over(OWNER, [queue("m", start=1), message("m", depth=2**80)])
