@@ -94,9 +94,10 @@ class Access:
             found += await self._get(owner, wanted[start : start + MOST_GOT], whole)
         return found
 
-    async def search(self, owner: Owner, index: str, search: Search) -> Json:
-        """Search an index; what was written before is found."""
-        await self.freshness.ensure(index, owner)
+    async def search(self, owner: Owner, index: str, search: Search, *, fresh: bool = True) -> Json:
+        """Search an index; what was written before is found, where it has to be ``fresh``."""
+        if fresh:
+            await self.freshness.ensure(index, owner)
         # One copy of a shard ranks all pages of an owner's searches the same.
         params = {"routing": owner, "preference": owner, "allow_partial_search_results": "false"}
         body = search.body(owner)
@@ -104,12 +105,19 @@ class Access:
         return answer
 
     async def walk(
-        self, owner: Owner, index: str, search: Search, size: int = MOST_AT_ONCE
+        self,
+        owner: Owner,
+        index: str,
+        search: Search,
+        size: int = MOST_AT_ONCE,
+        *,
+        fresh: bool = True,
     ) -> AsyncIterator[list[Json]]:
         """Yield all hits of a search, ``size`` at a time; its order has to be one without ties."""
         rest = {**search.rest, "size": size, "track_total_hits": False}
         while True:
-            answer = await self.search(owner, index, replace(search, rest=rest))
+            asked = replace(search, rest=rest)
+            answer = await self.search(owner, index, asked, fresh=fresh)
             if hits := answer["hits"]["hits"]:
                 yield hits
             if len(hits) < size:

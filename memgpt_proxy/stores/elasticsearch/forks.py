@@ -7,7 +7,8 @@ rest of the branch stays live until the same fork is committed again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any
 
 from memgpt_proxy.stores.elasticsearch.access import Access
 from memgpt_proxy.stores.elasticsearch.bulk import Action
@@ -18,8 +19,13 @@ from memgpt_proxy.stores.elasticsearch.tree import levels_below, nodes_up
 from memgpt_proxy.stores.records import Fork, NodeId, Owner
 from memgpt_proxy.stores.storable import clean
 
+Json = dict[str, Any]
+
 MOST_MARKED = 500
 """Nodes that are marked by one write."""
+
+STEPS_WAITED = 16
+"""Steps that a commit waits for."""
 
 
 async def steps_of(
@@ -38,15 +44,28 @@ async def steps_of(
     beginning = [clean(name) for name in left.left]
     await _mark(access, clock, owner, [n for n in beginning if n not in live], abandoned=True)
     yield
-    async for level in levels_below(access, owner, [NodeId(n) for n in beginning], before):
-        marked = [
-            document.get("name", {}).get("id", document["id"])
-            for document in level
-            if not document["abandoned"]
-        ]
-        marked = [name for name in marked if name not in live]
-        await _mark(access, clock, owner, marked, abandoned=True)
+    waiting: list[str] = []
+    levels = levels_below(access, owner, [NodeId(n) for n in beginning], before)
+    async for depth, level in _numbered(levels):
+        waiting += [name for name in _live_in(level) if name not in live]
+        if depth < STEPS_WAITED or len(waiting) >= MOST_MARKED:
+            await _mark(access, clock, owner, waiting, abandoned=True)
+            waiting = []
         yield
+    await _mark(access, clock, owner, waiting, abandoned=True)
+
+
+def _live_in(level: Iterable[Json]) -> Iterator[str]:
+    for document in level:
+        if not document["abandoned"]:
+            yield document.get("name", {}).get("id", document["id"])
+
+
+async def _numbered(levels: AsyncIterator[list[Json]]) -> AsyncIterator[tuple[int, list[Json]]]:
+    number = 0
+    async for level in levels:
+        yield number, level
+        number += 1
 
 
 async def _up(access: Access, owner: Owner, name: NodeId) -> AsyncIterator[list[str]]:

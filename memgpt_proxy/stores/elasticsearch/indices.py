@@ -92,12 +92,15 @@ class Layout:
     Attributes:
         name: What the records in it are called.
         version: Raised with every change of ``fields`` or of how texts are analysed.
-        fields: Its mapping's properties.
+        fields: Its mapping's properties: those of the version before, and more. Processes of
+            the release before write to it, too, once it has taken over.
+        upgrade: A Painless script that makes a document of the version before one of this.
     """
 
     name: str
     version: int
     fields: Json = field(repr=False)
+    upgrade: str = field(default="", repr=False)
 
 
 LAYOUTS = (

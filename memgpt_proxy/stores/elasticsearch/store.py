@@ -21,7 +21,7 @@ from memgpt_proxy.stores.elasticsearch import (
 from memgpt_proxy.stores.elasticsearch.access import Access
 from memgpt_proxy.stores.elasticsearch.client import Connection, connect, send, server_version
 from memgpt_proxy.stores.elasticsearch.clock import Clock
-from memgpt_proxy.stores.elasticsearch.forks import steps_of
+from memgpt_proxy.stores.elasticsearch.forks import STEPS_WAITED, steps_of
 from memgpt_proxy.stores.elasticsearch.indices import Names
 from memgpt_proxy.stores.elasticsearch.pages import Window
 from memgpt_proxy.stores.portable import START, ContextVersion, Mark, Portable, Portion
@@ -47,9 +47,6 @@ from memgpt_proxy.stores.records import (
 from memgpt_proxy.stores.storable import clean, owner_of
 
 Result = TypeVar("Result")
-
-STEPS_WAITED = 16
-"""Steps of a fork that its commit waits for."""
 
 _END = object()
 

@@ -110,6 +110,7 @@ async def levels_below(
 
     Those of them that are stored later than ``before`` are left out, with all behind them.
     """
+    await access.freshness.ensure(access.names.transcript, owner)
     level: list[str] = list(names)
     while level:
         found: list[Json] = []
@@ -131,5 +132,5 @@ async def _all_children(
         ],
         rest={"sort": [{"stored": "asc"}, {"id": "asc"}], "_source": ["id", "name", "abandoned"]},
     )
-    walk = access.walk(owner, access.names.transcript, search)
+    walk = access.walk(owner, access.names.transcript, search, fresh=False)
     return [hit["_source"] async for hits in walk for hit in hits]
