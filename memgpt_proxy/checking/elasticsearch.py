@@ -206,7 +206,9 @@ def _versions(
 
 
 async def _read_only(cluster: Cluster) -> list[Finding]:
-    answer = await _asked(cluster, f"/{cluster.names.prefix}-*/_settings/index.blocks.*")
+    aliases = ",".join(cluster.names.alias(layout) for layout in LAYOUTS)
+    asked = f"/{aliases}/_settings/index.blocks.*?ignore_unavailable=true"
+    answer = await _asked(cluster, asked)
     blocked = [index for index, about in (answer or {}).items() if about.get("settings")]
     if not blocked:
         return []

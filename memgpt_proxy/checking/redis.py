@@ -70,7 +70,7 @@ async def _servers(connection: RedisConnection) -> Sequence[Mapping[str, Any]]:
 
 async def _round_trip(connection: RedisConnection) -> str:
     began = time.perf_counter()
-    await connection.execute("ECHO", "memgpt")
+    await connection.execute("EXISTS", connection.key("check", ""))
     return milliseconds(time.perf_counter() - began)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,62 @@ async def test_a_replica(redis_server: RedisServer, tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(redis_server.port)) as replica:
         found = await looked(replica.url)
     assert fail("Redis", "it is a replica, which takes no writes: name its primary") in found
+
+
+@pytest.fixture
+def cluster(redis_binary: str, tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """Three servers that share the slots."""
+    servers = [RedisServer(tmp_path / f"{at}", "--cluster-enabled", "yes") for at in range(3)]
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(server)
+        for at, server in enumerate(servers):
+            bounds = [str(at * 16384 // 3), str((at + 1) * 16384 // 3 - 1)]
+            assert server.ask("CLUSTER", "ADDSLOTSRANGE", *bounds).startswith("+OK")
+            assert server.ask("CLUSTER", "SET-CONFIG-EPOCH", str(at + 1)).startswith("+OK")
+            server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port))
+        for server in servers:
+            server.wait_for_log("Cluster state changed: ok")
+        yield servers
+
+
+@pytest.mark.slow
+@pytest.mark.redis
+async def test_a_cluster(cluster: list[RedisServer]) -> None:
+    hosts = ",".join(f"127.0.0.1:{server.port}" for server in cluster)
+    [finding] = await looked(f"redis+cluster://{hosts}")
+    assert finding.level is Level.OK, finding
+    assert "cluster, 3 primaries" in finding.said
+    cluster[1].ask("CONFIG", "SET", "appendonly", "no")
+    assert levels(await looked(f"redis+cluster://{hosts}")) == [Level.OK, Level.WARN]
+
+
+@pytest.fixture
+def sentinel(redis_server: RedisServer, tmp_path: Path) -> Iterator[RedisServer]:
+    """A sentinel over the server, which it calls ``memory``."""
+    (tmp_path / "sentinel").mkdir()
+    configuration = tmp_path / "sentinel" / "sentinel.conf"
+    configuration.write_text(f"sentinel monitor memory 127.0.0.1 {redis_server.port} 1\n")
+    with Sentinel(configuration) as started:
+        yield started
+
+
+class Sentinel(RedisServer):
+    def __init__(self, configuration: Path) -> None:
+        super().__init__(configuration.parent)
+        binary, port = self._command[0], str(self.port)
+        self._command = [binary, str(configuration), "--sentinel", "--port", port]
+
+
+@pytest.mark.slow
+@pytest.mark.redis
+async def test_sentinels(sentinel: RedisServer) -> None:
+    url = f"redis+sentinel://127.0.0.1:{sentinel.port}"
+    [finding] = await looked(f"{url}/memory")
+    assert finding.level is Level.OK, finding
+    assert "sentinel" in finding.said
+    [finding] = await looked(f"{url}/another")
+    assert finding.level is Level.FAIL
 
 
 async def test_nothing_listens() -> None:

@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.elasticsearch.client import connect, send
-from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Names, behind
 from memgpt_proxy.stores.portable import PortableStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
@@ -31,8 +30,10 @@ async def opened_sqlite(path: Path) -> AsyncIterator[Family]:
 
 
 @asynccontextmanager
-async def opened_elasticsearch(url: str, prefix: str = "") -> AsyncIterator[Family]:
-    """A store in indices of its own, which are gone at the end."""
+async def opened_elasticsearch(
+    url: str, prefix: str = "", *, keep: bool = False
+) -> AsyncIterator[Family]:
+    """A store in indices of its own, which are gone at the end unless they are to be kept."""
     prefix = prefix or f"family_{uuid4().hex}"
     store = ElasticsearchStore(Connection([url]), prefix=prefix)
     await store.open()
@@ -40,12 +41,13 @@ async def opened_elasticsearch(url: str, prefix: str = "") -> AsyncIterator[Fami
         yield store
     finally:
         await store.close()
-        await remove_indices(url, prefix)
+        if not keep:
+            await remove_indices(url, prefix)
 
 
 async def remove_indices(url: str, prefix: str) -> None:
+    """Remove all that a prefix has, of whatever version."""
     client = connect(Connection([url]))
-    for layout in LAYOUTS:
-        if index := await behind(client, Names(prefix).alias(layout)):
-            await send(client, "DELETE", f"/{index}")
+    for index in await send(client, "GET", f"/{prefix}-*/_alias"):
+        await send(client, "DELETE", f"/{index}")
     await client.close()
