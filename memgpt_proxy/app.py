@@ -25,7 +25,7 @@ from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
 from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.agent.window import Thresholds, Windows
-from memgpt_proxy.api.authentication import Authenticator, load_secret
+from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
@@ -135,8 +135,7 @@ def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) 
 
 def _authenticator(settings: Settings) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
-    secret = load_secret(settings.data_dir / "namespace.secret")
-    return Authenticator(secret, accepted, anonymous=settings.anonymous)
+    return Authenticator(secret_of(settings), accepted, anonymous=settings.anonymous)
 
 
 def _store(

@@ -100,6 +100,20 @@ async def owners(client: AsyncElasticsearch, names: Names) -> AsyncIterator[Owne
         source = {**source, "after": found["after_key"]}
 
 
+async def size(
+    client: AsyncElasticsearch, access: Access, names: Names, owner: Owner | None
+) -> int:
+    """Return how many records an owner has, or all owners; those that searches see by now."""
+    records: Json = {"terms": {"kind": [stage.kind for stage in _STAGES]}}
+    aliases = [names.alias(layout) for layout in LAYOUTS]
+    if owner is None:
+        answer = await send(client, "POST", f"/{','.join(aliases)}/_count", {"query": records})
+        return int(answer["count"])
+    search = Search(filters=[records], rest={"size": 0, "track_total_hits": True})
+    found = [await access.search(owner, alias, search) for alias in aliases]
+    return sum(answer["hits"]["total"]["value"] for answer in found)
+
+
 async def export(access: Access, owner: Owner, after: Mark) -> AsyncIterator[Portion]:
     """Yield all records of an owner behind a mark."""
     begin, behind = orjson.loads(after) if after else (0, None)

@@ -239,6 +239,10 @@ class ElasticsearchStore:
         """Yield all owners, each once, in a steady order."""
         return moving.owners(self._client, self._names)
 
+    async def size(self, owner: Owner | None) -> int:
+        """Return how many records an owner has, or all owners."""
+        return await moving.size(self._client, self._access, self._names, owner)
+
     def export(self, owner: Owner, after: Mark = START) -> AsyncIterator[Portion]:
         """Yield all records of an owner behind ``after``, in a steady order."""
         return moving.export(self._access, owner, after)

@@ -11,6 +11,7 @@ from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavail
 from memgpt_proxy.stores.sqlite import rows
 from memgpt_proxy.stores.sqlite.connection import store_error
 from memgpt_proxy.stores.sqlite.rows import Row
+from memgpt_proxy.stores.sqlite.taking_over import TakenOver, take_over
 
 MOST_ROWS = 64
 """Rows to one statement at most; each number of rows is a statement of its own to cache."""
@@ -209,6 +210,7 @@ class Write:
     visibility: Visibility | None = None
     edit: NewVersion | None = None
     vectors: Vectors | None = None
+    taken_over: TakenOver | None = None
 
 
 def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
@@ -236,6 +238,8 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Sto
         for write in writes:
             _set_hidden(connection, write.visibility)
             _put_vectors(connection, write.vectors)
+            if write.taken_over is not None:
+                take_over(connection, write.taken_over)
         return [_edit(connection, write.edit) for write in writes]
 
 
