@@ -10,6 +10,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 import httpx
+from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -25,7 +26,8 @@ from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
 from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.agent.window import Thresholds, Windows
-from memgpt_proxy.api.authentication import Authenticator, load_secret
+from memgpt_proxy.api.admission import Admission, LimitedAdmission
+from memgpt_proxy.api.authentication import Authenticator, load_secret, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
@@ -42,12 +44,17 @@ from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.limits import LocalLimiter, Rates
 from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.redis.limits import RedisLimiter
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
 
 DATABASE = "memory.db"
 """The embedded store's file in the data directory."""
+
+REDIS_PREFIX = "memgpt:"
+"""What the names of our keys and channels in Redis begin with."""
 
 CHAT_COMPLETIONS = f"{PREFIX}/chat/completions"
 
@@ -107,9 +114,12 @@ def create_app(
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
     agent = _agent(settings, backend, store, beginnings, clock, telemetry)
-    passthrough = Passthrough(backend, authenticator)
+    redis = _redis(settings)
+    admission = _admission(settings, authenticator, redis, telemetry)
+    passthrough = Passthrough(backend, admission)
     chat = ChatCompletions(
         agent,
+        admission,
         authenticator,
         passthrough,
         beginnings,
@@ -118,7 +128,7 @@ def create_app(
         settings.max_request_mib * 2**20,
         settings.keepalive_seconds,
     )
-    opened = partial(_opened, store, transport)
+    opened = partial(_opened, store, transport, redis)
     rest = _starlette(store, telemetry, opened, routes)
     return Gateway(chat, passthrough, rest, opened)
 
@@ -135,8 +145,30 @@ def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) 
 
 def _authenticator(settings: Settings) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
-    secret = load_secret(settings.data_dir / "namespace.secret")
+    given = settings.namespace_secret
+    secret = (
+        secret_of(given.get_secret_value())
+        if given
+        else load_secret(settings.data_dir / "namespace.secret")
+    )
     return Authenticator(secret, accepted, anonymous=settings.anonymous)
+
+
+def _redis(settings: Settings) -> Redis | None:
+    if settings.redis_url is None:
+        return None
+    url = settings.redis_url.get_secret_value()
+    return Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+
+
+def _admission(
+    settings: Settings, authenticator: Authenticator, redis: Redis | None, telemetry: Telemetry
+) -> Admission:
+    rates = Rates(settings.requests_per_minute, settings.tokens_per_minute)
+    if rates == Rates():
+        return Admission(authenticator)
+    limiter = RedisLimiter(redis, rates, REDIS_PREFIX) if redis else LocalLimiter(rates)
+    return LimitedAdmission(authenticator, limiter, telemetry)
 
 
 def _store(settings: Settings) -> Store:
@@ -195,10 +227,14 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 
 @asynccontextmanager
-async def _opened(store: Store, transport: httpx.AsyncBaseTransport) -> AsyncIterator[None]:
+async def _opened(
+    store: Store, transport: httpx.AsyncBaseTransport, redis: Redis | None
+) -> AsyncIterator[None]:
     """Hold the store and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(transport.aclose)
+        if redis:
+            stack.push_async_callback(redis.aclose)
         await store.open()
         stack.push_async_callback(store.close)
         yield

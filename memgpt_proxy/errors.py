@@ -6,6 +6,7 @@
     ├── InvalidRequest        400  the client's mistake; names the parameter
     ├── Unauthenticated       401  no key, or one that is not accepted here
     ├── RequestTooLarge       413
+    ├── RateLimited           429  the key has used what it may in a minute
     ├── NoReply               502  the model never came to a reply
     ├── BackendUnreachable    502  no answer at all
     ├── BackendBroken         502  an answer that broke off or was none
@@ -88,6 +89,35 @@ class RequestTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class RateLimited(GatewayError):
+    """The API key has used what it may.
+
+    Args:
+        limit: What it has used up, ``requests`` or ``tokens``; OpenAI tells it as the type.
+        wait: Milliseconds until the next request is let in, if no other comes before it.
+        told: Headers about the key's limits.
+    """
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, limit: str, wait: int, told: Headers) -> None:
+        super().__init__(message)
+        self.type = limit
+        self._wait = wait
+        self._told = told
+
+    @property
+    def headers(self) -> Headers:
+        """When to come again, in seconds and in milliseconds, and the key's limits."""
+        seconds = -(-self._wait // 1000)
+        return [
+            (b"retry-after", b"%d" % seconds),
+            (b"retry-after-ms", b"%d" % self._wait),
+            *self._told,
+        ]
 
 
 class NoReply(GatewayError):

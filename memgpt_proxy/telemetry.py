@@ -25,6 +25,14 @@ class Telemetry:
         self._healed = self._counter(
             "healed_windows", "Steps that came through after the backend found them too long"
         )
+        self._admitted = self._counter("admitted_requests", "Requests that limits have let in")
+        self._limited = Counter(
+            "memgpt_limited_requests",
+            "Requests refused with 429, by the limit that was reached",
+            ["limit"],
+            registry=self._registry,
+        )
+        self._tokens = self._counter("limited_tokens", "Tokens counted against limits")
         self._miss = Histogram(
             "memgpt_token_count_miss",
             "Prompt tokens of a step as the backend reports them, as part of those counted",
@@ -56,6 +64,15 @@ class Telemetry:
 
     def window_healed(self) -> None:
         self._healed.inc()
+
+    def request_admitted(self) -> None:
+        self._admitted.inc()
+
+    def request_limited(self, limit: str) -> None:
+        self._limited.labels(limit).inc()
+
+    def tokens_spent(self, tokens: int) -> None:
+        self._tokens.inc(tokens)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""

@@ -18,6 +18,7 @@ from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
 from tests.support.llama_build import server_path
+from tests.support.redis_server import BINARY, RedisServer
 from tests.support.tiny_model import write_tiny_model
 
 # How long an example takes depends on the machine; each test has its deadline all the same.
@@ -106,6 +107,23 @@ def start_gateway(tmp_path: Path, backend: ScriptedBackend) -> Iterator[StartGat
 def api_key() -> str:
     """A key nobody has used before: an empty memory."""
     return f"sk-test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The Redis server of the whole run; tests take ``redis_server``."""
+    if BINARY is None:
+        missing_part("no redis-server on the PATH: install the system's package redis-server")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """A running Redis server, shared: take names of your own. A test may end and start it."""
+    return shared_redis
 
 
 @pytest.fixture(scope="session")

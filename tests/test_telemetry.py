@@ -28,6 +28,8 @@ NOTHING = {
     "memgpt_evicted_messages_total": 0,
     "memgpt_failed_summaries_total": 0,
     "memgpt_healed_windows_total": 0,
+    "memgpt_admitted_requests_total": 0,
+    "memgpt_limited_tokens_total": 0,
     "memgpt_token_count_miss_count": 0,
     "memgpt_token_count_miss_sum": 0,
 }
@@ -45,6 +47,9 @@ def test_what_happens_is_counted() -> None:
     telemetry.queue_flushed(5)
     telemetry.summary_failed()
     telemetry.window_healed()
+    telemetry.request_admitted()
+    telemetry.request_limited("requests")
+    telemetry.tokens_spent(70)
     telemetry.prompt_reported(1000, 1100)
     assert told(telemetry) == {
         "memgpt_turns_total": 2,
@@ -53,10 +58,22 @@ def test_what_happens_is_counted() -> None:
         "memgpt_evicted_messages_total": 12,
         "memgpt_failed_summaries_total": 1,
         "memgpt_healed_windows_total": 1,
+        "memgpt_admitted_requests_total": 1,
+        "memgpt_limited_tokens_total": 70,
         "memgpt_token_count_miss_count": 1,
         "memgpt_token_count_miss_sum": pytest.approx(1.1),
     }
     assert told(Telemetry()) == NOTHING, "one gateway's counts are not another's"
+
+
+def test_refusals_are_counted_by_their_limit() -> None:
+    telemetry = Telemetry()
+    telemetry.request_limited("requests")
+    telemetry.request_limited("tokens")
+    telemetry.request_limited("tokens")
+    lines = telemetry.exposition("")[0].decode().splitlines()
+    assert 'memgpt_limited_requests_total{limit="requests"} 1.0' in lines
+    assert 'memgpt_limited_requests_total{limit="tokens"} 2.0' in lines
 
 
 def test_a_count_that_means_nothing_is_left_out() -> None:

@@ -92,6 +92,7 @@ class RunningTurn:
         self._healing = Healing(faculties.windows, request.model, faculties.telemetry)
         self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
+        self._unreported = 0  # tokens of a prompt that the backend has taken, but not told of
         self._accepted = False
         self._reply_node: NodeId | None = None
 
@@ -107,6 +108,11 @@ class RunningTurn:
         self._turn = Turn(self._reply, steps.offer, self._can.max_steps)
         self._tools = self._can.counter.remembered(steps.tools_text)
         self._seen = opening.context_version
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that its steps have used so far, prompts and answers."""
+        return self._total_usage()["total_tokens"] + self._unreported
 
     async def run(self, sink: ReplySink) -> TurnResult:
         """Run the turn to its end; what came of it is stored when this returns.
@@ -191,6 +197,7 @@ class RunningTurn:
         """Send one step's request, showing the client what it may see as it comes."""
         reader, listener = StepReader(), self._listener()
         async with self._can.backend.stream(body, self._request.headers) as chunks:
+            self._unreported = self._prompt
             async for several in chunks:
                 deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
                 if reader.error is not None:
@@ -251,7 +258,7 @@ class RunningTurn:
                 content=bool(step.content),
                 called=bool(names),
             )
-        counted = self._prompt
+        counted, self._unreported = self._prompt, 0
         if reader.usage is None:
             self._usage = add_usage(self._usage, self._estimated(counted, step))
             return

@@ -61,6 +61,11 @@ class Authenticator:
         return blake2b(what, digest_size=_NAMESPACE_BYTES, key=self._secret).digest()
 
 
+def secret_of(given: str) -> bytes:
+    """Return the secret that stands for one that an operator has chosen, of any length."""
+    return blake2b(given.encode(), digest_size=_SECRET_BYTES).digest()
+
+
 def load_secret(path: Path) -> bytes:
     """Return the secret kept at ``path``, made on first use, readable to its owner only.
 

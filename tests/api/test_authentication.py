@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memgpt_proxy.api.authentication import Authenticator, load_secret
+from memgpt_proxy.api.authentication import Authenticator, load_secret, secret_of
 from memgpt_proxy.errors import Unauthenticated
 
 SECRET = bytes(32)
@@ -58,6 +58,13 @@ def test_a_namespace_tells_nothing_of_its_key_and_depends_on_the_secret():
     assert ours.namespace(b"sk-1", None) != theirs.namespace(b"sk-1", None)
     assert "sk-1" not in ours.namespace(b"sk-1", "ann")
     assert "ann" not in ours.namespace(b"sk-1", "ann")
+
+
+def test_a_secret_that_is_given_may_have_any_length():
+    given = [secret_of("s" * 16), secret_of("s" * 17), secret_of("s" * 1000)]
+    spaces = [authenticator(secret=each).namespace(b"sk-1", None) for each in given]
+    assert len(set(spaces)) == 3
+    assert secret_of("s" * 16) == given[0]
 
 
 def test_the_secret_is_made_once_for_its_owner_only(tmp_path: Path):

@@ -1,0 +1,1 @@
+"""The Redis family: what replicas share. Losing Redis loses no memory."""
