@@ -10,7 +10,6 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 import httpx
-from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -46,15 +45,13 @@ from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.limits import LocalLimiter, Rates
 from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.redis import RedisConnection, connect
 from memgpt_proxy.stores.redis.limits import RedisLimiter
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
 
 DATABASE = "memory.db"
 """The embedded store's file in the data directory."""
-
-REDIS_PREFIX = "memgpt:"
-"""What the names of our keys and channels in Redis begin with."""
 
 CHAT_COMPLETIONS = f"{PREFIX}/chat/completions"
 
@@ -154,20 +151,22 @@ def _authenticator(settings: Settings) -> Authenticator:
     return Authenticator(secret, accepted, anonymous=settings.anonymous)
 
 
-def _redis(settings: Settings) -> Redis | None:
+def _redis(settings: Settings) -> RedisConnection | None:
     if settings.redis_url is None:
         return None
-    url = settings.redis_url.get_secret_value()
-    return Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+    return connect(settings.redis_url.get_secret_value(), settings.redis_ca_file)
 
 
 def _admission(
-    settings: Settings, authenticator: Authenticator, redis: Redis | None, telemetry: Telemetry
+    settings: Settings,
+    authenticator: Authenticator,
+    redis: RedisConnection | None,
+    telemetry: Telemetry,
 ) -> Admission:
     rates = Rates(settings.requests_per_minute, settings.tokens_per_minute)
     if rates == Rates():
         return Admission(authenticator)
-    limiter = RedisLimiter(redis, rates, REDIS_PREFIX) if redis else LocalLimiter(rates)
+    limiter = RedisLimiter(redis, rates) if redis else LocalLimiter(rates)
     return LimitedAdmission(authenticator, limiter, telemetry)
 
 
@@ -228,13 +227,13 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 @asynccontextmanager
 async def _opened(
-    store: Store, transport: httpx.AsyncBaseTransport, redis: Redis | None
+    store: Store, transport: httpx.AsyncBaseTransport, redis: RedisConnection | None
 ) -> AsyncIterator[None]:
     """Hold the store and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(transport.aclose)
         if redis:
-            stack.push_async_callback(redis.aclose)
+            stack.push_async_callback(redis.close)
         await store.open()
         stack.push_async_callback(store.close)
         yield

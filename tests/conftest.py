@@ -18,7 +18,8 @@ from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
 from tests.support.llama_build import server_path
-from tests.support.redis_server import BINARY, RedisServer
+from tests.support.redis_server import BINARY as REDIS_BINARY
+from tests.support.redis_server import RedisServer
 from tests.support.tiny_model import write_tiny_model
 
 # How long an example takes depends on the machine; each test has its deadline all the same.
@@ -110,19 +111,26 @@ def api_key() -> str:
 
 
 @pytest.fixture(scope="session")
-def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """The Redis server of the whole run; tests take ``redis_server``."""
-    if BINARY is None:
-        missing_part("no redis-server on the PATH: install the system's package redis-server")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+def redis_binary() -> str:
+    """The Redis server's program."""
+    if REDIS_BINARY is None:
+        missing_part("no redis-server on the PATH: install it from the system's packages")
+    return REDIS_BINARY
+
+
+@pytest.fixture(scope="session")
+def shared_redis(
+    redis_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    """The Redis of the whole run; tests take ``redis_server``."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
 def redis_server(shared_redis: RedisServer) -> RedisServer:
-    """A running Redis server, shared: take names of your own. A test may end and start it."""
+    """A running, empty Redis. A test that stops or kills it starts it again."""
+    shared_redis.ask("FLUSHALL")
     return shared_redis
 
 

@@ -1,71 +1,56 @@
-"""A real Redis server as a child process on a free loopback port."""
+"""Real Redis servers as child processes: one, with sentinels over it, or a cluster."""
 
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
-import subprocess
-import time
 from pathlib import Path
 
-from tests.support.process import STOP_SECONDS, free_port
+from tests.support.process import ServerProcess, clean_environment, free_port
 
 BINARY = shutil.which("redis-server")
-START_SECONDS = 10.0
 
 
-class RedisServer:
-    """``redis-server`` without persistence; started again, it is at the same address, empty."""
+class RedisServer(ServerProcess):
+    """A server at ``redis://127.0.0.1:port``, which writes what it is told to an append-only file.
 
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
+    Args:
+        directory: Where it works; made when missing.
+        options: More of its configuration, as on its command line.
+    """
 
-    def start(self) -> None:
-        assert BINARY is not None
-        assert self._process is None, "already started"
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        self._process = subprocess.Popen(
-            [BINARY, *options, "--appendonly", "no", "--dir", str(self._directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            assert self._process.poll() is None, "redis-server ended"
-            assert time.monotonic() < deadline, "redis-server did not become ready"
+    def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        port = port or free_port()
+        plain = ["--port", str(port)] if "--tls-port" not in options else []
+        command = [
+            BINARY or "redis-server",
+            *plain,
+            *["--bind", "127.0.0.1", "--dir", str(directory), "--save", ""],
+            *["--appendonly", "yes", "--enable-debug-command", "local"],
+            *options,
+        ]
+        super().__init__(command, port, "", directory / "redis.log", clean_environment())
 
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        self._end(signal.SIGKILL)
+    @property
+    def url(self) -> str:
+        """What a client connects to."""
+        return f"redis://127.0.0.1:{self.port}"
 
-    def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def pause(self) -> None:
-        """Let it hang: connections stay open, nothing is answered."""
-        self._signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, signum: signal.Signals) -> None:
-        assert self._process is not None, "not started"
-        self._process.send_signal(signum)
-
-    def _end(self, signum: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(signum)
-            process.wait(STOP_SECONDS)
-
-    def _answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it answers; one that wants a password or TLS does so by refusing."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(7) == b"+PONG\r\n"
+            answer = self.ask("PING")
+        except ConnectionResetError:
+            return True
         except OSError:
             return False
+        return answer != "" and not answer.startswith("-LOADING")
+
+    def ask(self, *command: str) -> str:
+        """Return the first bytes of the answer to a command, as the protocol has them."""
+        parts = "".join(f"${len(part)}\r\n{part}\r\n" for part in command)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(f"*{len(command)}\r\n{parts}".encode())
+            return connection.recv(4096).decode(errors="replace")

@@ -7,13 +7,6 @@ they are full.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
-
-from redis.asyncio import Redis
-from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
 from memgpt_proxy.stores.limits import (
     PERIOD,
@@ -24,13 +17,14 @@ from memgpt_proxy.stores.limits import (
     standing_of,
 )
 from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.redis.circuit import RedisUnavailable
+from memgpt_proxy.stores.redis.connection import RedisConnection, Script
+from memgpt_proxy.stores.storable import owner_of
 
 log = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 1.0
-"""How long Redis is left alone after it has failed: nobody waits for it again and again."""
-
-_SCRIPT = f"""
+_TAKE = Script(
+    f"""
 local rates = {{tonumber(ARGV[1]), tonumber(ARGV[2])}}
 local asked, spent = tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -56,6 +50,7 @@ if admitted == 1 or asked == 0 then
 end
 return {{admitted, string.format('%.17g', used[1]), string.format('%.17g', used[2])}}
 """
+)
 """Refills the buckets of a key, then takes ``asked`` requests and ``spent`` tokens.
 
 A request is let in where one is left in each bucket; what is spent is taken in any case. ``at`` is
@@ -64,59 +59,42 @@ in microseconds, and a clock that was set back refills none.
 
 
 class RedisLimiter:
-    """A limiter for all processes with one Redis; while that is away, for this one alone.
+    """A limiter for all processes with one Redis.
 
-    Args:
-        client: A client whose commands fail soon when Redis is away.
-        prefix: What the names of its keys begin with.
-        clock: Returns seconds since some time, by which Redis is left alone after a failure.
+    While that is away each process limits by itself, and knows nothing of what was used before.
     """
 
-    def __init__(
-        self,
-        client: Redis | RedisCluster,
-        rates: Rates,
-        prefix: str,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._script = client.register_script(_SCRIPT)
+    def __init__(self, redis: RedisConnection, rates: Rates) -> None:
+        self._redis = redis
         self._rates = rates
-        self._prefix = prefix
-        self._clock = clock
-        self._alone = LocalLimiter(rates, clock)
-        self._away_until: float | None = None
+        self._alone = LocalLimiter(rates)
+        self._is_alone = False
 
     async def admit(self, key: Namespace) -> Standing:
         """Let a request in and count it, or refuse it."""
-        if (answer := await self._ask(key, 1, 0)) is None:
+        try:
+            admitted, requests, tokens = await self._take(key, 1, 0)
+        except RedisUnavailable as error:
+            self._left_alone(error)
             return await self._alone.admit(key)
-        admitted, requests, tokens = answer
+        self._is_alone = False
         return standing_of(self._rates, float(requests), float(tokens), admitted=bool(admitted))
 
     async def spend(self, key: Namespace, tokens: int) -> None:
         """Count tokens."""
-        if await self._ask(key, 0, tokens) is None:
+        try:
+            await self._take(key, 0, tokens)
+        except RedisUnavailable as error:
+            self._left_alone(error)
             await self._alone.spend(key, tokens)
 
-    async def _ask(self, key: Namespace, asked: int, spent: int) -> tuple[int, bytes, bytes] | None:
-        """Run the script; None while Redis is away."""
-        if self._away_until is not None and self._clock() < self._away_until:
-            return None
-        rates = self._rates
-        values = [rates.requests or 0, rates.tokens or 0, asked, spent]
-        try:
-            name = f"{self._prefix}limits:{key}"
-            answer = await cast("Awaitable[Any]", self._script(keys=[name], args=values))
-        except (RedisError, OSError) as error:
-            self._failed(error)
-            return None
-        if self._away_until is not None:
-            self._away_until = None
-            log.info("Redis is back: replicas share their limits again")
-        return cast("tuple[int, bytes, bytes]", answer)
+    async def _take(self, key: Namespace, asked: int, spent: int) -> tuple[int, bytes, bytes]:
+        name = self._redis.key("limits", owner_of(key))
+        rates = (self._rates.requests or 0, self._rates.tokens or 0)
+        answer = await self._redis.run(_TAKE, [name], [*rates, asked, spent])
+        return answer[0], answer[1], answer[2]
 
-    def _failed(self, error: Exception) -> None:
-        if self._away_until is None:
-            log.warning("Redis is away: each replica limits by itself (%s)", error)
-        self._away_until = self._clock() + PAUSE_SECONDS
+    def _left_alone(self, error: RedisUnavailable) -> None:
+        if not self._is_alone:
+            log.warning("each replica limits by itself: %s", error)
+        self._is_alone = True

@@ -1,0 +1,192 @@
+"""Connections to Redis: few, with short time limits, and a pause after an error."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from memgpt_proxy.stores.redis.circuit import Circuit, RedisUnavailable
+from memgpt_proxy.stores.redis.url import RedisUrl, parse
+
+CONNECT_SECONDS = 1.0
+COMMAND_SECONDS = 0.5
+WHOLE_SECONDS = 2.0
+"""For what is done at once, with finding the server and connecting."""
+
+MOST_AT_ONCE = 64
+"""Commands under way to Redis, each on a connection of its own; others wait."""
+
+Client: TypeAlias = "Redis | RedisCluster"
+
+
+class Script:
+    """A Lua script, which runs whole: nothing comes between its commands."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisConnection:
+    """One Redis, of whatever kind, that all parts of the process share.
+
+    Args:
+        client: The driver's client. For what blocks (subscriptions) use it directly, with
+            time limits of your own: ``using`` is for what answers at once.
+        prefix: What all keys begin with.
+    """
+
+    def __init__(self, client: Client, prefix: str) -> None:
+        self.client = client
+        self._prefix = prefix
+        self._circuit = Circuit()
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
+
+    def key(self, kind: str, name: str) -> str:
+        """Return a key; in a cluster, those of one name are on one server."""
+        return f"{self._prefix}:{kind}:{{{name}}}"
+
+    @asynccontextmanager
+    async def using(self) -> AsyncIterator[Any]:
+        """Give the client for a few commands at once; raise RedisUnavailable where it fails."""
+        async with self._room:
+            with self._circuit.attempt():
+                try:
+                    async with asyncio.timeout(WHOLE_SECONDS):
+                        yield self.client
+                except (RedisError, RedisClusterException, OSError) as error:
+                    await self._drop_idle()
+                    raise RedisUnavailable(f"Redis is unavailable: {_reason(error)}") from error
+
+    async def execute(self, *command: str | bytes | float) -> Any:
+        """Run one command. Raises RedisUnavailable."""
+        async with self.using() as client:
+            return await client.execute_command(*command)
+
+    async def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]
+    ) -> Any:
+        """Run a script on keys of one name. Raises RedisUnavailable."""
+        async with self.using() as client:
+            try:
+                return await client.evalsha(script.digest, len(keys), *keys, *args)
+            except NoScriptError:
+                return await client.eval(script.source, len(keys), *keys, *args)
+
+    async def delete_all(self, kind: str) -> None:
+        """Delete the keys of a kind, whatever their names. Raises RedisUnavailable."""
+        async for key in self._keys(f"{self._prefix}:{kind}:{{*"):
+            await self.execute("UNLINK", key)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
+
+    async def _drop_idle(self) -> None:
+        """Close idle connections after an error: they may be dead too. A cluster's does so."""
+        if isinstance(self.client, Redis):
+            await self.client.connection_pool.disconnect(inuse_connections=False)
+
+    async def _keys(self, pattern: str) -> AsyncIterator[bytes]:
+        try:
+            async for key in self.client.scan_iter(match=pattern, count=1000):
+                yield key
+        except (RedisError, RedisClusterException, OSError) as error:
+            raise RedisUnavailable(f"Redis is unavailable: {_reason(error)}") from error
+
+
+def connect(url: str, ca_file: Path | None = None, *, prefix: str = "memgpt") -> RedisConnection:
+    """Return the Redis at ``url`` (see ``redis.url``); it is connected to when it is used.
+
+    Args:
+        ca_file: Certificates (PEM) that the servers' are checked against, with TLS.
+
+    Raises ValueError, in one line without user and password, for what cannot be one.
+    """
+    said = parse(url)
+    if ca_file is not None:
+        _check_certificates(ca_file)
+    return RedisConnection(_client(said, _options(said, ca_file)), prefix)
+
+
+def _options(said: RedisUrl, ca_file: Path | None) -> dict[str, Any]:
+    """Return the driver's options; it is to fail at once, since others know what to do then."""
+    options: dict[str, Any] = {
+        "username": said.username,
+        "password": said.password,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": COMMAND_SECONDS,
+        "max_connections": 2 * MOST_AT_ONCE,
+        "retry": Retry(NoBackoff(), 0),
+        "driver_info": None,
+        "protocol": 2,
+    }
+    if said.tls and ca_file is not None:
+        options["ssl_ca_certs"] = str(ca_file)
+    return options
+
+
+def _client(said: RedisUrl, options: dict[str, Any]) -> Client:
+    kind: type[AbstractConnection]
+    match said.kind:
+        case "server":
+            kind = SSLConnection if said.tls else Connection
+            host, port = said.hosts[0]
+            options |= {"connection_class": kind, "host": host, "port": port, "db": said.db}
+            return Redis.from_pool(ConnectionPool(**options))
+        case "unix":
+            kind = UnixDomainSocketConnection
+            options |= {"connection_class": kind, "path": said.socket, "db": said.db}
+            return Redis.from_pool(ConnectionPool(**options))
+        case "sentinel":
+            return _sentinel(said, options)
+        case "cluster":
+            members = [ClusterNode(host, port) for host, port in said.hosts]
+            return RedisCluster(startup_nodes=members, ssl=said.tls, **options)
+
+
+def _sentinel(said: RedisUrl, options: dict[str, Any]) -> Redis:
+    network = ("socket", "ssl", "retry", "protocol")
+    asked = {name: value for name, value in options.items() if name.startswith(network)}
+    sentinel = Sentinel(said.hosts, sentinel_kwargs={**asked, "ssl": said.tls})  # type: ignore[no-untyped-call]
+    client: Redis = sentinel.master_for(said.service, ssl=said.tls, db=said.db, **options)
+    return client
+
+
+def _check_certificates(ca_file: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        raise ValueError(f"{ca_file} cannot be read as certificates: {error.strerror}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, without what was sent: answers of a server may repeat that."""
+    if type(error) in (RedisConnectionError, RedisTimeoutError) or isinstance(error, OSError):
+        return str(error) or "it took too long"
+    name = type(error).__name__
+    code = str(error).partition(" ")[0]
+    return f"{name} {code}" if isinstance(error, ResponseError) and code.isupper() else name

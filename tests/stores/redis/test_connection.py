@@ -1,0 +1,159 @@
+"""Connections to real Redis servers, that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from memgpt_proxy.stores.protocols import StoreUnavailable
+from memgpt_proxy.stores.redis import RedisConnection, RedisUnavailable, connect
+from memgpt_proxy.stores.redis import circuit as circuits
+from memgpt_proxy.stores.redis.connection import MOST_AT_ONCE, Script
+from tests.support.process import free_port
+from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.redis
+
+
+@asynccontextmanager
+async def connected(url: str, ca_file: Path | None = None) -> AsyncIterator[RedisConnection]:
+    connection = connect(url, ca_file)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_commands_and_scripts(redis_server: RedisServer) -> None:
+    async with connected(f"{redis_server.url}/1") as redis:
+        key = redis.key("kind", "name")
+        assert key == "memgpt:kind:{name}"
+        await redis.execute("SET", key, b"\xff")
+        script = Script("return {redis.call('GET', KEYS[1]), ARGV[1]}")
+        for _ in range(2):
+            assert await redis.run(script, [key], ["argument"]) == [b"\xff", b"argument"]
+        async with redis.using() as client:
+            assert await client.get(key) == b"\xff"
+        await redis.execute("SET", redis.key("other", "name"), 1)
+        await redis.delete_all("kind")
+        assert await redis.execute("KEYS", "*") == [b"memgpt:other:{name}"]
+
+
+async def test_more_than_the_connections_wait_for_one(redis_server: RedisServer) -> None:
+    async with connected(redis_server.url) as redis:
+        answers = [redis.execute("ECHO", number) for number in range(5 * MOST_AT_ONCE)]
+        async with asyncio.timeout(20):
+            assert await asyncio.gather(*answers) == [
+                str(number).encode() for number in range(5 * MOST_AT_ONCE)
+            ]
+        clients = await redis.execute("INFO", "clients")
+        assert clients["connected_clients"] <= MOST_AT_ONCE + 1
+
+
+async def test_nothing_listens(redis_binary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with connected(f"redis://ann:secret@127.0.0.1:{free_port()}") as redis:
+        with pytest.raises(StoreUnavailable) as refused:
+            await redis.execute("PING")
+        assert "secret" not in str(refused.value)
+        with pytest.raises(RedisUnavailable, match="a moment ago"):
+            await redis.execute("PING")
+
+
+async def test_a_wrong_command_tells_nothing_of_its_arguments(redis_server: RedisServer) -> None:
+    async with connected(redis_server.url) as redis:
+        with pytest.raises(RedisUnavailable) as refused:
+            await redis.execute("UNHEARD", "private words")
+        assert "private" not in str(refused.value)
+
+
+async def test_killed_and_started_again(
+    redis_binary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuits, "FIRST_PAUSE", 0.0)
+    with RedisServer(tmp_path) as server:
+        async with connected(server.url) as redis:
+            await redis.execute("SET", "key", 1)
+            server.kill()
+            with pytest.raises(RedisUnavailable):
+                await redis.execute("GET", "key")
+            server.start()
+            assert await redis.execute("GET", "key") == b"1"
+            await asyncio.to_thread(server.restart)
+            assert await redis.execute("GET", "key") == b"1"
+
+
+async def test_a_server_that_hangs(redis_binary: str, tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        async with connected(server.url) as redis:
+            await redis.execute("PING")
+            assert server._process is not None
+            server._process.send_signal(signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(10):
+                    answers = [redis.execute("GET", "key") for _ in range(3 * MOST_AT_ONCE)]
+                    results = await asyncio.gather(*answers, return_exceptions=True)
+            finally:
+                server._process.send_signal(signal.SIGCONT)
+            assert {type(result) for result in results} == {RedisUnavailable}
+
+
+async def test_a_caller_that_leaves_takes_no_connection_along(redis_server: RedisServer) -> None:
+    async with connected(redis_server.url) as redis:
+        for _ in range(3 * MOST_AT_ONCE):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await redis.execute("PING")
+        assert await redis.execute("ECHO", "mine") == b"mine"
+
+
+async def test_password_and_socket(redis_binary: str, tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    options = ["--requirepass", "secret", "--unixsocket", str(path)]
+    with RedisServer(tmp_path / "server", *options) as server:
+        for url in (f"redis://:secret@127.0.0.1:{server.port}", f"unix://:secret@{path}?db=1"):
+            async with connected(url) as redis:
+                assert await redis.execute("PING") in (True, b"PONG")
+        async with connected(f"redis://:wrong@127.0.0.1:{server.port}") as redis:
+            with pytest.raises(RedisUnavailable, match="AuthenticationError"):
+                await redis.execute("PING")
+
+
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 and its key."""
+    key, made = directory / "key.pem", directory / "certificate.pem"
+    subprocess.run(
+        [
+            *"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=redis".split(),
+            *f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {made}".split(),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return key, made
+
+
+async def test_tls(redis_binary: str, tmp_path: Path) -> None:
+    key, made = certificate(tmp_path)
+    port = free_port()
+    options = f"--port 0 --tls-port {port} --tls-auth-clients no --tls-key-file {key}".split()
+    options += ["--tls-cert-file", str(made), "--tls-ca-cert-file", str(made)]
+    with RedisServer(tmp_path / "server", *options, port=port) as server:
+        url = f"rediss://127.0.0.1:{server.port}"
+        async with connected(url, made) as redis:
+            assert await redis.execute("PING") in (True, b"PONG")
+        async with connected(url) as redis:
+            with pytest.raises(RedisUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+                await redis.execute("PING")
+
+
+def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for name in ("empty.pem", "missing.pem"):
+        with pytest.raises(ValueError, match=name):
+            connect("rediss://127.0.0.1", tmp_path / name)
