@@ -107,11 +107,6 @@ class LocalEvents:
         self._subscriptions: dict[Namespace, set[Subscription]] = {}
         self._count = 0
 
-    @property
-    def namespaces(self) -> tuple[Namespace, ...]:
-        """The namespaces that have subscribers."""
-        return tuple(self._subscriptions)
-
     async def open(self) -> None:
         """Nothing is to be done."""
 
