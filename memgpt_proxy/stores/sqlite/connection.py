@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
+from memgpt_proxy.stores.sqlite import traces
 
 SCHEMA_VERSION = 2
 """The ``user_version`` of a database that this code reads and writes."""
@@ -72,6 +73,7 @@ def connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
         _create_schema(connection)
+        connection.execute(traces.CREATE)
     except (sqlite3.Error, StoreError):
         connection.close()
         raise

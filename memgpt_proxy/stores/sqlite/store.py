@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,13 @@ from memgpt_proxy.stores.records import (
     NodeId,
     Page,
     Passage,
+    Trace,
     TurnId,
     TurnRecord,
     TurnState,
     WorkingContext,
 )
-from memgpt_proxy.stores.sqlite import pages, reads, rows, writes
+from memgpt_proxy.stores.sqlite import pages, reads, rows, traces, writes
 from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
 from memgpt_proxy.stores.sqlite.pages import Window
 from memgpt_proxy.stores.sqlite.threads import Threads
@@ -234,6 +235,21 @@ class SqliteStore:
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how many messages and passages there are."""
         return await self._read(reads.counts, owner_of(namespace))
+
+    async def keep_traces(self, kept: Mapping[Namespace, Sequence[Trace]]) -> None:
+        """Keep traces of turns, and forget the oldest."""
+        rows = [
+            traces.row(owner_of(namespace), trace)
+            for namespace, several in kept.items()
+            for trace in several
+        ]
+        await self._writer.submit(Write(traces=rows))
+
+    async def traces(
+        self, namespace: Namespace, *, limit: int, before: tuple[float, TurnId] | None = None
+    ) -> tuple[Trace, ...]:
+        """Return traces, the newest first."""
+        return await self._read(traces.read, owner_of(namespace), limit, before)
 
     async def _set_hidden(
         self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
+from memgpt_proxy.stores.sqlite import traces
 from memgpt_proxy.stores.sqlite.connection import store_error
 from memgpt_proxy.stores.sqlite.rows import Row
 
@@ -144,6 +145,7 @@ class Write:
     passages: Sequence[Row] = ()
     visibility: Visibility | None = None
     edit: NewVersion | None = None
+    traces: Sequence[Row] = ()
 
 
 def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
@@ -173,6 +175,7 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Sto
         _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
         for write in writes:
             _set_hidden(connection, write.visibility)
+        traces.keep(connection, [row for write in writes for row in write.traces])
         return [_edit(connection, write.edit) for write in writes]
 
 
