@@ -24,16 +24,19 @@ from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
 from memgpt_proxy.agent.summarizer import Summarizer
+from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, load_secret, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Discarded, Durability, Rendering, Settings
+from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
@@ -42,12 +45,15 @@ from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import WorkingContextEditor
+from memgpt_proxy.stores.events import Events, LocalEvents
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.limits import LocalLimiter, Rates
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.redis import RedisConnection, connect
+from memgpt_proxy.stores.redis.events import RedisEvents
 from memgpt_proxy.stores.redis.limits import RedisLimiter
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.stores.trace_writer import TraceWriter
 from memgpt_proxy.telemetry import Telemetry
 
 DATABASE = "memory.db"
@@ -106,12 +112,16 @@ def create_app(
     transport = transport or Http1Transport(settings.max_connections)
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
-    store = _store(settings)
+    embedded = _embedded(settings)
+    store = HotStore(embedded, settings.cache_mib * 2**20)
+    redis = _redis(settings)
+    events = RedisEvents(redis) if redis else LocalEvents()
+    traces = TraceWriter(embedded)
     telemetry = Telemetry()
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
-    agent = _agent(settings, backend, store, beginnings, clock, telemetry)
-    redis = _redis(settings)
+    tracer = Tracer(events, traces if settings.traces else None, clock)
+    agent = _agent(settings, backend, store, beginnings, clock, telemetry, tracer)
     admission = _admission(settings, authenticator, redis, telemetry)
     passthrough = Passthrough(backend, admission)
     chat = ChatCompletions(
@@ -125,8 +135,9 @@ def create_app(
         settings.max_request_mib * 2**20,
         settings.keepalive_seconds,
     )
-    opened = partial(_opened, store, transport, redis)
-    rest = _starlette(store, telemetry, opened, routes)
+    opened = partial(_opened, store, transport, redis, events, traces)
+    owner_routes = OwnerRoutes(authenticator, store, traces, events, settings.keepalive_seconds)
+    rest = _starlette(store, telemetry, opened, [*owner_routes.routes(), *routes])
     return Gateway(chat, passthrough, rest, opened)
 
 
@@ -170,12 +181,11 @@ def _admission(
     return LimitedAdmission(authenticator, limiter, telemetry)
 
 
-def _store(settings: Settings) -> Store:
-    embedded = SqliteStore(
+def _embedded(settings: Settings) -> SqliteStore:
+    return SqliteStore(
         settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
     )
-    return HotStore(embedded, settings.cache_mib * 2**20)
 
 
 def _agent(
@@ -185,6 +195,7 @@ def _agent(
     beginnings: Beginnings,
     clock: Clock,
     telemetry: Telemetry,
+    tracer: Tracer,
 ) -> Agent:
     counter = TokenCounter(settings.tokenizer)
     thresholds = Thresholds(
@@ -204,6 +215,7 @@ def _agent(
         windows=Windows(settings.context_window, backend, thresholds),
         habits=Habits(settings.reply_mode),
         telemetry=telemetry,
+        tracer=tracer,
         max_steps=settings.max_steps,
         clock=clock,
     )
@@ -227,7 +239,11 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 @asynccontextmanager
 async def _opened(
-    store: Store, transport: httpx.AsyncBaseTransport, redis: RedisConnection | None
+    store: Store,
+    transport: httpx.AsyncBaseTransport,
+    redis: RedisConnection | None,
+    events: Events,
+    traces: TraceWriter,
 ) -> AsyncIterator[None]:
     """Hold the store and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
@@ -236,6 +252,10 @@ async def _opened(
             stack.push_async_callback(redis.close)
         await store.open()
         stack.push_async_callback(store.close)
+        await traces.open()
+        stack.push_async_callback(traces.close)
+        await events.open()
+        stack.push_async_callback(events.close)
         yield
 
 
@@ -266,9 +286,17 @@ def _starlette(
             Route("/metrics", metrics),
             *routes,
         ],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: _http_error, GatewayError: _gateway_error},
         lifespan=lambda _: opened(),
     )
+
+
+async def _gateway_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, GatewayError):
+        raise error
+    headers = {name.decode(): value.decode() for name, value in error.headers}
+    kind = {"content-type": "application/json"}
+    return Response(error.body(), status_code=error.status, headers={**kind, **headers})
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

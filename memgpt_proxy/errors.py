@@ -12,6 +12,8 @@
     ├── BackendBroken         502  an answer that broke off or was none
     │   └── ErrorInStream     502  an error told in place of an answer
     ├── BackendTimeout        504
+    ├── MemoryUnreadable      503  what was asked of memory itself cannot be read now
+    ├── TooManyListeners      503  live events have no place for another
     ├── Stopping              503  the gateway is being stopped
     └── BackendRefused        the backend's own status, body and headers
 
@@ -154,6 +156,20 @@ class BackendTimeout(GatewayError):
 
     status = 504
     code = "backend_timeout"
+
+
+class MemoryUnreadable(GatewayError):
+    """What was asked of memory itself cannot be read now."""
+
+    status = 503
+    code = "memory_away"
+
+
+class TooManyListeners(GatewayError):
+    """There is no place for another listener to live events."""
+
+    status = 503
+    code = "too_many_listeners"
 
 
 class Stopping(GatewayError):

@@ -59,6 +59,7 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("sse_starlette").setLevel(logging.INFO)  # its debug records hold texts
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))

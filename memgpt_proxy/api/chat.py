@@ -116,10 +116,11 @@ class ChatCompletions:
             await while_client_stays(self._answer(turn, reply), self._watch(reply, receive))
         except asyncio.CancelledError:  # by the server, which waits for us no longer
             await reply.fail(Stopping())
-            return
-        with suppress(asyncio.CancelledError):  # likewise: a later turn will do it
-            await admitted.spend(turn.tokens)
-            await turn.settle()
+        else:
+            with suppress(asyncio.CancelledError):  # likewise: a later turn will do it
+                await admitted.spend(turn.tokens)
+                await turn.settle()
+        turn.keep_trace()
 
     async def _answer(self, turn: RunningTurn, reply: Reply) -> None:
         try:
