@@ -12,6 +12,7 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from memgpt_proxy.stores.merging import merged
 from memgpt_proxy.stores.records import (
     MOST_AFTER,
     ROOT,
@@ -214,7 +215,7 @@ class Remembered:
     def _commit(self, node: Node) -> None:
         known = self.nodes.get(node.id)
         if known is not None:
-            self._keep(_changed(known, node))
+            self._keep(merged(known, node))
         elif self._is_new(node):
             self._commit_new(replace(node, abandoned=False) if node.abandoned else node)
         else:
@@ -273,26 +274,6 @@ class Remembered:
 
 def _child(node: Node) -> _Child:
     return -node.created, node.id
-
-
-def _changed(known: Node, node: Node) -> Node:
-    """Return what the store makes of a known node that is committed again."""
-    if not node.complete:
-        return known
-    if node.turn not in ("", known.turn):
-        return replace(
-            known,
-            entries=node.entries,
-            tokens=node.tokens,
-            queue=node.queue,
-            context_version=node.context_version,
-            turn=node.turn,
-            complete=True,
-            abandoned=False,
-        )
-    if known.complete:
-        return known
-    return replace(known, entries=node.entries, tokens=node.tokens, complete=True)
 
 
 def _node_size(node: Node) -> int:
