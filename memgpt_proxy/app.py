@@ -25,14 +25,14 @@ from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
 from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.agent.window import Thresholds, Windows
-from memgpt_proxy.api.authentication import Authenticator, load_secret
+from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import Discarded, Durability, Rendering, Settings
+from memgpt_proxy.config import Discarded, Durability, Rendering, Settings, WhenDegraded
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
@@ -102,8 +102,8 @@ def create_app(
     transport = transport or Http1Transport(settings.max_connections)
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
-    store = _store(settings)
     telemetry = Telemetry()
+    store = _store(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
     agent = _agent(settings, backend, store, beginnings, clock, telemetry)
@@ -135,16 +135,28 @@ def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) 
 
 def _authenticator(settings: Settings) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
-    secret = load_secret(settings.data_dir / "namespace.secret")
-    return Authenticator(secret, accepted, anonymous=settings.anonymous)
+    return Authenticator(secret_of(settings), accepted, anonymous=settings.anonymous)
 
 
-def _store(settings: Settings) -> Store:
+def _store(
+    settings: Settings,
+    backend_url: str,
+    transport: httpx.AsyncBaseTransport,
+    telemetry: Telemetry,
+) -> Store:
     embedded = SqliteStore(
         settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
     )
-    return HotStore(embedded, settings.cache_mib * 2**20)
+    hot = HotStore(embedded, settings.cache_mib * 2**20)
+    if settings.embedding_model is None:
+        return hot
+    # Here, since who does not search by meaning shall not pay for numpy.
+    from memgpt_proxy.searching import by_meaning
+    from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
+
+    vectors = SqliteVectors(embedded)
+    return by_meaning(settings, backend_url, transport, hot, vectors, telemetry)
 
 
 def _agent(
@@ -184,7 +196,13 @@ def _agent(
         beginnings,
         live=settings.working_context_rendering is Rendering.LIVE,
     )
-    return Agent(faculties, opener, settings.reply_mode, settings.working_context_limit)
+    return Agent(
+        faculties,
+        opener,
+        settings.reply_mode,
+        settings.working_context_limit,
+        refuses=settings.when_degraded is WhenDegraded.REFUSE,
+    )
 
 
 def _executor(settings: Settings, store: Store) -> FunctionExecutor:

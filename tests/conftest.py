@@ -6,18 +6,25 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import hypothesis
 import pytest
 
+from memgpt_proxy.stores.disk_journal import DiskJournal
+from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
 from tests.support.backend import ScriptedBackend
+from tests.support.elasticsearch import ElasticsearchNode, base_directory
+from tests.support.elasticsearch_build import elasticsearch_home, is_complete, java_home
 from tests.support.gateway import GatewayProcess
 from tests.support.llama import LlamaServer
 from tests.support.llama_build import server_path
+from tests.support.own_namespaces import OwnNamespaces
 from tests.support.redis_server import BINARY as REDIS_BINARY
 from tests.support.redis_server import RedisServer
 from tests.support.tiny_model import write_tiny_model
@@ -30,6 +37,9 @@ StartGateway = Callable[..., GatewayProcess]
 
 HOT_BYTES = 2**20
 
+SHARED_PREFIX = "tests"
+"""Of the indices that tests share, each in namespaces of its own."""
+
 
 def missing_part(reason: str) -> NoReturn:
     """Skip the test and say why; in continuous integration a missing part is a failure."""
@@ -38,15 +48,48 @@ def missing_part(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(params=["sqlite", "hot"])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        "hot",
+        "journaled",
+        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
+    ]
+)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store without records; the family's name is the parameter."""
-    embedded = SqliteStore(tmp_path / "memory.db")
-    families: dict[str, Store] = {"sqlite": embedded, "hot": HotStore(embedded, HOT_BYTES)}
-    opened = families[request.param]
+    if request.param == "elasticsearch":
+        node: ElasticsearchNode = request.getfixturevalue("elasticsearch")
+        opened: Store = ElasticsearchStore(Connection([node.url]), prefix=SHARED_PREFIX)
+        tested = cast("Store", OwnNamespaces(opened))
+    else:
+        embedded = SqliteStore(tmp_path / "memory.db")
+        journal = DiskJournal(tmp_path / "journal.db", 2**20)
+        families: dict[str, Store] = {
+            "sqlite": embedded,
+            "hot": HotStore(embedded, HOT_BYTES),
+            "journaled": JournaledStore(embedded, [journal], Telemetry()),
+        }
+        opened = tested = families[request.param]
     await opened.open()
-    yield opened
+    yield tested
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_binaries() -> Path:
+    """The unpacked Elasticsearch, which a JDK can run."""
+    home = elasticsearch_home()
+    if not is_complete(home) or java_home() is None:
+        missing_part(f"no Elasticsearch at {home}: run python -m tests.support.elasticsearch_build")
+    return home
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(elasticsearch_binaries: Path) -> Iterator[ElasticsearchNode]:
+    """The Elasticsearch of the whole run: take namespaces of your own, and leave it running."""
+    with base_directory() as base, ElasticsearchNode(elasticsearch_binaries, base) as node:
+        yield node
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
 from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.config import Settings
 from memgpt_proxy.errors import Unauthenticated
 from memgpt_proxy.stores.records import Namespace
 
+SECRET_FILE = "namespace.secret"  # noqa: S105 - the name of a file
+"""The secret's file in the data directory."""
+
 _SECRET_BYTES = 32
+_SECRET_DIGITS = re.compile(rf"[0-9a-fA-F]{{{2 * _SECRET_BYTES}}}")
 _NAMESPACE_BYTES = 16
 _ANONYMOUS = b""
 
@@ -61,6 +67,43 @@ class Authenticator:
         return blake2b(what, digest_size=_NAMESPACE_BYTES, key=self._secret).digest()
 
 
+def secret_of(settings: Settings) -> bytes:
+    """Return the secret that namespaces are derived with: as it is set, else from its file.
+
+    Raises OSError; ValueError when the file holds something else.
+    """
+    if settings.namespace_secret is None:
+        return load_secret(settings.data_dir / SECRET_FILE)
+    return secret_from(settings.namespace_secret.get_secret_value())
+
+
+def secret_from(setting: str) -> bytes:
+    """Return the secret that a setting means.
+
+    64 hexadecimal digits are a secret as it stands in a file (``as_setting``); any other text
+    is hashed to one.
+    """
+    if _SECRET_DIGITS.fullmatch(setting):
+        return bytes.fromhex(setting)
+    return blake2b(setting.encode("utf-8", "surrogatepass"), digest_size=_SECRET_BYTES).digest()
+
+
+def as_setting(secret: bytes) -> str:
+    """Return the value of ``namespace_secret`` that means this secret."""
+    return secret.hex()
+
+
+def read_secret(path: Path) -> bytes:
+    """Return the secret kept at ``path``.
+
+    Raises OSError; ValueError when the file holds something else.
+    """
+    secret = path.read_bytes()
+    if len(secret) != _SECRET_BYTES:
+        raise ValueError(f"{path} is not a namespace secret; restore it from the backup.")
+    return secret
+
+
 def load_secret(path: Path) -> bytes:
     """Return the secret kept at ``path``, made on first use, readable to its owner only.
 
@@ -71,10 +114,7 @@ def load_secret(path: Path) -> bytes:
             file.write(secrets.token_bytes(_SECRET_BYTES))
     except FileExistsError:
         pass  # made by an earlier start
-    secret = path.read_bytes()
-    if len(secret) != _SECRET_BYTES:
-        raise ValueError(f"{path} is not a namespace secret; restore it from the backup.")
-    return secret
+    return read_secret(path)
 
 
 def _private(path: str, flags: int) -> int:

@@ -40,6 +40,14 @@ class FoundServer:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class ListedModels:
+    """What a backend has answered when it was asked for its models."""
+
+    status: int
+    models: tuple[str, ...]
+
+
 async def find_local_server(transport: httpx.AsyncBaseTransport) -> FoundServer | None:
     """Return the first of ``LOCAL_SERVERS`` that lists a model; None if none does."""
     for server in LOCAL_SERVERS:
@@ -52,19 +60,29 @@ async def first_model(
     transport: httpx.AsyncBaseTransport, url: str, api_key: str | None
 ) -> str | None:
     """Return the first model that the backend at ``url`` lists within a second, if any."""
+    try:
+        listed = await list_models(transport, url, api_key)
+    except httpx.TransportError:
+        return None
+    return next(iter(listed.models), None)
+
+
+async def list_models(
+    transport: httpx.AsyncBaseTransport, url: str, api_key: str | None
+) -> ListedModels:
+    """Ask the backend at ``url`` for its models; raises httpx.TransportError after a second."""
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     request = httpx.Request("GET", f"{url}/models", headers=headers, extensions=_PATIENCE)
+    response = await transport.handle_async_request(request)
     try:
-        response = await transport.handle_async_request(request)
-        try:
-            body = await response.aread()
-        finally:
-            await response.aclose()
+        body = await response.aread()
         listed = orjson.loads(body) if response.status_code == httpx.codes.OK else {}
-    except (httpx.TransportError, httpx.DecodingError, orjson.JSONDecodeError):
-        return None
+    except (httpx.DecodingError, orjson.JSONDecodeError):
+        listed = {}
+    finally:
+        await response.aclose()
     models = listed.get("data") if isinstance(listed, dict) else None
-    if not isinstance(models, list):
-        return None
-    names = [m.get("id") for m in models if isinstance(m, dict)]
-    return next((name for name in names if isinstance(name, str)), None)
+    names = [m.get("id") for m in models if isinstance(m, dict)] if isinstance(models, list) else []
+    return ListedModels(
+        response.status_code, tuple(name for name in names if isinstance(name, str))
+    )

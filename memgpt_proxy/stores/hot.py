@@ -146,11 +146,19 @@ class HotStore:
         await self._write(namespace, committed, lambda _: Committed(record))
 
     async def search_messages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Ask the store behind."""
         await self._others.catch_up(namespace)
-        return await self._store.search_messages(namespace, query, limit=limit, offset=offset)
+        return await self._store.search_messages(
+            namespace, query, limit=limit, offset=offset, without=without
+        )
 
     async def messages_between(
         self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
@@ -165,11 +173,19 @@ class HotStore:
         await self._write(namespace, inserted, lambda _: Inserted(passages))
 
     async def search_passages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Ask the store behind."""
         await self._others.catch_up(namespace)
-        return await self._store.search_passages(namespace, query, limit=limit, offset=offset)
+        return await self._store.search_passages(
+            namespace, query, limit=limit, offset=offset, without=without
+        )
 
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
         """Hide; nobody knows how many."""

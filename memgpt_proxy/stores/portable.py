@@ -63,6 +63,10 @@ class PortableStore(Protocol):
         """Yield all owners, each once, in a steady order."""
         ...
 
+    async def size(self, owner: Owner | None) -> int:
+        """Return how many records an owner has, or all owners: to tell how far a move is."""
+        ...
+
     def export(self, owner: Owner, after: Mark = START) -> AsyncIterator[Portion]:
         """Yield all records of an owner behind ``after``, in a steady order.
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from memgpt_proxy.stores.changes import Change, Committed, Edited, Inserted, Shown, Uncertain
+from memgpt_proxy.stores.merging import merged
 from memgpt_proxy.stores.records import (
     MOST_AFTER,
     ROOT,
@@ -187,11 +188,11 @@ class Remembered:
 
     def _take_in(self, record: TurnRecord) -> bool:
         """Take in a record, unless that takes longer than to ask the store again."""
-        if len(record.nodes) > MOST_COMMITTED or record.waited or record.unplaced:
+        if len(record.nodes) > MOST_COMMITTED or record.waited:
             return False
         if record.fork is not None and not self._fork(record.fork):
             return False
-        for node in record.nodes:
+        for node in self._placed(record.nodes) if record.unplaced else record.nodes:
             self._commit(node)
         for state in record.queues:
             self._keep_queue(state)
@@ -202,6 +203,14 @@ class Remembered:
         for state in record.queues:
             self._forget_evicted(state)
         return True
+
+    def _placed(self, nodes: Sequence[Node]) -> Sequence[Node]:
+        """Return nodes with the place that the store gives them, if that is known."""
+        before = self.nodes.get(nodes[0].parent) if nodes else None
+        if before is None:
+            return nodes
+        queue, version = before.queue, before.context_version
+        return [replace(node, queue=queue, context_version=version) for node in nodes]
 
     def _fork(self, fork: Fork) -> bool:
         """Leave one branch for another; return False where not all of it is known."""
@@ -293,7 +302,7 @@ class Remembered:
     def _commit(self, node: Node) -> None:
         known = self.nodes.get(node.id)
         if known is not None:
-            self._keep(_changed(known, node))
+            self._keep(merged(known, node))
         elif self._is_new(node):
             self._commit_new(replace(node, abandoned=False) if node.abandoned else node)
         else:
@@ -364,26 +373,6 @@ class Remembered:
 
 def _child(node: Node) -> _Child:
     return -node.created, node.id
-
-
-def _changed(known: Node, node: Node) -> Node:
-    """Return what the store makes of a known node that is committed again."""
-    if not node.complete:
-        return known
-    if node.turn not in ("", known.turn):
-        return replace(
-            known,
-            entries=node.entries,
-            tokens=node.tokens,
-            queue=node.queue,
-            context_version=node.context_version,
-            turn=node.turn,
-            complete=True,
-            abandoned=False,
-        )
-    if known.complete:
-        return known
-    return replace(known, entries=node.entries, tokens=node.tokens, complete=True)
 
 
 def _node_size(node: Node) -> int:

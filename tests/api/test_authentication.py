@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memgpt_proxy.api.authentication import Authenticator, load_secret
+from memgpt_proxy.api.authentication import Authenticator, as_setting, load_secret, secret_of
+from memgpt_proxy.config import Settings
 from memgpt_proxy.errors import Unauthenticated
 
 SECRET = bytes(32)
@@ -74,3 +75,40 @@ def test_something_else_in_the_secrets_place_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match=r"namespace\.secret"):
         load_secret(path)
     assert path.read_bytes() == b"short"
+
+
+def test_without_a_setting_the_secret_is_that_of_the_data_directory(tmp_path: Path):
+    secret = secret_of(Settings(data_dir=tmp_path))
+    assert load_secret(tmp_path / "namespace.secret") == secret
+    assert secret_of(Settings(data_dir=tmp_path)) == secret
+
+
+def test_a_set_secret_makes_no_file(tmp_path: Path):
+    secret_of(Settings(data_dir=tmp_path, namespace_secret="of sixteen characters"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.binary(min_size=32, max_size=32), st.text(min_size=1), st.none() | st.text())
+def test_a_secret_that_moved_into_the_settings_means_the_same_namespaces(
+    secret: bytes, key: str, user: str | None
+):
+    setting = as_setting(secret)
+    asked = (key.encode("utf-8", "surrogatepass"), user)
+    before = authenticator(secret=secret).namespace(*asked)
+    for form in (setting, setting.upper()):
+        moved = secret_of(Settings(namespace_secret=form))
+        assert authenticator(secret=moved).namespace(*asked) == before
+
+
+@given(st.text(min_size=16), st.text(min_size=16))
+def test_any_long_text_is_a_secret_of_its_own(one: str, other: str):
+    secrets = [secret_of(Settings(namespace_secret=text)) for text in (one, other)]
+    assert all(len(secret) == 32 for secret in secrets)
+    assert (secrets[0] == secrets[1]) == (one == other)
+
+
+def test_nearly_a_secret_of_digits_is_a_text_like_any_other():
+    digits = "ab" * 32
+    assert secret_of(Settings(namespace_secret=digits)) == b"\xab" * 32
+    for text in (f"{digits} ", f"{digits}0", digits[1:], "xy" * 32):
+        assert secret_of(Settings(namespace_secret=text)) != b"\xab" * 32

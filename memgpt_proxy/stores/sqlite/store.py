@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
+from memgpt_proxy.stores.portable import START, Mark, Portable, Portion
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.query import parse
 from memgpt_proxy.stores.records import (
@@ -20,6 +21,7 @@ from memgpt_proxy.stores.records import (
     Namespace,
     Node,
     NodeId,
+    Owner,
     Page,
     Passage,
     TurnId,
@@ -27,9 +29,11 @@ from memgpt_proxy.stores.records import (
     TurnState,
     WorkingContext,
 )
-from memgpt_proxy.stores.sqlite import pages, reads, rows, writes
+from memgpt_proxy.stores.sqlite import exporting, pages, reads, rows, writes
 from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
+from memgpt_proxy.stores.sqlite.exporting import Kind, Position
 from memgpt_proxy.stores.sqlite.pages import Window
+from memgpt_proxy.stores.sqlite.taking_over import TakenOver
 from memgpt_proxy.stores.sqlite.threads import Threads
 from memgpt_proxy.stores.sqlite.writes import Forked, NewVersion, Visibility, Write
 from memgpt_proxy.stores.storable import clean, owner_of
@@ -64,6 +68,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, synchronous: Synchronous = "normal") -> None:
+        self.file = path
         self._writer: Threads[Write, None] = Threads(
             "sqlite-writer",
             count=1,
@@ -153,21 +158,31 @@ class SqliteStore:
         await self._writer.submit(
             Write(
                 nodes=[rows.node_row(owner, node) for node in record.nodes],
-                queues=[rows.queue_row(owner, queue) for queue in record.queues],
+                queues=[rows.queue_row(owner, each, record.created) for each in record.queues],
                 fork=_forked(owner, record.fork) if record.fork else None,
-                conversations=[rows.conversation_row(owner, each) for each in named],
+                conversations=[
+                    rows.conversation_row(owner, each, record.created) for each in named
+                ],
+                waited=record.waited,
+                unplaced=record.unplaced,
             )
         )
 
     async def search_messages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Return messages with every term, newest first; if none has, the best of any term."""
         return await self._read(
             pages.search_messages,
             owner_of(namespace),
             parse(query),
-            Window(limit, offset),
+            Window(limit, offset, tuple(without)),
         )
 
     async def messages_between(
@@ -195,14 +210,20 @@ class SqliteStore:
             await self._writer.submit(Write(passages=inserted))
 
     async def search_passages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Return passages with every term, best first; if none has, the best of any term."""
         return await self._read(
             pages.search_passages,
             owner_of(namespace),
             parse(query),
-            Window(limit, offset),
+            Window(limit, offset, tuple(without)),
         )
 
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
@@ -237,6 +258,48 @@ class SqliteStore:
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how many messages and passages there are."""
         return await self._read(reads.counts, owner_of(namespace))
+
+    async def write(self, write: Write) -> None:
+        """Carry out a write along with those that wait."""
+        await self._writer.submit(write)
+
+    async def owners(self) -> AsyncIterator[Owner]:
+        """Yield all owners, each once, in order."""
+        last = Owner("")
+        while found := await self._read(exporting.owners, last):
+            for last in found:
+                yield last
+
+    async def size(self, owner: Owner | None) -> int:
+        """Return how many records an owner has, or all owners."""
+        return await self._read(exporting.size, owner)
+
+    async def export(self, owner: Owner, after: Mark = START) -> AsyncIterator[Portion]:
+        """Yield all records of an owner behind ``after``, kind by kind."""
+        kinds, last = exporting.stand_of(after)
+        for kind in kinds:
+            while ahead := await self._read(exporting.positions, kind, owner, last):
+                async for found in self._records(kind, owner, ahead):
+                    last = list(found)[-1]
+                    yield Portion(list(found.values()), exporting.mark_of(kind, last))
+                last = ahead[-1]
+            last = None
+
+    async def _records(
+        self, kind: Kind, owner: Owner, ahead: Sequence[Position]
+    ) -> AsyncIterator[dict[Position, Portable]]:
+        """Yield the records at these positions, so many at once as make a portion."""
+        at = 0
+        while at < len(ahead):
+            asked = ahead[at : at + exporting.MOST_RECORDS]
+            found = await self._read(exporting.records, kind, owner, asked)
+            if found:
+                yield found
+            at += asked.index(list(found)[-1]) + 1 if found else len(asked)
+
+    async def take_over(self, owner: Owner, records: Sequence[Portable]) -> None:
+        """Store records as they are, all or nothing, in place of those of the same name."""
+        await self._writer.submit(Write(taken_over=TakenOver(owner, records)))
 
     async def _set_hidden(
         self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool

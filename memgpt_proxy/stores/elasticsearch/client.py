@@ -1,0 +1,180 @@
+"""The connection to Elasticsearch, and what its errors mean to a caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from elastic_transport import AiohttpHttpNode, HttpHeaders
+from elastic_transport.client_utils import DEFAULT, DefaultType
+from elasticsearch import (
+    ApiError,
+    AsyncElasticsearch,
+    ConnectionError,
+    ConnectionTimeout,
+    OrjsonSerializer,
+    TransportError,
+    UnsupportedProductError,
+)
+
+from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
+
+Json = dict[str, Any]
+
+MAJOR_VERSIONS = ("8", "9")
+"""Releases of Elasticsearch that this code speaks to."""
+
+RETRIED = (429, 502, 503, 504)
+"""Answers that another node, or the same one a moment later, may take back."""
+
+LARGE_BYTES = 1 << 19
+"""A body beyond this goes piece by piece."""
+
+_JSON = {"accept": "application/json", "content-type": "application/json"}
+_LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
+
+_PASSING = {"cluster_block_exception"}
+"""Errors that pass, whatever their status: an index that is being copied takes no writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where Elasticsearch is, and who asks.
+
+    Attributes:
+        hosts: URLs of some or all nodes.
+        api_key: A key in its encoded form, or None.
+        basic_auth: User and password, or None.
+        ca_file: Certificates that the nodes' are checked against; None for the usual ones.
+        request_timeout: Seconds for one attempt.
+        retries: Further attempts, each at the next node.
+        connections: Connections to each node at most.
+    """
+
+    hosts: Sequence[str]
+    api_key: str | None = None
+    basic_auth: tuple[str, str] | None = None
+    ca_file: Path | None = None
+    request_timeout: float = 5.0
+    retries: int = 2
+    connections: int = 32
+
+
+class _Node(AiohttpHttpNode):
+    """A node that writes no log, and to which a large body goes piece by piece."""
+
+    async def perform_request(  # type: ignore[override]
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: HttpHeaders | None = None,
+        request_timeout: DefaultType | float | None = DEFAULT,
+    ) -> Any:
+        sent = cast("bytes", BytesIO(body)) if body and len(body) > LARGE_BYTES else body
+        return await super().perform_request(method, target, sent, headers, request_timeout)
+
+    def _log_request(self, *_: object, **__: object) -> None:
+        """Write nothing: there are people's words in requests and answers."""
+
+
+def connect(connection: Connection) -> AsyncElasticsearch:
+    """Return a client; nothing is sent yet. Raises StoreError for values that cannot be."""
+    options: Json = {"ca_certs": str(connection.ca_file)} if connection.ca_file else {}
+    try:
+        return AsyncElasticsearch(
+            list(connection.hosts),
+            api_key=connection.api_key,
+            basic_auth=connection.basic_auth,
+            request_timeout=connection.request_timeout,
+            max_retries=connection.retries,
+            retry_on_timeout=True,  # every write of ours can be repeated
+            retry_on_status=RETRIED,
+            connections_per_node=connection.connections,
+            serializer=OrjsonSerializer(),
+            node_class=_Node,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        raise StoreError(f"no connection to Elasticsearch can be made: {error}") from error
+
+
+async def server_version(client: AsyncElasticsearch) -> str:
+    """Return the server's version. Raises StoreError if it is none that this code speaks to."""
+    info = await send(client, "GET", "/")
+    version = info.get("version") if isinstance(info, dict) else None
+    number = str(version.get("number", "?")) if isinstance(version, dict) else "?"
+    if number.partition(".")[0] not in MAJOR_VERSIONS:
+        raise StoreError(f"the server is version {number}: Elasticsearch 8 or 9 is needed")
+    return number
+
+
+async def send(
+    client: AsyncElasticsearch,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    params: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> Any:
+    """Send a request and return what was answered, as JSON.
+
+    Args:
+        client: From ``connect``.
+        method: Of HTTP.
+        path: What is asked, quoted.
+        body: JSON; bytes are lines of JSON, and sent as they are.
+        params: Further parameters.
+        seconds: How long one attempt may take, where that is not as for others.
+
+    Raises StoreUnavailable or StoreError, and ``Refused`` for an answer that tells an error.
+    """
+    target = f"{path}?{urlencode(params)}" if params else path
+    asked = client.options(request_timeout=seconds) if seconds is not None else client
+    headers = _LINES if isinstance(body, bytes) else _JSON
+    try:
+        answer = await asked.perform_request(method, target, headers=headers, body=body)
+    except (ApiError, TransportError) as error:
+        raise store_error(error) from error
+    return answer.body
+
+
+class Refused(StoreError):
+    """The server refused a request: its ``status``, and the ``kind`` of its error."""
+
+    def __init__(self, status: int, kind: str, reason: str) -> None:
+        super().__init__(f"Elasticsearch refused a request: {status} {kind}: {reason}")
+        self.status = status
+        self.kind = kind
+
+
+def store_error(error: ApiError | TransportError) -> StoreError:
+    """Return the error that callers see: unavailable where the same call may work later."""
+    if isinstance(error, UnsupportedProductError):
+        return StoreError("the server is not Elasticsearch: Elasticsearch 8 or 9 is needed")
+    if isinstance(error, ConnectionError | ConnectionTimeout):
+        return StoreUnavailable(f"Elasticsearch cannot be reached: {error}")
+    if isinstance(error, ApiError):
+        kind, reason = _told(error.body)
+        return answered(error.status_code, kind, reason)
+    return StoreError(f"what Elasticsearch answered cannot be read: {type(error).__name__}")
+
+
+def answered(status: int, kind: str, reason: str) -> StoreError:
+    """Return the error in an answer, or in an item of one."""
+    if status == 429 or status >= 500 or kind in _PASSING:
+        return StoreUnavailable(f"Elasticsearch is unavailable: {status} {kind}: {reason}")
+    return Refused(status, kind, reason)
+
+
+def _told(body: object) -> tuple[str, str]:
+    """Return kind and reason of the error in a body."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, dict):
+        return str(error.get("type", "error")), str(error.get("reason", ""))[:200]
+    return "error", ""

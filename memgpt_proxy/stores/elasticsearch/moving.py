@@ -1,0 +1,196 @@
+"""Records on their way out of Elasticsearch and into it; see ``memgpt_proxy.stores.portable``.
+
+Nodes go in the order in which they were stored: of two with one key and time, the later is meant,
+and has to come later where they are taken over. Those that are stored while an export runs come
+last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import orjson
+from elasticsearch import AsyncElasticsearch
+
+from memgpt_proxy.stores.elasticsearch import contexts, documents
+from memgpt_proxy.stores.elasticsearch.access import Access, Search, Wanted
+from memgpt_proxy.stores.elasticsearch.bulk import Action
+from memgpt_proxy.stores.elasticsearch.client import send
+from memgpt_proxy.stores.elasticsearch.clock import Clock
+from memgpt_proxy.stores.elasticsearch.commits import lineages_of
+from memgpt_proxy.stores.elasticsearch.documents import (
+    CONVERSATION,
+    NODE,
+    PASSAGE,
+    QUEUE,
+    VERSION,
+)
+from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Names
+from memgpt_proxy.stores.elasticsearch.names import document_id
+from memgpt_proxy.stores.portable import (
+    ContextVersion,
+    Mark,
+    Portable,
+    Portion,
+    StoredPassage,
+)
+from memgpt_proxy.stores.records import (
+    Conversation,
+    Node,
+    NodeId,
+    Owner,
+    QueueState,
+)
+
+Json = dict[str, Any]
+
+PORTION = 200
+"""Records that are exported at once."""
+
+OWNERS = 1_000
+"""Owners that are asked for at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A part of an export: the records of one kind.
+
+    Attributes:
+        index: Which of the names of the indices.
+        kind: Of the records.
+        order: Fields that tell each of them apart, in a steady order.
+        read: Makes a record of a document.
+    """
+
+    index: Callable[[Names], str]
+    kind: str
+    order: Sequence[str]
+    read: Callable[[Json], Portable]
+
+
+def _transcript(names: Names) -> str:
+    return names.transcript
+
+
+_STAGES = (
+    _Stage(_transcript, QUEUE, ("id",), documents.queue),
+    _Stage(_transcript, NODE, ("stored", "id"), documents.node),
+    _Stage(_transcript, CONVERSATION, ("id",), documents.conversation),
+    _Stage(lambda names: names.passages, PASSAGE, ("id",), documents.passage),
+    _Stage(lambda names: names.contexts, VERSION, ("version",), documents.version),
+)
+
+
+async def owners(client: AsyncElasticsearch, names: Names) -> AsyncIterator[Owner]:
+    """Yield all owners, each once, in a steady order. It reads nothing else of anyone's."""
+    every = ",".join(names.alias(layout) for layout in LAYOUTS)
+    await send(client, "POST", f"/{every}/_refresh")
+    source: Json = {"size": OWNERS, "sources": [{"owner": {"terms": {"field": "owner"}}}]}
+    while True:
+        body = {"size": 0, "aggs": {"owners": {"composite": source}}}
+        params = {"allow_partial_search_results": "false"}
+        answer = await send(client, "POST", f"/{every}/_search", body, params=params)
+        found = answer["aggregations"]["owners"]
+        for bucket in found["buckets"]:
+            yield Owner(bucket["key"]["owner"])
+        if "after_key" not in found:
+            return
+        source = {**source, "after": found["after_key"]}
+
+
+async def size(
+    client: AsyncElasticsearch, access: Access, names: Names, owner: Owner | None
+) -> int:
+    """Return how many records an owner has, or all owners; those that searches see by now."""
+    records: Json = {"terms": {"kind": [stage.kind for stage in _STAGES]}}
+    aliases = [names.alias(layout) for layout in LAYOUTS]
+    if owner is None:
+        answer = await send(client, "POST", f"/{','.join(aliases)}/_count", {"query": records})
+        return int(answer["count"])
+    search = Search(filters=[records], rest={"size": 0, "track_total_hits": True})
+    found = [await access.search(owner, alias, search) for alias in aliases]
+    return sum(answer["hits"]["total"]["value"] for answer in found)
+
+
+async def export(access: Access, owner: Owner, after: Mark) -> AsyncIterator[Portion]:
+    """Yield all records of an owner behind a mark."""
+    begin, behind = orjson.loads(after) if after else (0, None)
+    for number, stage in enumerate(_STAGES[begin:], start=begin):
+        order = [{field: "asc"} for field in stage.order]
+        rest: Json = {"sort": order}
+        if number == begin and behind is not None:
+            rest["search_after"] = behind
+        search = Search(filters=[{"term": {"kind": stage.kind}}], rest=rest)
+        async for hits in access.walk(owner, stage.index(access.names), search, PORTION):
+            records = [stage.read(hit["_source"]) for hit in hits]
+            yield Portion(records, Mark(orjson.dumps([number, hits[-1]["sort"]]).decode()))
+
+
+async def take_over(
+    access: Access, clock: Clock, owner: Owner, records: Sequence[Portable]
+) -> None:
+    """Store records as they are, in place of those of the same name."""
+    nodes = [record for record in records if isinstance(record, Node)]
+    lineages = lineages_of(nodes, await _lineage(access, owner, nodes))
+    actions = [_action(access.names, clock, owner, record, lineages) for record in records]
+    for outcome in await access.write(owner, actions):
+        outcome.raise_failure()
+    versions = [record.version for record in records if isinstance(record, ContextVersion)]
+    if versions:
+        await _move_head(access, clock, owner, max(versions))
+
+
+async def _lineage(access: Access, owner: Owner, nodes: Iterable[Node]) -> list[NodeId]:
+    """Return what the first of some nodes hangs on, and those before that as far as is kept."""
+    first = next(iter(nodes), None)
+    if first is None or first.depth == 0:
+        return []
+    (above,) = await access.get(owner, [Wanted(access.names.transcript, NODE, first.parent)])
+    if above is None:
+        return [first.parent]
+    parent = documents.node(above.source)
+    kept = above.source.get("lineage", [parent.parent])
+    return [first.parent, *kept] if parent.depth > 0 else [first.parent]
+
+
+def _action(
+    names: Names,
+    clock: Clock,
+    owner: Owner,
+    record: Portable,
+    lineages: dict[NodeId, tuple[NodeId, ...]],
+) -> Action:
+    index, kind, name, source = names.transcript, "", "", {}
+    stored = clock.now()
+    match record:
+        case Node():
+            kind, name = NODE, record.id
+            source = documents.of_node(owner, record, stored, lineages.get(record.id, ()))
+        case QueueState():
+            kind, name = QUEUE, record.node
+            source = documents.of_queue(owner, record, 0.0, stored)
+        case Conversation():
+            kind, name = CONVERSATION, record.name
+            source = documents.of_conversation(owner, record, 0.0, stored)
+        case StoredPassage():
+            index, kind, name = names.passages, PASSAGE, record.passage.id
+            source = documents.of_passage(owner, record.passage, stored, hidden=record.hidden)
+        case ContextVersion():
+            index, kind, name = names.contexts, VERSION, str(record.version)
+            source = documents.of_version(owner, record, "", stored)
+        case _:
+            assert_never(record)
+    return Action("index", index, document_id(owner, kind, name), source)
+
+
+async def _move_head(access: Access, clock: Clock, owner: Owner, version: int) -> None:
+    """Let the working context's head tell a version, if it tells none that is later."""
+    (found,) = await access.get(owner, [contexts.head(access)])
+    if found is not None and found.source["version"] >= version:
+        return
+    move = contexts.head_action(access, owner, version, found, clock.now())
+    (outcome,) = await access.write(owner, [move])
+    if not outcome.conflicts:
+        outcome.raise_failure()

@@ -1,0 +1,304 @@
+"""The production store: every protocol of ``memgpt_proxy.stores.protocols`` over Elasticsearch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from memgpt_proxy.stores.elasticsearch import (
+    commits,
+    contexts,
+    indices,
+    moving,
+    pages,
+    passages,
+    reads,
+    tree,
+)
+from memgpt_proxy.stores.elasticsearch.access import Access
+from memgpt_proxy.stores.elasticsearch.client import Connection, connect, send, server_version
+from memgpt_proxy.stores.elasticsearch.clock import Clock
+from memgpt_proxy.stores.elasticsearch.forks import STEPS_WAITED, steps_of
+from memgpt_proxy.stores.elasticsearch.indices import Names
+from memgpt_proxy.stores.elasticsearch.pages import Window
+from memgpt_proxy.stores.portable import START, ContextVersion, Mark, Portable, Portion
+from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
+from memgpt_proxy.stores.query import parse
+from memgpt_proxy.stores.records import (
+    ContentId,
+    ContextEdit,
+    Conversation,
+    Counts,
+    Fork,
+    Namespace,
+    Node,
+    NodeId,
+    Owner,
+    Page,
+    Passage,
+    TurnId,
+    TurnRecord,
+    TurnState,
+    WorkingContext,
+)
+from memgpt_proxy.stores.storable import clean, owner_of
+
+Result = TypeVar("Result")
+
+_END = object()
+
+log = logging.getLogger(__name__)
+
+
+class ElasticsearchStore:
+    """A store in the indices of one prefix, which any number of processes share.
+
+    Args:
+        connection: Where Elasticsearch is.
+        prefix: What the indices' names begin with.
+        shards: Of an index that has to be created.
+    """
+
+    def __init__(self, connection: Connection, *, prefix: str = "memgpt", shards: int = 1) -> None:
+        self._connection = connection
+        self._names = Names(prefix)
+        self._shards = shards
+        self._client = connect(connection)
+        self._access = Access(self._client, self._names)
+        self._clock = Clock()
+        self._open = False
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._forking: dict[Owner, asyncio.Task[None]] = {}
+
+    @property
+    def degraded(self) -> bool:
+        """Nothing ever waits: what cannot be written is refused."""
+        return False
+
+    @property
+    def always_fresh(self) -> bool:
+        """Whether every search finds what any process has written; each costs a refresh."""
+        return self._access.freshness.always
+
+    @always_fresh.setter
+    def always_fresh(self, always: bool) -> None:
+        self._access.freshness.always = always
+
+    def alone(self, *, alone: bool) -> None:
+        """Let every search refresh first while nobody tells what others write."""
+        self.always_fresh = alone
+
+    def changed_elsewhere(self, namespace: Namespace) -> None:
+        """Let the next searches find what another process has just written."""
+        owner = owner_of(namespace)
+        for layout in indices.LAYOUTS:
+            self._access.freshness.wrote(self._names.alias(layout), owner)
+
+    async def open(self) -> None:
+        """Create the indices that are missing.
+
+        Raises StoreUnavailable, and StoreError for a server or an index of another version.
+        """
+        await server_version(self._client)
+        await indices.create_missing(self._client, self._names, self._shards)
+        self._open = True
+
+    async def close(self) -> None:
+        """Carry out every write accepted so far, then close the connections."""
+        self._open = False
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        await self._access.close()
+        await self._client.close()
+
+    async def ping(self) -> None:
+        """Return when every index has its primary shards."""
+        aliases = ",".join(self._names.alias(layout) for layout in indices.LAYOUTS)
+        answer = await send(self._client, "GET", f"/_cluster/health/{aliases}")
+        if answer["status"] == "red":
+            raise StoreUnavailable("Elasticsearch lacks shards: its health is red")
+
+    async def read_turn(
+        self, namespace: Namespace, chain: Sequence[NodeId], *, enough: int
+    ) -> TurnState:
+        """Find the longest known prefix of ``chain`` and read what a turn on it needs.
+
+        It is always the longest; ``enough`` tells how far from the end to look at first.
+        """
+        owner = owner_of(namespace)
+        names = [NodeId(clean(name)) for name in chain]
+        return await reads.read_turn(self._access, self._clock, owner, names, enough)
+
+    async def path(self, namespace: Namespace, node: NodeId, length: int) -> tuple[Node, ...]:
+        """Return ``node`` and the messages before it, ``length`` at most, oldest first."""
+        return await tree.path(self._access, owner_of(namespace), node, length)
+
+    async def after(self, namespace: Namespace, node: NodeId) -> tuple[Node, ...]:
+        """Return what follows a message in any branch, nearest first."""
+        return await tree.after(self._access, owner_of(namespace), node)
+
+    async def with_content(
+        self, namespace: Namespace, contents: Sequence[ContentId], *, limit: int
+    ) -> tuple[Node, ...]:
+        """Return the newest messages that say one of ``contents``, ``limit`` at most of each."""
+        return await reads.with_content(self._access, owner_of(namespace), contents, limit)
+
+    async def conversation(self, namespace: Namespace, name: NodeId) -> Conversation | None:
+        """Return the conversation of this name."""
+        return await reads.conversation(self._access, owner_of(namespace), name)
+
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+        """Store what a turn leaves behind; durable when it returns.
+
+        What a fork leaves is abandoned by then as far as ``STEPS_WAITED``, the rest soon after.
+        """
+        owner = owner_of(namespace)
+        await self._carry_out(self._commit(owner, record))
+
+    async def search_messages(
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
+    ) -> Page:
+        """Return messages with every term, newest first; if none has, the best of any term."""
+        searched = pages.messages(self._access)
+        window, owner = Window(limit, offset, without), owner_of(namespace)
+        return await pages.search(self._access, owner, searched, parse(query), window)
+
+    async def messages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        """Return the messages with ``start <= created < end``, newest first, abandoned last."""
+        times = start.timestamp(), end.timestamp()
+        window, owner = Window(limit, offset), owner_of(namespace)
+        return await pages.messages_between(self._access, owner, *times, window)
+
+    async def insert_passages(self, namespace: Namespace, inserted: Sequence[Passage]) -> None:
+        """Store passages; one whose id is known is left as it is.
+
+        Where it fails midway the first of them are stored, and it can be repeated.
+        """
+        owner = owner_of(namespace)
+        await self._carry_out(passages.insert(self._access, self._clock, owner, inserted))
+
+    async def search_passages(
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
+    ) -> Page:
+        """Return passages with every term, best first; if none has, the best of any term."""
+        searched = pages.passages(self._access)
+        window, owner = Window(limit, offset, without), owner_of(namespace)
+        return await pages.search(self._access, owner, searched, parse(query), window)
+
+    async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
+        """Take what these turns have stored out of searches and counts."""
+        await self._set_hidden(namespace, turns, hidden=True)
+
+    async def show_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
+        """Put what was hidden of these turns back."""
+        await self._set_hidden(namespace, turns, hidden=False)
+
+    async def context(self, namespace: Namespace) -> WorkingContext:
+        """Return the working context as it is now; version 0 and empty if never written."""
+        return await contexts.context(self._access, self._clock, owner_of(namespace))
+
+    async def context_at(self, namespace: Namespace, version: int) -> WorkingContext:
+        """Return an earlier version; version 0 is empty. Raises StoreError if unknown."""
+        return await contexts.context_at(self._access, owner_of(namespace), version)
+
+    async def write_context(
+        self, namespace: Namespace, expected: int, content: str, node: NodeId, turn: TurnId
+    ) -> WorkingContext:
+        """Replace version ``expected``. Raises StaleVersion when it is another by now."""
+        owner = owner_of(namespace)
+        made = ContextVersion(expected + 1, content, node, turn)
+        written = contexts.write(self._access, self._clock, owner, expected, made)
+        return await self._carry_out(written)
+
+    async def edits(self, namespace: Namespace, turns: Sequence[TurnId]) -> tuple[ContextEdit, ...]:
+        """Return the edits that were made in these turns, oldest first."""
+        return await contexts.edits(self._access, owner_of(namespace), turns)
+
+    async def counts(self, namespace: Namespace) -> Counts:
+        """Return how many messages and passages there are."""
+        return await reads.counts(self._access, owner_of(namespace))
+
+    def owners(self) -> AsyncIterator[Owner]:
+        """Yield all owners, each once, in a steady order."""
+        return moving.owners(self._client, self._names)
+
+    async def size(self, owner: Owner | None) -> int:
+        """Return how many records an owner has, or all owners."""
+        return await moving.size(self._client, self._access, self._names, owner)
+
+    def export(self, owner: Owner, after: Mark = START) -> AsyncIterator[Portion]:
+        """Yield all records of an owner behind ``after``, in a steady order."""
+        return moving.export(self._access, owner, after)
+
+    async def take_over(self, owner: Owner, records: Sequence[Portable]) -> None:
+        """Store records as they are, in place of those of the same name; durable on return."""
+        taken = moving.take_over(self._access, self._clock, owner, records)
+        await self._carry_out(taken)
+
+    async def _set_hidden(
+        self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool
+    ) -> None:
+        owner = owner_of(namespace)
+        change = passages.set_hidden(self._access, self._clock, owner, turns, hidden=hidden)
+        await self._carry_out(change)
+
+    async def _commit(self, owner: Owner, record: TurnRecord) -> None:
+        before = self._clock.now()
+        prepared = await commits.prepare(self._access, self._clock, owner, record)
+        if record.fork is not None:
+            await self._fork(owner, record.fork, before)
+        await commits.write(self._access, owner, prepared)
+
+    async def _fork(self, owner: Owner, left: Fork, before: int) -> None:
+        """Carry out the first steps of a fork, and leave the others to a task of the store."""
+        while (other := self._forking.get(owner)) is not None:
+            await asyncio.wait([other])
+        steps = steps_of(self._access, self._clock, owner, left, before)
+        for _ in range(STEPS_WAITED):
+            if await anext(steps, _END) is _END:
+                return
+        self._forking[owner] = task = self._start(_rest_of(steps))
+        task.add_done_callback(lambda _: self._forking.pop(owner))
+
+    async def _carry_out(self, write: Coroutine[Any, Any, Result]) -> Result:
+        """Carry out a write, whatever becomes of its caller."""
+        if not self._open:
+            write.close()
+            raise StoreError("the store is not open")
+        return await asyncio.shield(self._start(write))
+
+    def _start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller has it, or has left
+
+
+async def _rest_of(steps: AsyncIterator[None]) -> None:
+    try:
+        async for _ in steps:
+            pass
+    except StoreError as error:
+        log.warning("a branch that was left is not marked to its end: %s", error)

@@ -1,0 +1,96 @@
+"""What is on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memgpt_proxy.api.authentication import as_setting, load_secret
+from memgpt_proxy.checking import local
+from memgpt_proxy.checking.findings import Finding, Level
+from memgpt_proxy.config import Settings
+from memgpt_proxy.stores.sqlite import SqliteStore
+
+OTHER = "of sixteen characters"
+
+
+def made(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+async def secret(directory: Path, setting: str | None = None) -> Finding:
+    settings = Settings(data_dir=directory, namespace_secret=setting)
+    [finding] = await local.namespace_secret(settings)
+    return finding
+
+
+async def test_a_directory_that_is_there(tmp_path: Path) -> None:
+    [finding] = await local.data_directory(Settings(data_dir=tmp_path))
+    assert finding.level is Level.OK
+    assert str(tmp_path) in finding.said
+
+
+async def test_one_that_is_made_later_is_not_made_now(tmp_path: Path) -> None:
+    later = tmp_path / "one" / "two"
+    [finding] = await local.data_directory(Settings(data_dir=later))
+    assert finding.level is Level.OK
+    assert "made at the first start" in finding.said
+    assert made(tmp_path) == []
+
+
+async def test_a_file_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    [finding] = await local.data_directory(Settings(data_dir=tmp_path / "file" / "data"))
+    assert finding.level is Level.FAIL
+
+
+async def test_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "LOW_BYTES", 1 << 80)
+    [finding] = await local.data_directory(Settings(data_dir=tmp_path))
+    assert finding.level is Level.WARN
+
+
+async def test_the_secret(tmp_path: Path) -> None:
+    assert (await secret(tmp_path)).level is Level.OK
+    assert made(tmp_path) == [], "nothing is made"
+    kept = load_secret(tmp_path / "namespace.secret")
+    assert (await secret(tmp_path)).level is Level.OK
+    assert (await secret(tmp_path, as_setting(kept))).level is Level.OK
+    assert kept.hex() not in (await secret(tmp_path, as_setting(kept))).said
+    assert (await secret(tmp_path / "elsewhere", OTHER)).level is Level.OK
+
+
+async def test_another_secret_than_that_of_the_memories(tmp_path: Path) -> None:
+    load_secret(tmp_path / "namespace.secret")
+    finding = await secret(tmp_path, OTHER)
+    assert finding.level is Level.WARN
+    assert OTHER not in finding.said
+    assert "--show-secret" in finding.said
+
+
+async def test_memories_without_their_secret(tmp_path: Path) -> None:
+    (tmp_path / "memory.db").touch()
+    finding = await secret(tmp_path)
+    assert finding.level is Level.FAIL
+    assert "restore" in finding.said
+
+
+async def test_a_secret_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "namespace.secret").write_bytes(b"short")
+    assert (await secret(tmp_path)).level is Level.FAIL
+
+
+async def test_the_store(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    [finding] = await local.embedded_store(settings)
+    assert finding.level is Level.OK
+    assert made(tmp_path) == []
+    store = SqliteStore(tmp_path / "memory.db")
+    await store.open()
+    [finding] = await local.embedded_store(settings)
+    await store.close()
+    assert finding.level is Level.OK
+    (tmp_path / "memory.db").write_bytes(b"no database" * 1000)
+    [finding] = await local.embedded_store(settings)
+    assert finding.level is Level.FAIL

@@ -1,0 +1,111 @@
+"""What the server's answers, and none, mean to a caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
+from memgpt_proxy.stores.elasticsearch.client import connect, send, server_version
+from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
+from tests.stores.build import ALICE, message, record
+from tests.stores.elasticsearch.scripted import Answer, Asked, serving
+from tests.support.process import free_port
+
+
+def told(number: str) -> Answer:
+    async def answer(_: Asked) -> tuple[int, Any]:
+        return 200, {"version": {"number": number}}
+
+    return answer
+
+
+def failing(status: int, kind: str = "some_exception") -> Answer:
+    async def answer(_: Asked) -> tuple[int, Any]:
+        return status, {"error": {"type": kind, "reason": "because"}, "status": status}
+
+    return answer
+
+
+@pytest.mark.parametrize("number", ["8.0.0", "8.19.3", "9.4.3"])
+async def test_elasticsearch_8_and_9_are_spoken_to(number: str) -> None:
+    async with serving(told(number)) as (_, client):
+        assert await server_version(client) == number
+
+
+@pytest.mark.parametrize("number", ["7.17.29", "10.0.0", "2.19.1"])
+async def test_others_are_refused_in_one_line(number: str) -> None:
+    async with serving(told(number)) as (_, client):
+        with pytest.raises(StoreError, match=rf"version {number}: Elasticsearch 8 or 9 is needed"):
+            await server_version(client)
+
+
+async def test_what_is_not_elasticsearch_is_refused() -> None:
+    async with serving(told("9.4.3"), product=None) as (_, client):
+        with pytest.raises(StoreError, match="not Elasticsearch") as caught:
+            await server_version(client)
+        assert not isinstance(caught.value, StoreUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (429, "es_rejected_execution_exception"),
+        (500, "some_exception"),
+        (502, "some_exception"),
+        (503, "unavailable_shards_exception"),
+        (504, "some_exception"),
+        (403, "cluster_block_exception"),
+    ],
+)
+async def test_what_passes_is_unavailable(status: int, kind: str) -> None:
+    async with serving(failing(status, kind)) as (server, client):
+        with pytest.raises(StoreUnavailable):
+            await send(client, "GET", "/_any")
+        assert len(server.asked) == (3 if status in (429, 502, 503, 504) else 1)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413])
+async def test_what_stays_is_an_error(status: int) -> None:
+    async with serving(failing(status)) as (_, client):
+        with pytest.raises(StoreError, match=f"{status} some_exception: because") as caught:
+            await send(client, "GET", "/_any")
+        assert not isinstance(caught.value, StoreUnavailable)
+
+
+async def test_what_is_no_json_is_an_error() -> None:
+    async def answer(_: Asked) -> tuple[int, Any]:
+        return 200, "a page of a proxy"
+
+    async with serving(answer) as (_, client):
+        with pytest.raises(StoreError):
+            await server_version(client)
+
+
+async def test_a_dead_server_is_unavailable() -> None:
+    store = ElasticsearchStore(Connection([f"http://127.0.0.1:{free_port()}"]))
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await store.open()
+    await store.close()
+
+
+async def test_what_is_not_open_accepts_nothing() -> None:
+    store = ElasticsearchStore(Connection(["http://127.0.0.1:1"]))
+    with pytest.raises(StoreError, match="not open"):
+        await store.commit(ALICE, record(message("m0")))
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        Connection(["no url"]),
+        Connection(["https://127.0.0.1"], ca_file=Path("/nowhere/ca.pem")),
+        Connection(["http://127.0.0.1"], api_key="k", basic_auth=("u", "p")),
+    ],
+)
+def test_a_connection_that_cannot_be_is_an_error(connection: Connection) -> None:
+    with pytest.raises(StoreError):
+        connect(connection)
