@@ -17,7 +17,7 @@ class Switch:
     Attributes:
         here: Whether calls come through.
         answers: Whether their answers do; where not, they are carried out all the same.
-        commits: The names of messages that were committed, each time in order.
+        commits: The names of messages whose commit was asked for, each time in order.
     """
 
     def __init__(self, store: Store) -> None:
@@ -34,9 +34,9 @@ class Switch:
     async def call(self, name: str, arguments: Sequence[Any], named: dict[str, Any]) -> Any:
         if not self.here:
             raise StoreUnavailable("switched off")
-        answer = await getattr(self._store, name)(*arguments, **named)
-        if name == "commit":
+        if name == "commit":  # it will be carried out, whatever becomes of the caller
             self._committed(*arguments)
+        answer = await getattr(self._store, name)(*arguments, **named)
         if not self.answers:
             raise StoreUnavailable("switched off midway")
         return answer
@@ -49,8 +49,13 @@ class _Switched:
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
 
+    async def open(self) -> None:
+        """Whoever has the store behind it opens that, and closes it."""
+        if not self._switch.here:
+            raise StoreUnavailable("switched off")
+
     async def close(self) -> None:
-        """Whoever has the store behind it closes that."""
+        pass
 
     def __getattr__(self, name: str) -> Any:
         async def call(*arguments: Any, **named: Any) -> Any:
