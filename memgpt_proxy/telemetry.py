@@ -15,7 +15,7 @@ class Telemetry:
         self._registry = CollectorRegistry()
         self._turns = self._counter("turns", "Turns that were begun and have ended")
         self._degraded = self._counter(
-            "degraded_turns", "Turns that ran without memory or could not be stored"
+            "degraded_turns", "Turns that ran without memory, or could not be stored, or not yet"
         )
         self._flushes = self._counter("flushes", "Flushes of a queue")
         self._evicted = self._counter("evicted_messages", "Messages that flushes evicted")
