@@ -48,6 +48,9 @@ from memgpt_proxy.stores.storable import clean, owner_of
 
 Result = TypeVar("Result")
 
+PING_TIMEOUT = "1s"
+"""How long the server may wait for an index that is not there."""
+
 _END = object()
 
 log = logging.getLogger(__name__)
@@ -113,7 +116,8 @@ class ElasticsearchStore:
     async def ping(self) -> None:
         """Return when every index has its primary shards."""
         aliases = ",".join(self._names.alias(layout) for layout in indices.LAYOUTS)
-        answer = await send(self._client, "GET", f"/_cluster/health/{aliases}")
+        params = {"timeout": PING_TIMEOUT}
+        answer = await send(self._client, "GET", f"/_cluster/health/{aliases}", params=params)
         if answer["status"] == "red":
             raise StoreUnavailable("Elasticsearch lacks shards: its health is red")
 
