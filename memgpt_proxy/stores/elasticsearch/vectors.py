@@ -51,7 +51,7 @@ CANDIDATES = (4, 32)
 """Neighbours that are looked up for each that is wanted: some may be hidden or abandoned. More
 only where the first are not enough."""
 
-LOOKED_THROUGH = 500
+LOOKED_THROUGH = 200
 """Texts that are looked through for one without a vector at once."""
 
 LOOKED_AGAIN_NS = 300 * 10**9
@@ -127,7 +127,7 @@ class ElasticsearchVectors:
         self._making = asyncio.Lock()
 
     async def open(self) -> None:
-        """Nothing is needed: a server that is away now may be there later."""
+        """Ask for nothing yet: the index of a space is made when the space is first used."""
 
     async def close(self) -> None:
         """Let what is under way end, then close the connections."""
