@@ -32,7 +32,7 @@ from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import Discarded, Durability, Rendering, Settings
+from memgpt_proxy.config import Discarded, Durability, Rendering, Settings, WhenDegraded
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
@@ -102,8 +102,8 @@ def create_app(
     transport = transport or Http1Transport(settings.max_connections)
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
-    store = _store(settings)
     telemetry = Telemetry()
+    store = _store(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
     agent = _agent(settings, backend, store, beginnings, clock, telemetry)
@@ -138,12 +138,25 @@ def _authenticator(settings: Settings) -> Authenticator:
     return Authenticator(secret_of(settings), accepted, anonymous=settings.anonymous)
 
 
-def _store(settings: Settings) -> Store:
+def _store(
+    settings: Settings,
+    backend_url: str,
+    transport: httpx.AsyncBaseTransport,
+    telemetry: Telemetry,
+) -> Store:
     embedded = SqliteStore(
         settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
     )
-    return HotStore(embedded, settings.cache_mib * 2**20)
+    hot = HotStore(embedded, settings.cache_mib * 2**20)
+    if settings.embedding_model is None:
+        return hot
+    # Here, since who does not search by meaning shall not pay for numpy.
+    from memgpt_proxy.searching import by_meaning
+    from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
+
+    vectors = SqliteVectors(embedded)
+    return by_meaning(settings, backend_url, transport, hot, vectors, telemetry)
 
 
 def _agent(
@@ -183,7 +196,13 @@ def _agent(
         beginnings,
         live=settings.working_context_rendering is Rendering.LIVE,
     )
-    return Agent(faculties, opener, settings.reply_mode, settings.working_context_limit)
+    return Agent(
+        faculties,
+        opener,
+        settings.reply_mode,
+        settings.working_context_limit,
+        refuses=settings.when_degraded is WhenDegraded.REFUSE,
+    )
 
 
 def _executor(settings: Settings, store: Store) -> FunctionExecutor:

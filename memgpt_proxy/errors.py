@@ -12,6 +12,7 @@
     │   └── ErrorInStream     502  an error told in place of an answer
     ├── BackendTimeout        504
     ├── Stopping              503  the gateway is being stopped
+    ├── MemoryAway            503  memory cannot be read, and no answer is wanted without it
     └── BackendRefused        the backend's own status, body and headers
 
 Every border maps what it catches to one of these, once; ``body`` renders them all.
@@ -134,6 +135,21 @@ class Stopping(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("The gateway is being stopped.")
+
+
+class MemoryAway(GatewayError):
+    """Memory cannot be read now, and the operator wants no answer without it."""
+
+    status = 503
+    code = "memory_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("Memory cannot be reached now. Try again in a few seconds.")
+
+    @property
+    def headers(self) -> Headers:
+        """When to try again."""
+        return [(b"retry-after", b"5")]
 
 
 class BackendRefused(GatewayError):

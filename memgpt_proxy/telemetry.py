@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
 _MISSES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3)
@@ -24,6 +24,30 @@ class Telemetry:
         )
         self._healed = self._counter(
             "healed_windows", "Steps that came through after the backend found them too long"
+        )
+        self._away = Gauge(
+            "memgpt_store_away",
+            "1 while the store is away or what waited for it is not stored yet",
+            registry=self._registry,
+        )
+        self._waiting = Gauge(
+            "memgpt_journal_waiting_writes",
+            "Writes that wait in a journal for the store",
+            ["journal"],
+            registry=self._registry,
+        )
+        self._drained = self._counter("journal_drained_writes", "Writes that waited, now stored")
+        self._put_aside = self._counter(
+            "journal_put_aside_writes", "Writes that waited, and that the store refused for good"
+        )
+        self._refused = self._counter(
+            "journal_refused_writes", "Writes that neither the store nor a journal took"
+        )
+        self._embedded = self._counter(
+            "embedded_texts", "Messages and passages that have got a vector"
+        )
+        self._by_words = self._counter(
+            "searches_by_words", "Searches whose query got no vector: they went by words alone"
         )
         self._miss = Histogram(
             "memgpt_token_count_miss",
@@ -56,6 +80,32 @@ class Telemetry:
 
     def window_healed(self) -> None:
         self._healed.inc()
+
+    def store_away(self, *, away: bool) -> None:
+        self._away.set(away)
+
+    def writes_wait(self, journal: str, count: int) -> None:
+        self._waiting.labels(journal).set(count)
+
+    def write_kept(self, journal: str) -> None:
+        self._waiting.labels(journal).inc()
+
+    def writes_drained(self, journal: str, count: int) -> None:
+        self._waiting.labels(journal).dec(count)
+        self._drained.inc(count)
+
+    def write_put_aside(self, journal: str) -> None:
+        self._waiting.labels(journal).dec()
+        self._put_aside.inc()
+
+    def write_refused(self) -> None:
+        self._refused.inc()
+
+    def texts_embedded(self, count: int) -> None:
+        self._embedded.inc(count)
+
+    def searched_by_words(self) -> None:
+        self._by_words.inc()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""

@@ -11,10 +11,13 @@ from typing import NoReturn, cast
 import hypothesis
 import pytest
 
+from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
 from tests.support.backend import ScriptedBackend
 from tests.support.elasticsearch import ElasticsearchNode, base_directory
 from tests.support.elasticsearch_build import elasticsearch_home, is_complete, java_home
@@ -46,7 +49,12 @@ def missing_part(reason: str) -> NoReturn:
 
 
 @pytest.fixture(
-    params=["sqlite", "hot", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)]
+    params=[
+        "sqlite",
+        "hot",
+        "journaled",
+        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
+    ]
 )
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store without records; the family's name is the parameter."""
@@ -56,7 +64,12 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         tested = cast("Store", OwnNamespaces(opened))
     else:
         embedded = SqliteStore(tmp_path / "memory.db")
-        families: dict[str, Store] = {"sqlite": embedded, "hot": HotStore(embedded, HOT_BYTES)}
+        journal = DiskJournal(tmp_path / "journal.db", 2**20)
+        families: dict[str, Store] = {
+            "sqlite": embedded,
+            "hot": HotStore(embedded, HOT_BYTES),
+            "journaled": JournaledStore(embedded, [journal], Telemetry()),
+        }
         opened = tested = families[request.param]
     await opened.open()
     yield tested

@@ -28,6 +28,12 @@ NOTHING = {
     "memgpt_evicted_messages_total": 0,
     "memgpt_failed_summaries_total": 0,
     "memgpt_healed_windows_total": 0,
+    "memgpt_store_away": 0,
+    "memgpt_journal_drained_writes_total": 0,
+    "memgpt_journal_put_aside_writes_total": 0,
+    "memgpt_journal_refused_writes_total": 0,
+    "memgpt_embedded_texts_total": 0,
+    "memgpt_searches_by_words_total": 0,
     "memgpt_token_count_miss_count": 0,
     "memgpt_token_count_miss_sum": 0,
 }
@@ -45,7 +51,16 @@ def test_what_happens_is_counted() -> None:
     telemetry.queue_flushed(5)
     telemetry.summary_failed()
     telemetry.window_healed()
+    telemetry.texts_embedded(32)
+    telemetry.texts_embedded(3)
+    telemetry.searched_by_words()
     telemetry.prompt_reported(1000, 1100)
+    telemetry.store_away(away=True)
+    telemetry.writes_wait("redis", 3)
+    telemetry.write_kept("redis")
+    telemetry.writes_drained("redis", 1)
+    telemetry.write_put_aside("redis")
+    telemetry.write_refused()
     assert told(telemetry) == {
         "memgpt_turns_total": 2,
         "memgpt_degraded_turns_total": 1,
@@ -53,9 +68,17 @@ def test_what_happens_is_counted() -> None:
         "memgpt_evicted_messages_total": 12,
         "memgpt_failed_summaries_total": 1,
         "memgpt_healed_windows_total": 1,
+        "memgpt_store_away": 1,
+        "memgpt_journal_drained_writes_total": 1,
+        "memgpt_journal_put_aside_writes_total": 1,
+        "memgpt_journal_refused_writes_total": 1,
+        "memgpt_embedded_texts_total": 35,
+        "memgpt_searches_by_words_total": 1,
         "memgpt_token_count_miss_count": 1,
         "memgpt_token_count_miss_sum": pytest.approx(1.1),
     }
+    text, _ = telemetry.exposition("")
+    assert 'memgpt_journal_waiting_writes{journal="redis"} 2.0' in text.decode()
     assert told(Telemetry()) == NOTHING, "one gateway's counts are not another's"
 
 

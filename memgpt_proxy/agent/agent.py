@@ -14,6 +14,7 @@ from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import Faculties, RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
 from memgpt_proxy.config import ReplyMode
+from memgpt_proxy.errors import MemoryAway
 from memgpt_proxy.stores.protocols import StoreError
 
 log = logging.getLogger(__name__)
@@ -28,22 +29,25 @@ class Agent:
         opener: Finds what is new in a request.
         mode: How the model is to speak to the user.
         context_limit: Size of the working context, in characters.
+        refuses: A request that cannot be answered with memory is refused.
     """
 
     faculties: Faculties
     opener: Opener
     mode: ReplyMode
     context_limit: int
+    refuses: bool = False
 
     async def open(self, request: TurnRequest) -> RunningTurn:
-        """Return the turn that answers ``request``, ready to run."""
-        prepare = partial(self._prepare, request)
-        return RunningTurn(self.faculties, request, await prepare(), prepare)
+        """Return the turn that answers ``request``, ready to run. Raises MemoryAway."""
+        prepared = await self._prepare(request, refuses=self.refuses)
+        anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
+        return RunningTurn(self.faculties, request, prepared, anew)
 
-    async def _prepare(self, request: TurnRequest) -> Prepared:
+    async def _prepare(self, request: TurnRequest, *, refuses: bool) -> Prepared:
         """Return what a turn begins with, for the window as it is known by now.
 
-        While the store is away it is a turn without memory: the conversation goes on.
+        Where memory cannot be read it is a turn without: the conversation goes on.
         """
         by_content = speaks_by_content(self.mode, request.tools)
         window = await self.faculties.windows.of(request.model, request.headers)
@@ -55,13 +59,14 @@ class Agent:
         room = window.room(fixed + counter.remembered(steps.tools_text), self.context_limit)
         try:
             opening = await self.opener.open(request, told, now, room)
-            degraded = False
-        except StoreError:
-            log.warning("memory is away: answering without it", exc_info=True)
+        except StoreError as error:
+            if refuses:
+                raise MemoryAway from error
+            log.warning("memory is away, answering without it: %s", error)
             opening = await self.opener.open_without_memory(request, now)
             steps = StepRequests(request, by_content=True, remembers=False)
-            degraded = True
         place = CallPlace(request.namespace, opening.author, now, room)
+        degraded = self.faculties.store.degraded or not opening.remembers
         return Prepared(opening, steps, window, place, degraded)
 
 

@@ -28,7 +28,7 @@ class Prepared:
     """What a turn begins with, made for the window as it is known.
 
     Attributes:
-        degraded: It is a turn without memory.
+        degraded: It is a turn without memory, or one whose store is away.
     """
 
     opening: Opening

@@ -72,6 +72,7 @@ class Opening:
         fork: What the turn leaves behind, or takes up again.
         undone: Turns that were undone for it: to be done again where it comes to nothing.
         named: The conversation that the client has named, and whether it sends its history.
+        remembers: Memory could be read; else all messages stand in the intake, known or not.
     """
 
     author: Author
@@ -83,6 +84,7 @@ class Opening:
     fork: Fork | None = None
     undone: Sequence[TurnId] = ()
     named: Named | None = None
+    remembers: bool = True
 
     @property
     def parent(self) -> NodeId:
@@ -182,12 +184,16 @@ class Opener:
         return TurnId(f"{self._process}{next(self._turns):x}")
 
     async def open_without_memory(self, request: TurnRequest, now: datetime) -> Opening:
-        """Return the opening of a turn that knows only what the client has sent."""
+        """Return the opening of a turn that knows only what the client has sent.
+
+        Its messages have the names that they have for a client which sends all it knows.
+        """
+        root = request.conversation.root if request.conversation else ROOT
         nothing = QueueState(ROOT, 0, "", WorkingContext(0, ""), Counts(0, 0))
         new = [NewMessage(message, content_id(message), ROOT) for message in request.messages]
         intake = await take_in(
             new,
-            Branch(parent=ROOT, hashed=ROOT, depth=0, queue=ROOT, context_version=0),
+            Branch(parent=root, hashed=root, depth=0, queue=ROOT, context_version=0),
             namespace=request.namespace,
             events=(),
             now=now,
@@ -197,7 +203,8 @@ class Opener:
         head = Head(instructions.without_functions(), request.application, limit=0)
         context = MainContext(head, Queue(nothing, list(intake.nodes)), self._counter)
         tip = intake.nodes[-1]
-        return Opening(Author(tip.id, NO_TURN), tip.depth, ROOT, intake, context, 0)
+        author = Author(tip.id, NO_TURN)
+        return Opening(author, tip.depth, ROOT, intake, context, 0, remembers=False)
 
     async def _placed(self, request: TurnRequest, now: datetime) -> tuple[Transcript, Place]:
         """Return what was sent and its place; the next that begins like it is recognised."""

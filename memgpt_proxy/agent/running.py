@@ -21,18 +21,20 @@ from memgpt_proxy.agent.habits import Habit, Habits
 from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.queue_manager import QueueManager
+from memgpt_proxy.agent.remains import placed, unplaced
 from memgpt_proxy.agent.reply import CleanListener, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
 from memgpt_proxy.backend.client import Backend, ChunkStream
 from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream, NoReply
+from memgpt_proxy.memory.reconcile import history
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import content_id, node_id, said
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.records import (
-    MOST_LINEAGE,
+    ROOT,
     Node,
     NodeId,
     QueueState,
@@ -73,7 +75,7 @@ class RunningTurn:
     """One turn on its way. Made by ``Agent.open``; used once.
 
     Attributes:
-        degraded: It runs without memory, or could not be stored.
+        degraded: It runs without memory, or could not be stored, or not yet.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class RunningTurn:
         self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
         self._accepted = False
+        self._storable = True
         self._reply_node: NodeId | None = None
 
     def _begin(self, prepared: Prepared) -> None:
@@ -130,7 +133,7 @@ class RunningTurn:
 
     async def settle(self) -> None:
         """Flush the queue if this turn has filled it: after the reply, so that nobody waits."""
-        if self.degraded or self._reply_node is None:
+        if self._reply_node is None or not self._opening.remembers:
             return
         if not self._is_over():
             return
@@ -215,10 +218,10 @@ class RunningTurn:
         await sink.begin(reader, chunks.headers)
         if passages := self._opening.intake.passages:
             # Until all are in, nothing of the turn may be stored: its resend will be new.
-            self.degraded = True
+            marked, self.degraded, self._storable = self.degraded, True, False
             try:
                 await self._can.store.insert_passages(self._request.namespace, passages)
-                self.degraded = False
+                self.degraded, self._storable = marked, True
             except StoreError:
                 log.exception("a long message could not be moved to archival storage")
 
@@ -291,6 +294,11 @@ class RunningTurn:
         """Flush inside the turn only where the prompt would not fit."""
         if not self._is_over():
             return
+        if self._opening.remembers:
+            await self._flush_within()
+        self._context.fit(self._window.usable - self._tools)
+
+    async def _flush_within(self) -> None:
         if not self._accepted and await self._can.queue_manager.flushed(
             self._request.namespace, self._opening.parent
         ):
@@ -301,7 +309,6 @@ class RunningTurn:
             await self._flush(self._opening.author.node)
         except StoreError:
             log.warning("memory is away: the queue is cut without a summary", exc_info=True)
-        self._context.fit(self._window.usable - self._tools)
 
     def _is_over(self) -> bool:
         return self._can.queue_manager.needs_flush(self._context, self._window, self._tools)
@@ -328,11 +335,12 @@ class RunningTurn:
         if not self._accepted:
             return False
         reply = self._node(complete=complete)
-        if self.degraded or not self._request.writes:
+        if not self._storable or not self._request.writes:
             return False
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
-                await self._can.store.commit(self._request.namespace, self._record(reply))
+                for record in self._records(reply):
+                    await self._can.store.commit(self._request.namespace, record)
                 if reply is None:  # nobody has heard of what it wrote
                     author = self._opening.author
                     await self._can.undo.take_back(
@@ -343,6 +351,7 @@ class RunningTurn:
             self.degraded = True
             return False
         self._reply_node = reply.id if reply else None
+        self.degraded = self.degraded or self._can.store.degraded
         return True
 
     async def _put_back(self) -> None:
@@ -356,21 +365,11 @@ class RunningTurn:
         except (StoreError, TimeoutError):
             log.exception("what a discarded reply wrote could not be put back")
 
-    def _record(self, reply: Node | None) -> TurnRecord:
-        """Return what the turn leaves behind."""
-        opening, queue = self._opening, self._context.queue
-        nodes = [*opening.intake.nodes, *([reply] if reply else [])]
-        tip = nodes[-1].id if nodes else opening.author.node
-        # A queue that begins hangs on the reply: others may open with the same words.
-        state = queue.state if queue.state.node else replace(queue.state, node=tip)
-        return TurnRecord(
-            nodes=nodes,
-            queues=(state,) if queue.changed else (),
-            fork=opening.fork,
-            conversation=opening.conversation(tip),
-            lineage=_lineage(queue.nodes, nodes),
-            created=self._can.clock().timestamp(),
-        )
+    def _records(self, reply: Node | None) -> list[TurnRecord]:
+        opening, now = self._opening, self._can.clock().timestamp()
+        if opening.remembers:
+            return [placed(opening, self._context.queue, reply, now)]
+        return unplaced(opening.intake.nodes, history(self._request.messages), reply, now)
 
     def _node(self, *, complete: bool) -> Node | None:
         """Return the reply as a node, or None where nothing was said."""
@@ -393,7 +392,7 @@ class RunningTurn:
             entries=orjson.dumps(self._context.added).decode(),
             tokens=self._context.added_tokens,
             created=self._can.clock().timestamp(),
-            queue=self._context.queue.state.node or name,
+            queue=self._context.queue.state.node or name if opening.remembers else ROOT,
             context_version=self._seen,
             turn=opening.author.turn,
             complete=complete,
@@ -401,14 +400,6 @@ class RunningTurn:
 
     def _total_usage(self) -> Usage:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-
-
-def _lineage(queue: Sequence[Node], new: Sequence[Node]) -> tuple[NodeId, ...]:
-    """Return what the first new message hangs on and what comes before that, nearest first."""
-    if not new or new[0].depth == 0:
-        return ()
-    before = [node.id for node in queue if node.depth < new[0].depth]
-    return tuple(before[-MOST_LINEAGE:][::-1])
 
 
 def _broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:

@@ -29,6 +29,11 @@ from memgpt_proxy.wire.chat import Chunk, completion_to_chunk
 from memgpt_proxy.wire.sse import EventParser, StreamTooLarge
 
 _DONE = b"[DONE]"
+_JSON = (
+    (b"content-type", b"application/json"),
+    (b"accept", b"application/json"),
+    (b"accept-encoding", b"identity"),
+)
 _END_SECONDS = 0.1
 _LARGEST_WHOLE_ANSWER = 64 * 2**20
 
@@ -94,6 +99,27 @@ class Backend:
             return await self._transport.handle_async_request(request)
         except httpx.TransportError as error:
             raise map_transport_error(error) from error
+
+    async def post(self, target: str, body: bytes) -> bytes:
+        """Ask for something on the gateway's own account; return the whole answer.
+
+        Args:
+            target: Path below the base URL, such as ``/embeddings``.
+            body: JSON.
+
+        Raises:
+            BackendRefused, BackendUnreachable, BackendTimeout, BackendBroken: As ``stream``.
+        """
+        headers = with_authorization(list(_JSON), self._api_key)
+        response = await self.send(
+            self._request("POST", httpx.URL(self.url + target), headers, body)
+        )
+        try:
+            if response.status_code != 200:
+                raise await _refusal(response)
+            return await _read_bounded(response, _LARGEST_WHOLE_ANSWER)
+        finally:
+            await response.aclose()
 
     def forward(
         self, method: str, target: str, headers: RawHeaders, body: httpx.AsyncByteStream | bytes

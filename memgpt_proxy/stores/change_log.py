@@ -71,6 +71,10 @@ class ChangeLog(Protocol):
         """Tell others of a change that is stored; return what was between it and ``position``."""
         ...
 
+    async def ping(self) -> None:
+        """Return when it answers."""
+        ...
+
     async def void(self) -> None:
         """Make a gap behind all positions of all namespaces."""
         ...

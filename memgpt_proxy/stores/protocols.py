@@ -35,6 +35,10 @@ class StoreUnavailable(StoreError):
     """The store is away, full or broken; the same call may work later."""
 
 
+class StoreAway(StoreUnavailable):
+    """The store is known to be away, and was not asked: nothing was done."""
+
+
 class StaleVersion(StoreError):
     """The working context has changed since the version that an edit was made against."""
 
@@ -101,13 +105,19 @@ class RecallStore(Protocol):
     """Every message that was said."""
 
     async def search_messages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Search messages for words, "quoted phrases" and exact identifiers.
 
         Messages with all of the query's terms come newest first. Where no message
         has them all, those with any of them come best match first. Abandoned messages
-        come after all others.
+        come after all others. The ids in ``without`` are then left out, of the total too.
         """
         ...
 
@@ -126,7 +136,13 @@ class ArchivalStore(Protocol):
         ...
 
     async def search_passages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Search passages as messages are searched, always best match first."""
         ...
@@ -176,6 +192,13 @@ class Store(TranscriptStore, RecallStore, ArchivalStore, ContextStore, Protocol)
 
     def changed_elsewhere(self, namespace: Namespace) -> None:
         """Another process has just written to this namespace: the next searches are to find it."""
+        ...
+
+    def alone(self, *, alone: bool) -> None:
+        """From now on nobody tells what other processes write, or somebody does again.
+
+        Meanwhile every read and search is to find what they have written.
+        """
         ...
 
     async def open(self) -> None:

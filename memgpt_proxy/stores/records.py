@@ -134,11 +134,12 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result."""
+    """One search result. ``abandoned`` is that of a message."""
 
     id: str
     text: str
     created: float
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,19 @@ It answers where it is sure, and says None where the store has to be asked. All 
 of the namespace come by here, so a node is known to be new where all that follows its
 parent is known, or where the store was just asked for its name in vain. Of several
 messages with one key the one committed last is taken to be the newest.
+
+What grows too large is forgotten branch by branch, those first that were not gone on with
+for longest.
 """
 
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from memgpt_proxy.stores.changes import Change, Committed, Edited, Inserted, Shown, Uncertain
 from memgpt_proxy.stores.merging import merged
 from memgpt_proxy.stores.records import (
     MOST_AFTER,
@@ -55,6 +60,10 @@ class Remembered:
         counted: The size when it was last added to that of all namespaces.
         newest: The message that a key stands for.
         children: Where it is known, all that follows a message, newest first.
+        more: Messages that still others follow than ``children`` has: those are the newest.
+        faded: Messages that ``children`` has, but ``nodes`` has not any more.
+        followed: How many of ``nodes`` follow a message.
+        tips: Those of ``nodes`` that none follows; the one used last comes last.
         openings: How many messages a key stands for, at most: none or one.
         conversations: By name; None where there is none of that name.
     """
@@ -67,6 +76,10 @@ class Remembered:
     queues: dict[NodeId, QueueState] = field(default_factory=dict)
     newest: dict[NodeId, NodeId] = field(default_factory=dict)
     children: dict[NodeId, list[_Child]] = field(default_factory=dict)
+    more: set[NodeId] = field(default_factory=set)
+    faded: set[NodeId] = field(default_factory=set)
+    followed: Counter[NodeId] = field(default_factory=Counter)
+    tips: dict[NodeId, None] = field(default_factory=dict)
     openings: dict[NodeId, int] = field(default_factory=dict)
     conversations: dict[NodeId, Conversation | None] = field(default_factory=dict)
 
@@ -88,13 +101,17 @@ class Remembered:
         after = self.after(last.id)
         if after is None or (queue is None and last.queue != ROOT):
             return None
-        if any(chain[known : known + 1] in ([node.id], [node.key]) for node in after):
+        if known < len(chain) and self._is_known(chain[known], after):
             return None
         start = queue.start if queue is not None else 0
         nodes = self.path(last.id, last.depth - start + 1)
         if nodes is None:
             return None
+        self._use(last)
         return TurnState(known, nodes, queue, self.context, self.counts, after)
+
+    def _is_known(self, key: NodeId, after: Sequence[Node]) -> bool:
+        return key in self.faded or any(key in (node.id, node.key) for node in after)
 
     def path(self, name: NodeId, length: int) -> tuple[Node, ...] | None:
         """Return a message and those before it, ``length`` at most, oldest first."""
@@ -116,7 +133,9 @@ class Remembered:
             if not all(parent in self.children for parent in level):
                 return None
             below = sorted(child for parent in level for child in self._newest_after(parent))
-            level = [name for _, name in below]
+            level = [name for _, name in below][:MOST_AFTER]
+            if not all(name in self.nodes for name in level):
+                return None
             found += [self.nodes[name] for name in level]
         return tuple(found[:MOST_AFTER])
 
@@ -141,24 +160,39 @@ class Remembered:
 
     def _learn_end(self, key: NodeId, last: Node, after: Sequence[Node]) -> None:
         self.newest[key] = last.id
-        if len(after) == MOST_AFTER:  # there may be more
-            return
+        self._use(last)
+        if len(after) == MOST_AFTER and after[-1].parent != last.id:
+            return  # nobody knows which of them are followed by still others
+        known = (last, *after) if len(after) < MOST_AFTER else (last,)
+        for node in known:
+            self._forget_children(node.id)
+            self.children[node.id] = []
         for node in after:
             self._keep(node)
-        self.children.update({node.id: [] for node in (last, *after)})
-        for node in after:
             insort(self.children[node.parent], _child(node))
+        if len(after) == MOST_AFTER:
+            self.more.add(last.id)
 
-    def commit(self, record: TurnRecord) -> bool:
-        """Take in what the store has committed.
+    def take_in(self, change: Change) -> bool:
+        """Do what the store has done; return False where that cannot be told."""
+        match change:
+            case Committed(record):
+                return self._take_in(record)
+            case Edited(context):
+                self.context = max(self.context, context, key=lambda each: each.version)
+            case Inserted() | Shown():
+                self.counts = None  # some may have been known; nobody knows how many
+            case Uncertain():
+                return False
+        return True
 
-        Returns False where that cannot be told, or takes longer than to ask the store again.
-        """
-        if len(record.nodes) > MOST_COMMITTED:
+    def _take_in(self, record: TurnRecord) -> bool:
+        """Take in a record, unless that takes longer than to ask the store again."""
+        if len(record.nodes) > MOST_COMMITTED or record.waited:
             return False
         if record.fork is not None and not self._fork(record.fork):
             return False
-        for node in record.nodes:
+        for node in self._placed(record.nodes) if record.unplaced else record.nodes:
             self._commit(node)
         for state in record.queues:
             self._keep_queue(state)
@@ -170,11 +204,19 @@ class Remembered:
             self._forget_evicted(state)
         return True
 
+    def _placed(self, nodes: Sequence[Node]) -> Sequence[Node]:
+        """Return nodes with the place that the store gives them, if that is known."""
+        before = self.nodes.get(nodes[0].parent) if nodes else None
+        if before is None:
+            return nodes
+        queue, version = before.queue, before.context_version
+        return [replace(node, queue=queue, context_version=version) for node in nodes]
+
     def _fork(self, fork: Fork) -> bool:
         """Leave one branch for another; return False where not all of it is known."""
         left = list(fork.left)
         for name in left:
-            if name not in self.children:
+            if name not in self.children or name in self.more:
                 return False
             left += [child for _, child in self.children[name]]
         for name in left:
@@ -196,15 +238,60 @@ class Remembered:
             node = above
 
     def _forget(self, node: Node) -> None:
+        """Forget a message, and that nothing else follows the one before it."""
+        self._forget_children(node.parent)
+        self._fade(node)
+
+    def _fade(self, node: Node) -> None:
+        """Forget a message, but not that it is there."""
         del self.nodes[node.id]
         self.size -= _node_size(node)
+        self.tips.pop(node.id, None)
+        self.followed[node.parent] -= 1
+        if not self.followed[node.parent]:
+            del self.followed[node.parent]
         if (queue := self.queues.pop(node.id, None)) is not None:
             self.size -= _queue_size(queue)
-        self.children.pop(node.id, None)
-        self.children.pop(node.parent, None)  # it can no longer be said what follows there
-        for key in (node.id, node.key):
+        self._forget_children(node.id)
+        for key in {node.id, node.key}:
+            self._forget_opening(key)
             if self.newest.get(key) == node.id:
                 del self.newest[key]
+        if node.parent in self.children:
+            self.faded.add(node.id)
+            self.size += _NAME_BYTES
+
+    def _forget_children(self, name: NodeId) -> None:
+        self.more.discard(name)
+        for _, child in self.children.pop(name, ()):
+            self._unfade(child)
+
+    def _unfade(self, name: NodeId) -> None:
+        if name in self.faded:
+            self.faded.remove(name)
+            self.size -= _NAME_BYTES
+
+    def _use(self, node: Node) -> None:
+        if node.id in self.tips:
+            del self.tips[node.id]
+            self.tips[node.id] = None
+
+    def shed(self, most: int) -> None:
+        """Forget branches, those gone on with least lately first, down to a size if possible."""
+        while self.size > most and self.tips:
+            self._shed(self.nodes[next(iter(self.tips))])
+
+    def _shed(self, tip: Node) -> None:
+        """Forget a branch, from its end to where another one leaves it."""
+        node: Node | None = tip
+        while node is not None:
+            self._fade(node)
+            if self.followed[node.parent]:
+                return
+            if node.parent in self.conversations:
+                del self.conversations[node.parent]
+                self.size -= _NAME_BYTES
+            node = self.nodes.get(node.parent)
 
     def know_conversation(self, name: NodeId, conversation: Conversation | None) -> None:
         """Remember what there is of this name."""
@@ -221,13 +308,16 @@ class Remembered:
         else:
             self.newest.pop(node.id, None)
             self.newest.pop(node.key, None)
+            if node.parent in self.more:
+                self._forget_children(node.parent)
             self._count_matches(node)
             if node.text:
                 self.counts = None
 
     def _is_new(self, node: Node) -> bool:
-        unheard_of = node.parent in self.children or self.openings.get(node.id) == 0
-        return unheard_of and node.id not in self.queues
+        told = node.parent in self.children and node.parent not in self.more
+        unheard_of = told or self.openings.get(node.id) == 0
+        return unheard_of and node.id not in self.queues and node.id not in self.faded
 
     def _commit_new(self, node: Node) -> None:
         self._keep(node)
@@ -262,8 +352,17 @@ class Remembered:
     def _keep(self, node: Node) -> None:
         if (known := self.nodes.get(node.id)) is not None:
             self.size -= _node_size(known)
+        else:
+            self._unfade(node.id)
+            self._follow(node)
         self.nodes[node.id] = node
         self.size += _node_size(node)
+
+    def _follow(self, node: Node) -> None:
+        self.followed[node.parent] += 1
+        self.tips.pop(node.parent, None)
+        if not self.followed[node.id]:
+            self.tips[node.id] = None
 
     def _keep_queue(self, state: QueueState) -> None:
         if (known := self.queues.get(state.node)) is not None:

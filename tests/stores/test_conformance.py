@@ -13,6 +13,7 @@ from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.records import (
     NO_TURN,
     Counts,
+    Fork,
     Namespace,
     NodeId,
     Page,
@@ -405,6 +406,35 @@ class TestRecall:
         texts = [hit.text for page in pages for hit in page.hits]
         assert texts == [f"cake number n{i}" for i in reversed(range(124))]
 
+    async def test_ids_are_left_out_of_pages_and_totals(self, store: Store) -> None:
+        await said(store, *(f"cake number n{i}" for i in range(20)), "a pie", "of cake")
+        without = ["m0", "m7", "m19", "m20", "nobody", "\udc00"]
+        pages = [
+            await store.search_messages(ALICE, "cake", limit=10, offset=offset, without=without)
+            for offset in (0, 10, 20)
+        ]
+        assert [page.total for page in pages] == [18] * 3
+        left = [i for i in reversed(range(20)) if i not in (0, 7, 19)]
+        texts = [hit.text for page in pages for hit in page.hits]
+        assert texts == ["of cake", *(f"cake number n{i}" for i in left)]
+
+    async def test_what_is_left_out_was_found_all_the_same(self, store: Store) -> None:
+        """Some message has all of the terms: what has only one of them is no hit."""
+        await said(store, "apple banana", "apple", "banana")
+        page = await store.search_messages(ALICE, "apple banana", limit=9, offset=0, without=["m0"])
+        assert page == Page(0, ())
+        page = await store.search_messages(ALICE, "apple zebra", limit=9, offset=0, without=["m0"])
+        assert [hit.text for hit in page.hits] == ["apple"]
+
+    async def test_hits_tell_whether_they_are_abandoned(self, store: Store) -> None:
+        await said(store, "cake one", "cake two")
+        other = message("other", "cake three", parent=NodeId("m0"), depth=1)
+        fork = Fork(left=(NodeId("m1"),))
+        await store.commit(ALICE, record(other, fork=fork))
+        page = await store.search_messages(ALICE, "cake", limit=9, offset=0)
+        abandoned = {hit.text: hit.abandoned for hit in page.hits}
+        assert abandoned == {"cake one": False, "cake three": False, "cake two": True}
+
     async def test_messages_between_dates(self, store: Store) -> None:
         day = datetime(2024, 1, 24, tzinfo=UTC)
         nodes = [
@@ -442,6 +472,12 @@ class TestArchival:
             ALICE, [passage("p0", much, EPOCH), passage("p1", little, EPOCH + 1)]
         )
         assert await archived(store, "nobel prize") == [much, little]
+
+    async def test_ids_are_left_out(self, store: Store) -> None:
+        inserted = [passage(f"p{i}", f"nobel p{i}", EPOCH + i) for i in range(5)]
+        await store.insert_passages(ALICE, inserted)
+        page = await store.search_passages(ALICE, "nobel", limit=2, offset=0, without=["p1", "p4"])
+        assert (page.total, [hit.id for hit in page.hits]) == (3, ["p3", "p2"])
 
     async def test_equal_matches_come_newest_first_and_page(self, store: Store) -> None:
         inserted = [passage(f"p{i}", f"nobel p{i}", EPOCH + i) for i in range(124)]

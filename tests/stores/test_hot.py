@@ -12,9 +12,17 @@ import pytest
 
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store
-from memgpt_proxy.stores.records import NO_TURN, Conversation, Counts, Namespace, NodeId, TurnState
+from memgpt_proxy.stores.records import (
+    MOST_AFTER,
+    NO_TURN,
+    Conversation,
+    Counts,
+    Namespace,
+    NodeId,
+    TurnState,
+)
 from memgpt_proxy.stores.sqlite import SqliteStore
-from tests.stores.build import ALICE, branch, ids, message, queue, record
+from tests.stores.build import ALICE, EPOCH, branch, ids, message, queue, record
 
 
 class Counting:
@@ -236,3 +244,60 @@ async def test_nothing_is_remembered_before_a_cancelled_write_has_ended(
     counting.asked.clear()
     assert ids((await hot.read_turn(ALICE, ids(nodes), enough=2)).nodes) == ["m0", "m1"]
     assert counting.asked == []
+
+
+async def test_of_a_large_namespace_the_conversations_used_last_stay(counting: Any) -> None:
+    hot, states = HotStore(counting, 100_000), [queue("m0", start=0)]
+    opened = [branch(["hi", "x" * 500], prefix=f"{number}m") for number in range(60)]
+    for nodes in opened:
+        await hot.read_turn(ALICE, ids(nodes[:1]), enough=0)
+        await hot.commit(ALICE, record(*nodes, queues=states))
+        await hot.read_turn(ALICE, ids(opened[0]), enough=2)
+    counting.asked.clear()
+    for nodes in (opened[0], *opened[-5:]):
+        assert (await hot.read_turn(ALICE, ids(nodes), enough=2)).nodes == tuple(nodes)
+    assert counting.asked == []
+    assert (await hot.read_turn(ALICE, ids(opened[1]), enough=2)).nodes == tuple(opened[1])
+    assert counting.asked == ["read_turn"]
+
+
+async def test_a_beginning_that_many_share_stays(counting: Any) -> None:
+    hot, first = HotStore(counting, 200_000), message("first", "hi")
+    await hot.read_turn(ALICE, ids([first]), enough=0)
+    await hot.commit(ALICE, record(first))
+    nodes = [
+        message(f"n{number}", "x" * 500, parent=first.id, depth=1, created=EPOCH + number)
+        for number in range(1, 150)
+    ]
+    counting.asked.clear()
+    for node in nodes:
+        turn = await hot.read_turn(ALICE, ids([first, node]), enough=1)
+        assert (turn.known, turn.nodes) == (1, (first,))
+        await hot.commit(ALICE, record(node))
+    assert set(counting.asked) == {"commit"}
+    turn = await hot.read_turn(ALICE, ids([first, nodes[0]]), enough=2)
+    assert (turn.known, turn.nodes) == (2, (first, nodes[0]))
+    assert counting.asked[-1] == "read_turn"
+
+
+async def test_what_more_messages_follow_than_are_read_is_remembered(counting: Any) -> None:
+    first = message("first", "hi")
+    nodes = [
+        message(f"n{number}", "again", parent=first.id, depth=1, created=EPOCH + number)
+        for number in range(1, MOST_AFTER + 9)
+    ]
+    await counting.commit(ALICE, record(first, *nodes))
+    hot = HotStore(counting, 2**20)
+    newest = tuple(reversed(nodes))[:MOST_AFTER]
+    asked = ids([first, message("unheard of")])
+    assert (await hot.read_turn(ALICE, asked, enough=1)).after == newest
+    counting.asked.clear()
+    assert (await hot.read_turn(ALICE, asked, enough=1)).after == newest
+    assert await hot.after(ALICE, first.id) == newest
+    assert counting.asked == []
+    await hot.commit(ALICE, record(nodes[0]))
+    assert (await hot.read_turn(ALICE, asked, enough=1)).after == newest
+    assert (await hot.read_turn(ALICE, ids([first, nodes[0]]), enough=1)).after in ((), newest)
+    latest = message("latest", "new", parent=first.id, depth=1, created=EPOCH + 99)
+    await hot.commit(ALICE, record(latest))
+    assert await hot.after(ALICE, first.id) == (latest, *newest[:-1])

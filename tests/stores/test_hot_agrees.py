@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store
 from memgpt_proxy.stores.records import (
+    MOST_AFTER,
     ROOT,
     ContentId,
     Conversation,
@@ -50,7 +51,7 @@ class SideBySide(RuleBasedStateMachine):
     number in it, which its key has not. A key may also be one that nobody foresaw.
     """
 
-    @initialize(size=st.sampled_from([2**20, 2**20, 2**20, 6000, 1]))
+    @initialize(size=st.sampled_from([2**20, 2**20, 2**20, 100_000, 30_000, 12_000, 1]))
     def open(self, size: int) -> None:
         self.directory = tempfile.TemporaryDirectory()
         path = Path(self.directory.name) / "memory.db"
@@ -93,6 +94,8 @@ class SideBySide(RuleBasedStateMachine):
         hot, plain = self.runner.run(asked())
         if hot.nodes and hot.nodes[0].depth > 0:  # only openings are told from their twins
             plain = replace(plain, shared=hot.shared)
+        if hot.counts is None and hot.queue is not None:  # no prompt shows them then
+            plain = replace(plain, counts=None)
         assert hot == plain
         return hot
 
@@ -265,6 +268,19 @@ class SideBySide(RuleBasedStateMachine):
             self.known[space].append(node.id)
         self.read(space, [*chain, node.key], len(chain))
 
+    @rule(space=SPACES, data=st.data(), rarely=RARELY)
+    def crowd(self, space: Namespace, data: st.DataObject, *, rarely: bool) -> None:
+        """More conversations with one beginning than a turn reads of."""
+        last = self.some(data, space)
+        if not rarely or last is None:
+            return
+        self.read(space, self.chain(space, last), 0)
+        nodes = [self.child(last, ROOT, f"w{number}") for number in range(MOST_AFTER + 1)]
+        nodes = [replace(node, id=NodeId(f"{node.id}.{node.created}")) for node in nodes]
+        self.runner.run(self.hot.commit(space, record(*nodes)))
+        self.known[space] += [node.id for node in nodes]
+        self.read(space, self.chain(space, last), 0)
+
     @rule(rarely=RARELY)
     def restart(self, *, rarely: bool) -> None:
         if rarely:
@@ -274,8 +290,12 @@ class SideBySide(RuleBasedStateMachine):
     def what_is_remembered_is_bounded(self) -> None:
         if hasattr(self, "hot"):
             spaces = self.hot._spaces
-            assert self.hot._size <= self.hot._max_bytes or not spaces
-            assert self.hot._size == sum(hot.size for hot in spaces.values())
+            remembered = spaces._spaces.values()
+            assert spaces._size <= spaces._max_bytes
+            assert spaces._size == sum(hot.size for hot in remembered)
+            for hot in remembered:
+                assert set(hot.tips) == {name for name in hot.nodes if not hot.followed[name]}
+                assert hot.faded.isdisjoint(hot.nodes)
 
 
 SideBySide.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

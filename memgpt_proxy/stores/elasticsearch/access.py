@@ -83,11 +83,11 @@ class Access:
         self._bulk = Bulk(client)
 
     async def get(
-        self, owner: Owner, wanted: Sequence[Wanted], *, whole: bool = True
+        self, owner: Owner, wanted: Sequence[Wanted], *, whole: bool | Sequence[str] = True
     ) -> list[Found | None]:
         """Return documents by their names, as they are at this moment, in the order asked.
 
-        ``whole=False`` leaves their content out.
+        ``whole=False`` leaves their content out; fields may be named in place of all of it.
         """
         found: list[Found | None] = []
         for start in range(0, len(wanted), MOST_GOT):
@@ -137,7 +137,9 @@ class Access:
         await self._bulk.close()
         await self.freshness.close()
 
-    async def _get(self, owner: Owner, wanted: Sequence[Wanted], whole: bool) -> list[Found | None]:
+    async def _get(
+        self, owner: Owner, wanted: Sequence[Wanted], whole: bool | Sequence[str]
+    ) -> list[Found | None]:
         asked = [
             {
                 "_index": each.index,

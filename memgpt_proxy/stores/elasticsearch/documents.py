@@ -169,7 +169,8 @@ def passage(document: Mapping[str, Any]) -> StoredPassage:
 
 def hit(document: Mapping[str, Any]) -> Hit:
     """Return the search result in the document of a node or passage."""
-    return Hit(_named(document, "id"), document["text"], float(document["created"]))
+    created, abandoned = float(document["created"]), document.get("abandoned", False)
+    return Hit(_named(document, "id"), document["text"], created, abandoned)
 
 
 def of_version(owner: Owner, version: ContextVersion, written_by: str, stored: int) -> Json:
@@ -200,6 +201,19 @@ def working_context(document: Mapping[str, Any]) -> WorkingContext:
 def of_head(owner: Owner, newest: int, stored: int) -> Json:
     """Return the document that tells the newest version of a working context."""
     return _document(owner, HEAD, HEAD, stored) | {"version": _whole(newest)}
+
+
+def of_vector(
+    owner: Owner, kind: str, name: str, vector: Sequence[float] | None, stored: int
+) -> Json:
+    """Return the document of a text's vector; it has none where the model takes no such text."""
+    document = _document(owner, kind, name, stored)
+    return document if vector is None else document | {"vector": vector}
+
+
+def name_of(document: Mapping[str, Any]) -> str:
+    """Return the name of the record in a document."""
+    return _named(document, "id")
 
 
 def _document(owner: Owner, kind: str, name: str, written: int) -> Json:

@@ -6,7 +6,7 @@ are read and written through the alias alone, so that a copy of another version 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,12 +95,14 @@ class Layout:
         fields: Its mapping's properties: those of the version before, and more. Processes of
             the release before write to it, too, once it has taken over.
         upgrade: A Painless script that makes a document of the version before one of this.
+        not_returned: Fields that are searched only, and not kept a second time to be returned.
     """
 
     name: str
     version: int
     fields: Json = field(repr=False)
     upgrade: str = field(default="", repr=False)
+    not_returned: Sequence[str] = ()
 
 
 LAYOUTS = (
@@ -161,6 +163,7 @@ def body_of(layout: Layout, shards: int) -> Json:
         "mappings": {
             "dynamic": "strict",
             "_routing": {"required": True},
+            "_source": {"excludes": list(layout.not_returned)},
             "properties": layout.fields,
         },
     }
@@ -185,16 +188,23 @@ async def create_missing(client: AsyncElasticsearch, names: Names, shards: int) 
     Raises StoreError where an index is of an older version, and has to be migrated.
     """
     for layout in LAYOUTS:
-        alias = names.alias(layout)
+        await create_missing_one(client, names, layout, shards)
+
+
+async def create_missing_one(
+    client: AsyncElasticsearch, names: Names, layout: Layout, shards: int
+) -> None:
+    """Create an index if it is missing; see ``create_missing``."""
+    alias = names.alias(layout)
+    index = await behind(client, alias)
+    if index is None:
+        await create(client, names.index(layout), layout, shards, alias)
         index = await behind(client, alias)
-        if index is None:
-            await create(client, names.index(layout), layout, shards, alias)
-            index = await behind(client, alias)
-        if index is not None and version_of(index) < layout.version:
-            raise StoreError(
-                f"{alias} has version {version_of(index)}, and this release needs"
-                f" {layout.version}: run memgpt-proxy migrate"
-            )
+    if index is not None and version_of(index) < layout.version:
+        raise StoreError(
+            f"{alias} has version {version_of(index)}, and this release needs"
+            f" {layout.version}: run memgpt-proxy migrate"
+        )
 
 
 async def create(

@@ -15,6 +15,7 @@ from typing import Any
 from memgpt_proxy.stores.elasticsearch import documents
 from memgpt_proxy.stores.elasticsearch.access import Access, Belonging, Search
 from memgpt_proxy.stores.elasticsearch.indices import MOST_AT_ONCE
+from memgpt_proxy.stores.elasticsearch.names import term
 from memgpt_proxy.stores.query import Query
 from memgpt_proxy.stores.records import Hit, Owner, Page
 
@@ -52,10 +53,11 @@ class Searched:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which of all hits are on the page."""
+    """Which of all hits are on the page: those in ``without`` do not count."""
 
     limit: int
     offset: int
+    without: Sequence[str] = ()
 
 
 def messages(access: Access) -> Searched:
@@ -80,6 +82,10 @@ async def search(
     page = await _page(access, owner, searched, every, searched.all_terms, window)
     if page.total or len(query.terms) == 1:
         return page
+    if window.without:
+        all_of_them = replace(window, limit=0, without=())
+        if (await _page(access, owner, searched, every, searched.all_terms, all_of_them)).total:
+            return page
     some = _any_term(query)
     return await _page(access, owner, searched, some, searched.any_term, window)
 
@@ -101,7 +107,9 @@ async def _page(
     order: Sequence[Json],
     window: Window,
 ) -> Page:
-    asked = replace(found, belonging=searched.belonging, rest={"sort": list(order)})
+    filters = [*found.filters, *_but(window.without)]
+    rest = {"sort": list(order)}
+    asked = replace(found, belonging=searched.belonging, filters=filters, rest=rest)
     pages = _Pages(access, owner, searched.index, asked)
     if window.offset + window.limit <= MOST_AT_ONCE:
         return await pages.near(window)
@@ -149,6 +157,13 @@ class _Pages:
         rest = {**self.search.rest, **rest, "track_total_hits": total}
         asked = replace(self.search, rest=rest)
         return await self.access.search(self.owner, self.index, asked)
+
+
+def _but(without: Sequence[str]) -> list[Json]:
+    """Return the condition that a hit is none of these."""
+    if not without:
+        return []
+    return [{"bool": {"must_not": {"terms": {"id": [term(name) for name in without]}}}}]
 
 
 def _hit(hit: Json) -> Hit:

@@ -87,6 +87,10 @@ class ElasticsearchStore:
     def always_fresh(self, always: bool) -> None:
         self._access.freshness.always = always
 
+    def alone(self, *, alone: bool) -> None:
+        """Let every search refresh first while nobody tells what others write."""
+        self.always_fresh = alone
+
     def changed_elsewhere(self, namespace: Namespace) -> None:
         """Let the next searches find what another process has just written."""
         owner = owner_of(namespace)
@@ -155,11 +159,17 @@ class ElasticsearchStore:
         await self._carry_out(self._commit(owner, record))
 
     async def search_messages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Return messages with every term, newest first; if none has, the best of any term."""
         searched = pages.messages(self._access)
-        window, owner = Window(limit, offset), owner_of(namespace)
+        window, owner = Window(limit, offset, without), owner_of(namespace)
         return await pages.search(self._access, owner, searched, parse(query), window)
 
     async def messages_between(
@@ -179,11 +189,17 @@ class ElasticsearchStore:
         await self._carry_out(passages.insert(self._access, self._clock, owner, inserted))
 
     async def search_passages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Return passages with every term, best first; if none has, the best of any term."""
         searched = pages.passages(self._access)
-        window, owner = Window(limit, offset), owner_of(namespace)
+        window, owner = Window(limit, offset, without), owner_of(namespace)
         return await pages.search(self._access, owner, searched, parse(query), window)
 
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:

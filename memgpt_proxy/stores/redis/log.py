@@ -110,6 +110,10 @@ class RedisLog:
         news = _news(run.decode(), int(now), found, position)
         return replace(news, position=_position(run.decode(), id_)) if news else None
 
+    async def ping(self) -> None:
+        """Return when Redis answers."""
+        await self._redis.execute("PING")
+
     async def void(self) -> None:
         """Delete all streams."""
         await self._redis.delete_all("log")

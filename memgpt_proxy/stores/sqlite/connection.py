@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The ``user_version`` of a database that this code reads and writes."""
 
 OLDEST_SQLITE = (3, 38, 0)
@@ -62,17 +63,27 @@ def connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
 
     Raises StoreError for a database of another version, or a SQLite that lacks features.
     """
+    connection = connect_file(path, synchronous)
+    try:
+        require_features(connection, {"fts5", "json_each"})
+        _create_schema(connection)
+    except (sqlite3.Error, StoreError):
+        connection.close()
+        raise
+    return connection
+
+
+def connect_file(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
+    """Connect to write to a file with a log; it is created as above where it is missing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = _connect(path, "rw")
     try:
-        require_features(connection, {"fts5", "json_each"})
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
-        _create_schema(connection)
-    except (sqlite3.Error, StoreError):
+    except sqlite3.Error:
         connection.close()
         raise
     return connection
@@ -83,6 +94,12 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     connection = _connect(path, "ro")
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def create_vectors(path: Path) -> None:
+    """Create in an existing database what search by meaning needs, where it is missing."""
+    with closing(_connect(path, "rw")) as connection:
+        connection.executescript(_script("vectors.sql"))
 
 
 def require_features(connection: sqlite3.Connection, modules: Iterable[str]) -> None:
@@ -118,5 +135,8 @@ def _create_schema(connection: sqlite3.Connection) -> None:
             " by a development version, and cannot be read any more"
         )
     if version < SCHEMA_VERSION:
-        schema = resources.files(__package__).joinpath("schema.sql")
-        connection.executescript(schema.read_text(encoding="utf-8"))
+        connection.executescript(_script("schema.sql"))
+
+
+def _script(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ Parameters = dict[str, str | int | float]
 class Searched:
     """A table with texts, its full-text index, and which of its rows come first.
 
-    ``indexed`` is the condition of those that its index has.
+    ``indexed`` is the condition of those that its index has, ``hit`` the columns of a hit.
     """
 
     table: str
@@ -26,6 +26,7 @@ class Searched:
     indexed: str
     newest: str
     best: str
+    hit: str
 
 
 MESSAGES = Searched(
@@ -34,6 +35,7 @@ MESSAGES = Searched(
     indexed="text <> ''",
     newest="abandoned, created DESC, depth DESC, id",
     best="abandoned, score, created DESC, depth DESC, id",
+    hit=f"{rows.HIT_COLUMNS}, abandoned",
 )
 PASSAGES = Searched(
     table="passages",
@@ -41,6 +43,7 @@ PASSAGES = Searched(
     indexed="text <> '' AND NOT hidden",
     newest="created DESC, id",
     best="score, created DESC, id",
+    hit=rows.HIT_COLUMNS,
 )
 
 BETWEEN = """
@@ -51,10 +54,11 @@ WHERE namespace = :namespace AND text <> '' AND created >= :start AND created < 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which of all hits are on the page."""
+    """Which of all hits are on the page: those in ``without`` do not count."""
 
     limit: int
     offset: int
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def messages_between(
 ) -> Page:
     """Return messages with ``start <= created < end``, newest first, abandoned last."""
     hits = Hits(BETWEEN, {"namespace": namespace, "start": start, "end": end})
-    return _page(connection, MESSAGES, hits, MESSAGES.newest, window)
+    return _page(connection, MESSAGES, hits, MESSAGES.newest, window)[1]
 
 
 def search_messages(
@@ -99,32 +103,44 @@ def _search(
         return Page(0, ())
     ranked = order == searched.best
     every = _with_every_term(searched, namespace, query, ranked=ranked)
-    page = _page(connection, searched, every, order, window)
-    if page.total or len(query.terms) == 1:
+    matched, page = _page(connection, searched, every, order, window)
+    if matched or len(query.terms) == 1:
         return page
     some = _with_any_term(searched, namespace, query)
-    return _page(connection, searched, some, searched.best, window)
+    return _page(connection, searched, some, searched.best, window)[1]
 
 
 def _page(
     connection: sqlite3.Connection, searched: Searched, hits: Hits, order: str, window: Window
-) -> Page:
+) -> tuple[int, Page]:
+    """Return how many hits there are, and the page of those that are not left out."""
     statement = f"""
         WITH hits (number, score) AS MATERIALIZED ({hits.statement}),
+        out (number) AS MATERIALIZED (
+            SELECT number FROM json_each(:without) AS named CROSS JOIN {searched.table}
+            ON {searched.table}.namespace = :namespace AND {searched.table}.id = named.value
+        ),
         page AS MATERIALIZED (
             SELECT number FROM hits CROSS JOIN {searched.table} USING (number)
+            WHERE number NOT IN (SELECT number FROM out)
             ORDER BY {order} LIMIT :limit OFFSET :offset
         )
         SELECT
             (SELECT count(*) FROM hits),
+            (SELECT count(*) FROM hits WHERE number IN (SELECT number FROM out)),
             (
-                SELECT json_group_array(json_array({rows.HIT_COLUMNS}))
+                SELECT json_group_array(json_array({searched.hit}))
                 FROM page CROSS JOIN {searched.table} USING (number)
             )
     """
-    bounds = {"limit": window.limit, "offset": window.offset}
-    total, found = connection.execute(statement, {**hits.parameters, **bounds}).fetchone()
-    return Page(total, tuple(map(rows.hit, rows.from_json(found))))
+    bounds = {
+        "limit": window.limit,
+        "offset": window.offset,
+        "without": rows.ids_to_json(window.without),
+    }
+    parameters = {**hits.parameters, **bounds}
+    matched, left_out, found = connection.execute(statement, parameters).fetchone()
+    return matched, Page(matched - left_out, tuple(map(rows.hit, rows.from_json(found))))
 
 
 def _with_every_term(searched: Searched, namespace: str, query: Query, *, ranked: bool) -> Hits:

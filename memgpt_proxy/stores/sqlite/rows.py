@@ -36,8 +36,11 @@ NODE_COLUMNS = (
 QUEUE_COLUMNS = "node, start, summary, context_version, context, messages, passages"
 """What ``queue_state`` expects."""
 
+_QUEUE = 11
+"""Where in a node's row its queue stands, with its context version behind it."""
+
 HIT_COLUMNS = "id, text, printf('%!.17g', created)"
-"""What ``hit`` expects."""
+"""What ``hit`` expects; for a message, ``abandoned`` behind it."""
 
 
 def ids_to_json(ids: Iterable[str]) -> str:
@@ -72,8 +75,13 @@ def node_row(namespace: str, node: Node) -> Row:
     )
 
 
-def queue_row(namespace: str, queue: QueueState) -> Row:
-    """Return the row of ``queues`` for a queue state."""
+def placed(row: Row, queue: str, context_version: int) -> Row:
+    """Return the row of a node with this queue and context version."""
+    return (*row[:_QUEUE], queue, context_version, *row[_QUEUE + 2 :])
+
+
+def queue_row(namespace: str, queue: QueueState, created: float = 0.0) -> Row:
+    """Return the row of ``queues`` for a queue state; ``created`` is its record's time."""
     return (
         namespace,
         clean(queue.node),
@@ -83,6 +91,7 @@ def queue_row(namespace: str, queue: QueueState) -> Row:
         clean(queue.context.content),
         queue.counts.messages,
         queue.counts.passages,
+        created,
     )
 
 
@@ -98,13 +107,14 @@ def passage_row(namespace: str, passage: Passage) -> Row:
     )
 
 
-def conversation_row(namespace: str, conversation: Conversation) -> Row:
-    """Return the row of ``conversations`` for a conversation."""
+def conversation_row(namespace: str, conversation: Conversation, created: float = 0.0) -> Row:
+    """Return the row of ``conversations``; ``created`` is its record's time."""
     return (
         namespace,
         clean(conversation.name),
         clean(conversation.tip),
         conversation.resends,
+        created,
     )
 
 
@@ -145,5 +155,5 @@ def queue_state(row: Sequence[Any]) -> QueueState:
 
 def hit(row: Sequence[Any]) -> Hit:
     """Return the search result in a row of ``HIT_COLUMNS``."""
-    name, text, created = row
-    return Hit(id=name, text=text, created=float(created))
+    name, text, created, *abandoned = row
+    return Hit(id=name, text=text, created=float(created), abandoned=any(abandoned))

@@ -1,4 +1,4 @@
--- Version 2. `namespace` is the digits that stand for a namespace (see rows.py).
+-- Version 3. `namespace` is the digits that stand for a namespace (see rows.py).
 BEGIN IMMEDIATE;
 
 CREATE TABLE IF NOT EXISTS namespaces (
@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS queues (
     context TEXT NOT NULL,
     messages INTEGER NOT NULL,
     passages INTEGER NOT NULL,
+    created REAL NOT NULL, -- when its turn's record was made
     PRIMARY KEY (namespace, node)
 ) STRICT;
 
@@ -80,6 +81,7 @@ CREATE TABLE IF NOT EXISTS conversations (
     name TEXT NOT NULL,
     tip TEXT NOT NULL,
     resends INTEGER NOT NULL,
+    created REAL NOT NULL, -- when its turn's record was made
     PRIMARY KEY (namespace, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -133,5 +135,9 @@ CREATE TRIGGER IF NOT EXISTS queue_stored AFTER INSERT ON queues BEGIN
     UPDATE nodes SET queue = id WHERE namespace = new.namespace AND id = new.node;
 END;
 
-PRAGMA user_version = 2;
+CREATE TRIGGER IF NOT EXISTS queue_replaced AFTER UPDATE ON queues BEGIN
+    UPDATE nodes SET queue = id WHERE namespace = new.namespace AND id = new.node;
+END;
+
+PRAGMA user_version = 3;
 COMMIT;

@@ -68,6 +68,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, synchronous: Synchronous = "normal") -> None:
+        self.file = path
         self._writer: Threads[Write, None] = Threads(
             "sqlite-writer",
             count=1,
@@ -91,6 +92,9 @@ class SqliteStore:
 
     def changed_elsewhere(self, namespace: Namespace) -> None:
         """All that is committed is found at once, whoever has written it."""
+
+    def alone(self, *, alone: bool) -> None:
+        """It makes no difference, for the same reason."""
 
     async def open(self) -> None:
         """Create what is missing and start the threads.
@@ -154,21 +158,31 @@ class SqliteStore:
         await self._writer.submit(
             Write(
                 nodes=[rows.node_row(owner, node) for node in record.nodes],
-                queues=[rows.queue_row(owner, queue) for queue in record.queues],
+                queues=[rows.queue_row(owner, each, record.created) for each in record.queues],
                 fork=_forked(owner, record.fork) if record.fork else None,
-                conversations=[rows.conversation_row(owner, each) for each in named],
+                conversations=[
+                    rows.conversation_row(owner, each, record.created) for each in named
+                ],
+                waited=record.waited,
+                unplaced=record.unplaced,
             )
         )
 
     async def search_messages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Return messages with every term, newest first; if none has, the best of any term."""
         return await self._read(
             pages.search_messages,
             owner_of(namespace),
             parse(query),
-            Window(limit, offset),
+            Window(limit, offset, tuple(without)),
         )
 
     async def messages_between(
@@ -196,14 +210,20 @@ class SqliteStore:
             await self._writer.submit(Write(passages=inserted))
 
     async def search_passages(
-        self, namespace: Namespace, query: str, *, limit: int, offset: int
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int,
+        offset: int,
+        without: Sequence[str] = (),
     ) -> Page:
         """Return passages with every term, best first; if none has, the best of any term."""
         return await self._read(
             pages.search_passages,
             owner_of(namespace),
             parse(query),
-            Window(limit, offset),
+            Window(limit, offset, tuple(without)),
         )
 
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
@@ -275,7 +295,11 @@ class SqliteStore:
 
     async def take_over(self, owner: Owner, records: Sequence[Portable]) -> None:
         """Store records as they are, all or nothing, in place of those of the same name."""
-        await self._writer.submit(Write(taken_over=TakenOver(owner, records)))
+        await self.write(Write(taken_over=TakenOver(owner, records)))
+
+    async def write(self, write: Write) -> None:
+        """Carry out a write along with those that wait."""
+        await self._writer.submit(write)
 
     async def _set_hidden(
         self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool

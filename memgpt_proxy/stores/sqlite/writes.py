@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
+from memgpt_proxy.stores.sqlite import rows
 from memgpt_proxy.stores.sqlite.connection import store_error
 from memgpt_proxy.stores.sqlite.rows import Row
 from memgpt_proxy.stores.sqlite.taking_over import TakenOver, take_over
@@ -51,11 +52,21 @@ INSERT_NODES = Insert(
             AND (NOT nodes.complete OR excluded.turn NOT IN ('', nodes.turn))""",
 )
 
+_REPLACE_QUEUE = """ON CONFLICT (namespace, node) DO UPDATE
+    SET start = excluded.start, summary = excluded.summary,
+        context_version = excluded.context_version, context = excluded.context,
+        messages = excluded.messages, passages = excluded.passages, created = excluded.created"""
+
 INSERT_QUEUES = Insert(
-    """INSERT OR REPLACE INTO queues (
-        namespace, node, start, summary, context_version, context, messages, passages
+    """INSERT INTO queues (
+        namespace, node, start, summary, context_version, context, messages, passages, created
     )""",
-    8,
+    9,
+    _REPLACE_QUEUE,
+)
+
+INSERT_WAITED_QUEUES = replace(
+    INSERT_QUEUES, conflict=f"{_REPLACE_QUEUE} WHERE excluded.created >= queues.created"
 )
 
 INSERT_PASSAGES = Insert(
@@ -64,9 +75,19 @@ INSERT_PASSAGES = Insert(
     "ON CONFLICT (namespace, id) DO NOTHING",
 )
 
+_REPLACE_CONVERSATION = """ON CONFLICT (namespace, name) DO UPDATE
+    SET tip = excluded.tip, resends = excluded.resends, created = excluded.created"""
+
 INSERT_CONVERSATIONS = Insert(
-    "INSERT OR REPLACE INTO conversations (namespace, name, tip, resends)", 4
+    "INSERT INTO conversations (namespace, name, tip, resends, created)", 5, _REPLACE_CONVERSATION
 )
+
+INSERT_WAITED_CONVERSATIONS = replace(
+    INSERT_CONVERSATIONS,
+    conflict=f"{_REPLACE_CONVERSATION} WHERE excluded.created >= conversations.created",
+)
+
+PLACE = "SELECT queue, context_version FROM nodes WHERE namespace = ? AND id = ?"
 
 LEAVE = """
 WITH RECURSIVE behind (id) AS (
@@ -104,6 +125,23 @@ WHERE :expected = coalesce((SELECT max(version) FROM contexts WHERE namespace = 
 """
 
 
+INSERT_SPACE = """
+INSERT INTO spaces (model, dimensions) VALUES (:model, :dimensions) ON CONFLICT DO NOTHING
+"""
+
+PUT_VECTORS = """
+INSERT INTO {table}_vectors (number, namespace, space, vector)
+SELECT {table}.number, {table}.namespace,
+    (SELECT number FROM spaces WHERE model = :model AND dimensions = :dimensions),
+    iif(named.value ->> 2, substr(:vectors, named.key * :size + 1, :size), NULL)
+FROM json_each(:named) AS named
+CROSS JOIN {table} ON {table}.namespace = named.value ->> 0 AND {table}.id = named.value ->> 1
+WHERE {table}.text <> ''
+ON CONFLICT (number) DO UPDATE
+SET namespace = excluded.namespace, space = excluded.space, vector = excluded.vector
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class NewVersion:
     """Replace version ``expected`` of a working context."""
@@ -135,16 +173,43 @@ class Forked:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors to store, of messages or of passages.
+
+    Attributes:
+        table: ``nodes`` or ``passages``.
+        named: JSON array of ``[namespace, id, 1]``, or 0 for one without a vector.
+        vectors: Of each, one after the other; where there is none, any bytes.
+        size: Bytes of one vector.
+    """
+
+    table: str
+    model: str
+    dimensions: int
+    named: str
+    vectors: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
-    """What one caller asked for: rows to insert, or a change."""
+    """What one caller asked for: rows to insert, or a change.
+
+    Attributes:
+        waited: Of queue states and conversations, those that were made later stay.
+        unplaced: The nodes take their queue from what the first of them hangs on.
+    """
 
     nodes: Sequence[Row] = ()
     queues: Sequence[Row] = ()
     fork: Forked | None = None
     conversations: Sequence[Row] = ()
+    waited: bool = False
+    unplaced: bool = False
     passages: Sequence[Row] = ()
     visibility: Visibility | None = None
     edit: NewVersion | None = None
+    vectors: Vectors | None = None
     taken_over: TakenOver | None = None
 
 
@@ -168,13 +233,11 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Sto
     with _transaction(connection):
         for write in writes:  # before the nodes, for those of its record are live
             _fork(connection, write.fork)
-        _insert(connection, INSERT_NODES, [row for write in writes for row in write.nodes])
-        _insert(connection, INSERT_QUEUES, [row for write in writes for row in write.queues])
-        named = [row for write in writes for row in write.conversations]
-        _insert(connection, INSERT_CONVERSATIONS, named)
+        _insert_records(connection, writes)
         _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
         for write in writes:
             _set_hidden(connection, write.visibility)
+            _put_vectors(connection, write.vectors)
             if write.taken_over is not None:
                 take_over(connection, write.taken_over)
         return [_edit(connection, write.edit) for write in writes]
@@ -198,6 +261,32 @@ def _insert(connection: sqlite3.Connection, insert: Insert, inserted: Sequence[R
         connection.execute(insert.statement(len(chunk)), values)
 
 
+def _insert_records(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    """Insert what turns leave behind; what waited or has no place comes last."""
+    placed = [row for write in writes if not write.unplaced for row in write.nodes]
+    _insert(connection, INSERT_NODES, placed)
+    for write in writes:
+        if write.unplaced:
+            _insert(connection, INSERT_NODES, _placed(connection, write.nodes))
+    for waited, queues, conversations in (
+        (False, INSERT_QUEUES, INSERT_CONVERSATIONS),
+        (True, INSERT_WAITED_QUEUES, INSERT_WAITED_CONVERSATIONS),
+    ):
+        of_these = [write for write in writes if write.waited is waited]
+        _insert(connection, queues, [row for write in of_these for row in write.queues])
+        named = [row for write in of_these for row in write.conversations]
+        _insert(connection, conversations, named)
+
+
+def _placed(connection: sqlite3.Connection, nodes: Sequence[Row]) -> Sequence[Row]:
+    """Return nodes with the queue and context version of what the first of them hangs on."""
+    if not nodes:
+        return ()
+    namespace, _, _, _, parent, *_ = nodes[0]
+    found = connection.execute(PLACE, (namespace, parent)).fetchone()
+    return [rows.placed(row, *found) for row in nodes] if found else nodes
+
+
 def _fork(connection: sqlite3.Connection, fork: Forked | None) -> None:
     if fork is not None:
         connection.execute(LEAVE, asdict(fork))
@@ -213,3 +302,9 @@ def _edit(connection: sqlite3.Connection, edit: NewVersion | None) -> StaleVersi
     if edit is None or connection.execute(INSERT_CONTEXT, asdict(edit)).rowcount == 1:
         return None
     return StaleVersion(f"the working context is no longer at version {edit.expected}")
+
+
+def _put_vectors(connection: sqlite3.Connection, vectors: Vectors | None) -> None:
+    if vectors is not None:
+        connection.execute(INSERT_SPACE, asdict(vectors))
+        connection.execute(PUT_VECTORS.format(table=vectors.table), asdict(vectors))

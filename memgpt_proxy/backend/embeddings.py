@@ -1,0 +1,233 @@
+"""Embeddings: texts out, vectors in, by OpenAI's ``POST /embeddings``."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from memgpt_proxy.backend.client import Backend
+from memgpt_proxy.errors import (
+    BackendBroken,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnreachable,
+    GatewayError,
+)
+
+Vector = NDArray[np.float32]
+
+MOST_TEXTS = 32
+"""Texts of one request: text-embeddings-inference takes no more, as it is delivered."""
+
+MOST_CHARACTERS = 48_000
+"""Characters of one request, unless it is a single text."""
+
+LONGEST_TEXT = 8000
+"""Characters of a text that are embedded, some 2 000 tokens; the rest is cut off."""
+
+SHORTEST_CUT = 200
+"""A text of no more characters that is refused is not refused for its length."""
+
+_LARGE_ANSWER = 2**16
+"""Bytes of an answer that is read beside the event loop."""
+
+_HARMLESS = "A text that any embedding model takes."
+_TOO_LONG = re.compile(rb"too (?:large|long)|exceed|maximum context length", re.IGNORECASE)
+_ABOUT_THE_TEXTS = frozenset({400, 413, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a request is made at most, and how long the pauses in between are.
+
+    A pause is random: up to ``pause`` seconds at first, twice as much each time, or as
+    long as the server asks for, up to ``longest``.
+    """
+
+    attempts: int = 4
+    pause: float = 1.0
+    longest: float = 60.0
+
+
+class Embeddings:
+    """An embedding model behind a server.
+
+    Args:
+        server: Where it is; may be the backend itself.
+        model: Its name there.
+    """
+
+    def __init__(self, server: Backend, model: str, retries: Retries | None = None) -> None:
+        self.model = model
+        self._server = server
+        self._retries = retries or Retries()
+        self._longest = LONGEST_TEXT
+        self._encoded = True
+        self._answered = False
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+        """Return the vector of each text, of length 1; None where the model does not take it.
+
+        Made for work in the background: failures that may pass are tried again. Raises
+        BackendRefused, BackendUnreachable, BackendTimeout or BackendBroken when they do not.
+        """
+        vectors: list[Vector | None] = []
+        for batch in batches([text[: self._longest] for text in texts]):
+            vectors += await self._embed_batch(batch)
+        return vectors
+
+    async def embed_query(self, text: str) -> Vector:
+        """Return the vector of a text, tried once. Raises the same errors as ``embed``."""
+        (vector,) = await self._ask([text[: self._longest]])
+        if vector is None:
+            raise BackendBroken("The embedding server's answer has a vector without direction.")
+        return vector
+
+    async def _embed_batch(self, texts: Sequence[str]) -> list[Vector | None]:
+        """Embed texts; where one is at fault, the others all the same."""
+        try:
+            return await self._ask_again(texts)
+        except BackendRefused as error:
+            if not _is_about_the_texts(error):
+                raise
+            refusal = error
+        if len(texts) == 1:
+            return [await self._embed_head(texts[0], refusal)]
+        half = len(texts) // 2
+        return await self._embed_batch(texts[:half]) + await self._embed_batch(texts[half:])
+
+    async def _embed_head(self, text: str, refusal: BackendRefused) -> Vector | None:
+        """Embed as much of a refused text as the model takes.
+
+        Raises the refusal when the model does not take any text. What was too long teaches how
+        much of other texts to send.
+        """
+        if len(text) <= SHORTEST_CUT:
+            if await self._takes_nothing():
+                raise refusal
+            return None
+        length = len(text) // 2
+        (vector,) = await self._embed_batch([text[:length]])
+        if vector is not None and _TOO_LONG.search(refusal.body()):
+            self._longest = max(min(self._longest, length), SHORTEST_CUT)
+        return vector
+
+    async def _takes_nothing(self) -> bool:
+        try:
+            await self._ask_again([_HARMLESS])
+        except BackendRefused:
+            return True
+        return False
+
+    async def _ask_again(self, texts: Sequence[str]) -> list[Vector | None]:
+        """Ask until there is an answer, or a failure that would not pass."""
+        for attempt in range(1, self._retries.attempts):
+            try:
+                return await self._ask(texts)
+            except (BackendRefused, BackendUnreachable, BackendTimeout, BackendBroken) as error:
+                if not _may_pass(error):
+                    raise
+                pause = pause_after(error, attempt, self._retries)
+            await asyncio.sleep(pause)
+        return await self._ask(texts)
+
+    async def _ask(self, texts: Sequence[str]) -> list[Vector | None]:
+        """Ask once; a server that knows no base64 is recognised by its first refusal."""
+        try:
+            return await self._post(texts)
+        except BackendRefused as error:
+            if self._answered or not self._encoded or error.status not in (400, 422):
+                raise
+        self._encoded = False
+        try:
+            return await self._post(texts)
+        finally:
+            self._encoded = not self._answered
+
+    async def _post(self, texts: Sequence[str]) -> list[Vector | None]:
+        request: dict[str, Any] = {"model": self.model, "input": list(texts)}
+        if self._encoded:
+            request["encoding_format"] = "base64"
+        answer = await self._server.post("/embeddings", orjson.dumps(request))
+        if len(answer) < _LARGE_ANSWER:
+            vectors = vectors_in(answer, len(texts))
+        else:
+            vectors = await asyncio.to_thread(vectors_in, answer, len(texts))
+        self._answered = True
+        return vectors
+
+
+def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the texts in order, as many together as one request may have."""
+    start = size = 0
+    for end, text in enumerate(texts):
+        if end > start and (end - start == MOST_TEXTS or size + len(text) > MOST_CHARACTERS):
+            yield texts[start:end]
+            start, size = end, 0
+        size += len(text)
+    if texts[start:]:
+        yield texts[start:]
+
+
+def vectors_in(answer: bytes, count: int) -> list[Vector | None]:
+    """Return the vectors of an answer in the order of its indices, each of length 1.
+
+    Floats may be listed, or in base64 (float32, little-endian). One that has no direction is
+    None. Raises BackendBroken when the answer does not have ``count`` vectors of one size.
+    """
+    try:
+        data = orjson.loads(answer)["data"]
+        by_index = {entry["index"]: _floats(entry["embedding"]) for entry in data}
+        vectors = np.stack([by_index[index] for index in range(count)])
+    except (KeyError, TypeError, ValueError, OverflowError, Base64Error) as error:
+        raise BackendBroken("The embedding server's answer is none.") from error
+    if vectors.ndim != 2 or len(data) != count or not vectors.shape[1]:
+        raise BackendBroken("The embedding server's answer has not one vector for each text.")
+    return [_of_length_one(vector) for vector in vectors]
+
+
+def _floats(embedding: object) -> NDArray[np.float64]:
+    if isinstance(embedding, str):
+        return np.frombuffer(b64decode(embedding, validate=True), "<f4").astype(np.float64)
+    return np.array(embedding, np.float64)
+
+
+def _of_length_one(vector: NDArray[np.float64]) -> Vector | None:
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(vector)
+    if not np.isfinite(length) or length == 0:
+        return None
+    return (vector / length).astype(np.float32)
+
+
+def _is_about_the_texts(error: BackendRefused) -> bool:
+    """Whether other texts may be taken. llama.cpp answers 500 when one is too long for it."""
+    if error.status in _ABOUT_THE_TEXTS:
+        return True
+    return error.status == 500 and _TOO_LONG.search(error.body()) is not None
+
+
+def _may_pass(error: GatewayError) -> bool:
+    if not isinstance(error, BackendRefused):
+        return True
+    if error.status in (408, 425, 429):
+        return True
+    return error.status >= 500 and error.status != 501 and not _is_about_the_texts(error)
+
+
+def pause_after(error: GatewayError, attempt: int, retries: Retries) -> float:
+    """Return how many seconds to wait after a failed attempt; they count from 1."""
+    told = dict(error.headers).get(b"retry-after", b"")
+    asked = float(told) if told.isdigit() else 0.0
+    ours = random.uniform(0, retries.pause * 2 ** (attempt - 1))  # noqa: S311
+    return min(max(asked, ours), retries.longest)

@@ -1,0 +1,191 @@
+"""All that waits for a store, in one journal or several, and how it is carried out at last.
+
+The journals are used in their order: a write goes to the next one where the first is full or
+away, and so do those after it, until all of them are drained. So the order of writes is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import assert_never
+
+from memgpt_proxy.stores.changes import Committed, Inserted, Shown
+from memgpt_proxy.stores.codec import decode
+from memgpt_proxy.stores.journal import Entry, Journal, Waiting
+from memgpt_proxy.stores.protocols import Store, StoreError, StoreUnavailable
+from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+BATCH = 64
+"""Entries that are carried out together, those of different namespaces at once."""
+
+
+class Backlog:
+    """The journals of one process."""
+
+    def __init__(self, journals: Sequence[Journal], telemetry: Telemetry) -> None:
+        self._journals = journals
+        self._telemetry = telemetry
+        self._used = 0  # the journal that writes are kept in now
+        self._open = asyncio.Event()
+        self._open.set()
+        self._keeping = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def open(self) -> None:
+        """Make the journals ready. Raises StoreUnavailable when one can never be used."""
+        for journal in self._journals:
+            await journal.open()
+            self._telemetry.writes_wait(journal.name, 0)
+
+    async def close(self) -> None:
+        """Close the journals; what waits in them stays."""
+        for journal in self._journals:
+            await journal.close()
+
+    async def waits(self) -> bool:
+        """Return whether anything waits, as far as journals can tell."""
+        for index, journal in reversed([*enumerate(self._journals)]):
+            if await self._waiting(journal):
+                self._used = max(self._used, index)
+                return True
+        return False
+
+    @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """Hold up ``held``, or wait while it lasts: in here a write may be kept."""
+        while not self._open.is_set():
+            await self._open.wait()
+        self._keeping += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._keeping -= 1
+            if not self._keeping:
+                self._idle.set()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Let no write be kept meanwhile: what is drained in here is all."""
+        self._open.clear()
+        try:
+            await self._idle.wait()
+            yield
+        finally:
+            self._open.set()
+
+    async def keep(self, namespace: Namespace, change: Waiting) -> None:
+        """Keep a write; durable when it returns. Raises StoreUnavailable where no journal can."""
+        for index, journal in enumerate(self._journals):
+            if index < self._used:
+                continue
+            try:
+                await journal.append(namespace, change)
+            except StoreUnavailable as error:
+                log.warning("a write cannot wait in the %s journal: %s", journal.name, error)
+                continue
+            self._used = max(self._used, index)
+            self._telemetry.write_kept(journal.name)
+            return
+        self._telemetry.write_refused()
+        raise StoreUnavailable("the store is away, and no journal can keep a write for it")
+
+    async def drain(self, store: Store, *, leave: int = 0) -> bool:
+        """Carry out what waits, in order; return whether no more than ``leave`` are left.
+
+        More are left where the store goes away again, or another process drains. A journal that
+        is away itself is passed over: what waits in it comes later.
+        """
+        for journal in self._journals:
+            try:
+                while await self._waiting(journal) > leave:
+                    if not await self._drain_some(journal, store):
+                        return False
+            except StoreUnavailable as error:
+                log.warning("the %s journal cannot be drained now: %s", journal.name, error)
+        return True
+
+    def begin_anew(self) -> None:
+        """Nothing waits any more: the first journal is the next to be used."""
+        self._used = 0
+
+    async def _waiting(self, journal: Journal) -> int:
+        count = await journal.waiting()
+        self._telemetry.writes_wait(journal.name, count)
+        return count
+
+    async def _drain_some(self, journal: Journal, store: Store) -> bool:
+        """Carry out the oldest entries, those of one namespace in order."""
+        if not await journal.lead():
+            return False
+        namespaces: defaultdict[Namespace, list[Entry]] = defaultdict(list)
+        for entry in await journal.oldest(BATCH):
+            namespaces[entry.namespace].append(entry)
+        draining = (self._carry_out_all(journal, each, store) for each in namespaces.values())
+        outcomes = await asyncio.gather(*draining, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return all(outcomes)
+
+    async def _carry_out_all(
+        self, journal: Journal, entries: Sequence[Entry], store: Store
+    ) -> bool:
+        """Carry out one namespace's entries; False where this cannot go on now."""
+        stored: list[Entry] = []
+        try:
+            for entry in entries:
+                if not await journal.lead():
+                    return False
+                try:
+                    await _carry_out_entry(store, entry)
+                except StoreUnavailable:
+                    return False
+                except (StoreError, ValueError) as error:
+                    await self._put_aside(journal, entry, error)
+                else:
+                    stored.append(entry)
+            return True
+        finally:
+            if stored:
+                await journal.done(stored)
+            self._telemetry.writes_drained(journal.name, len(stored))
+
+    async def _put_aside(self, journal: Journal, entry: Entry, error: Exception) -> None:
+        told = (journal.name, entry.id, type(error).__name__)  # its words may be a user's
+        log.error("entry %s/%s is put aside, the store refuses it: %s", *told)
+        await journal.put_aside(entry)
+        self._telemetry.write_put_aside(journal.name)
+
+
+async def _carry_out_entry(store: Store, entry: Entry) -> None:
+    change = decode(entry.data)
+    if isinstance(change, Committed):
+        change = Committed(replace(change.record, waited=True))
+    if not isinstance(change, Waiting):
+        raise ValueError(f"{type(change).__name__} cannot wait")
+    await carry_out(store, entry.namespace, change)
+
+
+async def carry_out(store: Store, namespace: Namespace, change: Waiting) -> None:
+    """Have a store carry out a change."""
+    match change:
+        case Committed(record=record):
+            await store.commit(namespace, record)
+        case Inserted(passages=passages):
+            await store.insert_passages(namespace, passages)
+        case Shown(turns=turns, hidden=True):
+            await store.hide_passages(namespace, turns)
+        case Shown(turns=turns):
+            await store.show_passages(namespace, turns)
+        case _:
+            assert_never(change)

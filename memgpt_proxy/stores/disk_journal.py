@@ -1,0 +1,175 @@
+"""The journal of one process: a small SQLite file in its data directory.
+
+A write that it has taken is on the disk, and survives a power cut.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, cast
+
+from memgpt_proxy.stores.codec import encode
+from memgpt_proxy.stores.journal import Entry, JournalFull, Waiting
+from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.sqlite.connection import connect_file
+from memgpt_proxy.stores.sqlite.threads import Threads
+
+MOST_JOBS = 256
+"""Calls that share a transaction, and with it the wait for the disk, at most."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace BLOB NOT NULL,
+    change BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS put_aside (
+    number INTEGER PRIMARY KEY,
+    namespace BLOB NOT NULL,
+    change BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS total (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    entries INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT;
+
+INSERT OR IGNORE INTO total VALUES (1, 0, 0);
+
+CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
+    UPDATE total SET entries = entries + 1, bytes = bytes + length(new.change);
+END;
+
+CREATE TRIGGER IF NOT EXISTS entry_gone AFTER DELETE ON entries BEGIN
+    UPDATE total SET entries = entries - 1, bytes = bytes - length(old.change);
+END;
+"""
+
+APPEND = """
+INSERT INTO entries (namespace, change)
+SELECT :namespace, :change FROM total WHERE bytes + length(:change) <= :max_bytes
+"""
+
+WAITING = "SELECT entries FROM total"
+
+OLDEST = "SELECT number, namespace, change FROM entries ORDER BY number LIMIT ?"
+
+DONE = "DELETE FROM entries WHERE number = ?"
+
+PUT_ASIDE = "INSERT OR IGNORE INTO put_aside SELECT * FROM entries WHERE number = ?"
+
+Job = Callable[[sqlite3.Connection], object]
+Result = TypeVar("Result")
+
+
+class DiskJournal:
+    """A journal in one file, of one process.
+
+    Args:
+        path: The file; it is created, and its directory, when missing.
+        max_bytes: Bound on what waits; what was put aside does not count.
+    """
+
+    name = "disk"
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._thread: Threads[Job, object] = Threads(
+            "disk-journal",
+            count=1,
+            most=MOST_JOBS,
+            connect=partial(_connect, path),
+            carry_out=_carry_out,
+        )
+
+    async def open(self) -> None:
+        """Create what is missing. Raises StoreUnavailable when the file cannot be used."""
+        await self._thread.start()
+
+    async def close(self) -> None:
+        """Carry out what was asked, then close the file."""
+        await self._thread.stop()
+
+    async def append(self, namespace: Namespace, change: Waiting) -> None:
+        """Keep a write behind all others; on the disk when it returns. Raises JournalFull."""
+        row = {
+            "namespace": namespace.encode("utf-8", "surrogatepass"),
+            "change": encode(change),
+            "max_bytes": self._max_bytes,
+        }
+
+        def append(connection: sqlite3.Connection) -> JournalFull | None:
+            if connection.execute(APPEND, row).rowcount == 1:
+                return None
+            return JournalFull(f"the disk journal may hold {self._max_bytes} bytes, and does")
+
+        await self._run(append)
+
+    async def waiting(self) -> int:
+        """Return how many entries wait."""
+
+        def waiting(connection: sqlite3.Connection) -> int:
+            (entries,) = connection.execute(WAITING).fetchone()
+            return int(entries)
+
+        return await self._run(waiting)
+
+    async def lead(self) -> bool:
+        """Nobody else has this file: data directories are claimed."""
+        return True
+
+    async def oldest(self, limit: int) -> Sequence[Entry]:
+        """Return the entries that have waited longest, oldest first."""
+
+        def oldest(connection: sqlite3.Connection) -> list[Entry]:
+            rows = connection.execute(OLDEST, [limit])
+            return [Entry(str(number), _namespace(name), data) for number, name, data in rows]
+
+        return await self._run(oldest)
+
+    async def done(self, entries: Sequence[Entry]) -> None:
+        """Delete entries."""
+
+        def done(connection: sqlite3.Connection) -> None:
+            connection.executemany(DONE, [[int(entry.id)] for entry in entries])
+
+        await self._run(done)
+
+    async def put_aside(self, entry: Entry) -> None:
+        """Move an entry to those that nobody will ask for."""
+
+        def put_aside(connection: sqlite3.Connection) -> None:
+            connection.execute(PUT_ASIDE, [int(entry.id)])
+            connection.execute(DONE, [int(entry.id)])
+
+        await self._run(put_aside)
+
+    async def _run(self, job: Callable[[sqlite3.Connection], Result | StoreError]) -> Result:
+        return cast("Result", await self._thread.submit(job))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = connect_file(path, "full")
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _carry_out(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[object]:
+    """Run all of the jobs in one transaction; they are done when it has ended."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        return [job(connection) for job in jobs]
+
+
+def _namespace(name: bytes) -> Namespace:
+    return Namespace(name.decode("utf-8", "surrogatepass"))

@@ -1,0 +1,84 @@
+"""Journals: where writes wait, in order and safe from a crash, while their store is away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from memgpt_proxy.stores.changes import Committed, Inserted, Shown
+from memgpt_proxy.stores.protocols import StoreUnavailable
+from memgpt_proxy.stores.records import Namespace
+
+Waiting = Committed | Inserted | Shown
+"""Changes that can wait. An edit of the working context cannot: it is made there and then,
+against one version, or refused."""
+
+
+class JournalFull(StoreUnavailable):
+    """As many bytes wait as may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One write that waits.
+
+    Attributes:
+        id: The journal's own name for it.
+        namespace: Whose write it is.
+        data: The change, as ``codec`` writes it.
+    """
+
+    id: str
+    namespace: Namespace
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that count towards the journal's bound."""
+        return len(self.data)
+
+
+class Journal(Protocol):
+    """Writes that wait, oldest first. Every call raises StoreUnavailable when it is away itself.
+
+    Attributes:
+        name: What it is called in logs.
+    """
+
+    name: str
+
+    async def open(self) -> None:
+        """Make it ready."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every resource; what waits stays."""
+        ...
+
+    async def append(self, namespace: Namespace, change: Waiting) -> None:
+        """Keep a write behind all others; durable when it returns.
+
+        Raises JournalFull, and keeps nothing, where it would be more than may wait.
+        """
+        ...
+
+    async def waiting(self) -> int:
+        """Return how many entries wait."""
+        ...
+
+    async def lead(self) -> bool:
+        """Return whether this process, and no other, may drain it: for now, so ask often."""
+        ...
+
+    async def oldest(self, limit: int) -> Sequence[Entry]:
+        """Return the entries that have waited longest, ``limit`` at most, oldest first."""
+        ...
+
+    async def done(self, entries: Sequence[Entry]) -> None:
+        """The store has them: they wait no longer."""
+        ...
+
+    async def put_aside(self, entry: Entry) -> None:
+        """The store will never take it: keep it apart, where it holds nothing up."""
+        ...

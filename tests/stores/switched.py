@@ -1,0 +1,61 @@
+"""A store that goes away and comes back as a test says, and tells what it has carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from memgpt_proxy.stores.protocols import Store, StoreUnavailable
+from memgpt_proxy.stores.records import Namespace, TurnRecord
+
+_NO_CALLS = ("degraded", "changed_elsewhere")
+
+
+class Switch:
+    """What is between a store and its callers.
+
+    Attributes:
+        here: Whether calls come through.
+        answers: Whether their answers do; where not, they are carried out all the same.
+        commits: The names of messages that were committed, each time in order.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.here = True
+        self.answers = True
+        self.commits: list[tuple[Namespace, str]] = []
+        self._store = store
+
+    @property
+    def store(self) -> Store:
+        """The store behind it, as its callers see it."""
+        return cast("Store", _Switched(self))
+
+    async def call(self, name: str, arguments: Sequence[Any], named: dict[str, Any]) -> Any:
+        if not self.here:
+            raise StoreUnavailable("switched off")
+        answer = await getattr(self._store, name)(*arguments, **named)
+        if name == "commit":
+            self._committed(*arguments)
+        if not self.answers:
+            raise StoreUnavailable("switched off midway")
+        return answer
+
+    def _committed(self, namespace: Namespace, record: TurnRecord) -> None:
+        self.commits += [(namespace, node.id) for node in record.nodes]
+
+
+class _Switched:
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+
+    async def close(self) -> None:
+        """Whoever has the store behind it closes that."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*arguments: Any, **named: Any) -> Any:
+            return await self._switch.call(name, arguments, named)
+
+        if name in _NO_CALLS:
+            return getattr(self._switch._store, name)
+        return call

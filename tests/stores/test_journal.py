@@ -1,0 +1,286 @@
+"""What every journal does, and what is each one's own: a kill, a lease, a server that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from memgpt_proxy.stores.changes import Committed, Inserted, Shown
+from memgpt_proxy.stores.codec import decode, encode
+from memgpt_proxy.stores.disk_journal import DiskJournal
+from memgpt_proxy.stores.journal import Journal, JournalFull, Waiting
+from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
+from memgpt_proxy.stores.records import Namespace, TurnId, TurnRecord
+from memgpt_proxy.stores.redis.journal import RedisJournal, is_append_only
+from memgpt_proxy.stores.sqlite.connection import connect_file
+from tests.stores.build import ALICE, BOB, message, passage
+from tests.support.process import free_port
+from tests.support.redis_server import RedisServer
+
+BOUND = 100_000
+ODD = Namespace("\udc00\0")
+
+NewJournal = Callable[[], Journal]
+"""Makes a journal on what earlier ones have kept, as a new process does."""
+
+
+def said(name: str, text: str = "hi") -> Committed:
+    return Committed(TurnRecord(nodes=[message(name, text)], queues=[]))
+
+
+async def kept(journal: Journal) -> list[tuple[Namespace, Waiting]]:
+    entries = await journal.oldest(1000)
+    return [(entry.namespace, decode(entry.data)) for entry in entries]  # type: ignore[misc]
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> Redis:
+    return Redis.from_pool(BlockingConnectionPool.from_url(redis_server.url))
+
+
+@pytest.fixture(params=["disk", pytest.param("redis", marks=pytest.mark.redis)])
+async def new_journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[NewJournal]:
+    if request.param == "disk":
+        yield lambda: DiskJournal(tmp_path / "data" / "journal.db", BOUND)
+        return
+    redis = request.getfixturevalue("redis")
+    yield lambda: RedisJournal(redis, BOUND)
+    await redis.aclose()
+
+
+@pytest.fixture
+async def journal(new_journal: NewJournal) -> AsyncIterator[Journal]:
+    opened = new_journal()
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+class TestEveryJournal:
+    async def test_nothing_waits_at_first(self, journal: Journal) -> None:
+        assert await journal.waiting() == 0
+        assert await journal.oldest(10) == []
+
+    async def test_writes_come_in_the_order_they_were_kept(self, journal: Journal) -> None:
+        writes: list[tuple[Namespace, Waiting]] = [
+            (ALICE, said("a")),
+            (BOB, Inserted([passage("p", "text \0")])),
+            (ODD, Shown([TurnId("t")], hidden=True)),
+            (ALICE, said("b")),
+        ]
+        for namespace, change in writes:
+            await journal.append(namespace, change)
+        stored = [(namespace, decode(encode(change))) for namespace, change in writes]
+        assert await kept(journal) == stored
+        assert await journal.waiting() == 4
+        assert len(await journal.oldest(3)) == 3
+
+    async def test_what_is_done_waits_no_longer(self, journal: Journal) -> None:
+        for name in "abc":
+            await journal.append(ALICE, said(name))
+        first, second, _ = await journal.oldest(3)
+        await journal.done([second])
+        await journal.done([second])
+        await journal.put_aside(first)
+        await journal.put_aside(first)
+        assert await journal.waiting() == 1
+        assert [change for _, change in await kept(journal)] == [said("c")]
+
+    async def test_no_more_waits_than_may(self, journal: Journal) -> None:
+        large = said("large", "x" * (BOUND // 3))  # twice in it
+        await journal.append(ALICE, large)
+        with pytest.raises(JournalFull):
+            await journal.append(ALICE, large)
+        await journal.append(ALICE, said("small"))
+        assert await journal.waiting() == 2
+        await journal.done(await journal.oldest(1))
+        await journal.append(ALICE, large)
+        assert [change for _, change in await kept(journal)] == [said("small"), large]
+
+    async def test_what_is_put_aside_takes_no_room(self, journal: Journal) -> None:
+        large = said("large", "x" * (BOUND // 3))
+        await journal.append(ALICE, large)
+        for entry in await journal.oldest(1):
+            await journal.put_aside(entry)
+        await journal.append(ALICE, large)
+
+    async def test_the_bound_holds_for_many_at_once(self, journal: Journal) -> None:
+        size = len(encode(said("m000")))
+        outcomes = await asyncio.gather(
+            *(journal.append(ALICE, said(f"m{n:03}")) for n in range(300)), return_exceptions=True
+        )
+        assert outcomes.count(None) == min(300, BOUND // size) == await journal.waiting()
+        assert all(outcome is None or isinstance(outcome, JournalFull) for outcome in outcomes)
+
+    async def test_another_process_finds_what_was_kept(
+        self, journal: Journal, new_journal: NewJournal
+    ) -> None:
+        for name in "abc":
+            await journal.append(ALICE, said(name))
+        before = await journal.oldest(3)
+        await journal.done(before[:1])
+        await journal.close()
+        later = new_journal()
+        await later.open()
+        assert await later.oldest(3) == before[1:]
+        await later.append(ALICE, said("d"))
+        assert [change for _, change in await kept(later)] == [said("b"), said("c"), said("d")]
+        await later.close()
+
+    async def test_one_process_leads_by_itself(self, journal: Journal) -> None:
+        assert await journal.lead()
+        assert await journal.lead()
+
+
+class TestDisk:
+    async def test_acknowledged_writes_survive_a_kill(self, tmp_path: Path) -> None:
+        path = tmp_path / "journal.db"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.stores.keeping_process",
+            str(path),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            lines = [await process.stdout.readline() for _ in range(300)]
+            process.kill()
+            lines += (await process.stdout.read()).splitlines(keepends=True)
+            await process.wait()
+        acknowledged = [line.decode().strip() for line in lines if line.endswith(b"\n")]
+        journal = DiskJournal(path, 2**30)
+        await journal.open()
+        entries = await journal.oldest(10**6)
+        assert await journal.waiting() == len(entries)
+        for writer in map(str, range(8)):
+            changes = [decode(each.data) for each in entries if each.namespace == writer]
+            names = [
+                change.record.nodes[0].id for change in changes if isinstance(change, Committed)
+            ]
+            assert names == [f"{writer}-{number}" for number in range(len(names))]
+            mine = [name for name in acknowledged if name.startswith(f"{writer}-")]
+            assert mine == names[: len(mine)]
+            assert len(names) <= len(mine) + 1  # one may have been kept and not told
+        await journal.close()
+
+    async def test_nobody_else_may_read_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "data" / "journal.db"
+        journal = DiskJournal(path, BOUND)
+        await journal.open()
+        await journal.append(ALICE, said("a"))
+        assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+        await journal.close()
+
+    async def test_a_file_that_cannot_be_used_is_unavailable(self, tmp_path: Path) -> None:
+        (tmp_path / "journal.db").write_bytes(b"no database, but " * 100)
+        with pytest.raises(StoreUnavailable):
+            await DiskJournal(tmp_path / "journal.db", BOUND).open()
+
+    @pytest.mark.slow
+    async def test_a_lock_that_stays_is_unavailable(self, tmp_path: Path) -> None:
+        path = tmp_path / "journal.db"
+        journal = DiskJournal(path, BOUND)
+        await journal.open()
+        with closing(connect_file(path, "full")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):
+                await journal.append(ALICE, said("a"))
+        await journal.append(ALICE, said("b"))
+        assert await journal.waiting() == 1
+        await journal.close()
+
+    async def test_what_is_closed_takes_nothing(self, tmp_path: Path) -> None:
+        journal = DiskJournal(tmp_path / "journal.db", BOUND)
+        with pytest.raises(StoreError):
+            await journal.append(ALICE, said("a"))
+
+
+@pytest.mark.redis
+class TestRedis:
+    async def test_kept_writes_survive_the_servers_kill(
+        self, redis: Redis, redis_server: RedisServer
+    ) -> None:
+        journal = RedisJournal(redis, BOUND)
+        for number in range(100):
+            await journal.append(ALICE, said(f"m{number}"))
+        redis_server.kill()
+        with pytest.raises(StoreUnavailable):
+            await journal.append(ALICE, said("lost"))
+        redis_server.start()
+        assert [change for _, change in await kept(journal)] == [
+            said(f"m{number}") for number in range(100)
+        ]
+        await redis.aclose()
+
+    async def test_a_server_that_is_away_is_unavailable(self) -> None:
+        redis = Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
+        journal = RedisJournal(redis, BOUND)
+        await journal.open()
+        for call in (journal.waiting, journal.lead, lambda: journal.oldest(1)):
+            with pytest.raises(StoreUnavailable):
+                await call()
+        with pytest.raises(StoreUnavailable):
+            await is_append_only(redis)
+        await journal.close()
+        await redis.aclose()
+
+    async def test_one_of_two_leads(self, redis: Redis) -> None:
+        one, other = RedisJournal(redis, BOUND), RedisJournal(redis, BOUND)
+        assert await one.lead()
+        assert not await other.lead()
+        await one.close()
+        assert await other.lead()
+        assert not await one.lead()
+        await redis.aclose()
+
+    async def test_a_silent_leader_is_followed(self, redis: Redis) -> None:
+        one = RedisJournal(redis, BOUND, lease=0.05)
+        other = RedisJournal(redis, BOUND)
+        assert await one.lead()
+        async with asyncio.timeout(10):
+            while not await other.lead():
+                pass
+        assert not await one.lead()
+        await redis.aclose()
+
+    async def test_all_keys_are_in_one_slot_and_bear_the_prefix(self, redis: Redis) -> None:
+        journal = RedisJournal(redis, BOUND, prefix="ours")
+        await journal.append(ALICE, said("a"))
+        await journal.append(ALICE, said("b"))
+        assert await journal.lead()
+        for entry in await journal.oldest(1):
+            await journal.put_aside(entry)
+        assert len(await redis.keys("{ours:journal}:*")) == await redis.dbsize() == 4
+        await redis.aclose()
+
+    async def test_two_prefixes_are_two_journals(self, redis: Redis) -> None:
+        one, other = RedisJournal(redis, BOUND), RedisJournal(redis, BOUND, prefix="other")
+        await one.append(ALICE, said("a"))
+        assert await other.waiting() == 0
+        assert await one.lead()
+        assert await other.lead()
+        await redis.aclose()
+
+    async def test_whether_the_server_keeps_what_it_is_told(
+        self, redis: Redis, tmp_path: Path
+    ) -> None:
+        assert await is_append_only(redis)
+        await redis.aclose()
+        directory = tmp_path / "forgetful"
+        directory.mkdir()
+        server = RedisServer(directory, "--appendonly", "no")
+        server.start()
+        forgetful = Redis.from_url(server.url)
+        assert not await is_append_only(forgetful)
+        await forgetful.aclose()
+        server.stop()
