@@ -58,7 +58,15 @@ def test_the_help_names_the_commands() -> None:
     for flag in ("--help", "-h"):
         told = run(flag).stdout
         assert "serve" in told
-        assert "settings" in told
+        for name in ("settings", "migrate", "check"):
+            assert name in told
+
+
+def test_who_serves_does_not_pay_for_the_other_commands() -> None:
+    asked = "import sys, memgpt_proxy.cli; print('elasticsearch' in sys.modules)"
+    command = [sys.executable, "-c", asked]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

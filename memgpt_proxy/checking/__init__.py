@@ -1,5 +1,5 @@
 """Telling whether all that the gateway needs is there: ``memgpt-proxy check``.
 
-``findings`` is what a check says, the other modules are the checks of one part each,
-``command`` is the command.
+``findings`` is what a check says; ``local``, ``models``, ``elasticsearch`` and ``redis`` are the
+checks of one part each, ``checks`` those that some settings need, ``command`` is the command.
 """

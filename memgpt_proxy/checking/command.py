@@ -1,20 +1,13 @@
-"""The command ``memgpt-proxy check``."""
+"""The command ``memgpt-proxy check``: its options."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections import Counter
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from memgpt_proxy.checking import elasticsearch, local, models, redis
-from memgpt_proxy.checking.findings import Check, Finding, Level, carry_out, ok
-from memgpt_proxy.config import Settings
 from memgpt_proxy.options import CONTEXT, read_settings, setting_options
 
 
@@ -23,34 +16,10 @@ from memgpt_proxy.options import CONTEXT, read_settings, setting_options
 def check_command(file: Path | None, **options: Any) -> None:
     """Tell whether all that the gateway needs can be reached, which versions, what is missing.
 
-    Takes the settings of serve. Nothing is made or changed. Ends with 1 where something fails.
+    Takes the settings of serve, and changes nothing. Ends with 1 where something fails.
     """
-    settings = read_settings(file, options)
-    findings = [ok("settings", "valid"), *asyncio.run(carry_out(checks_of(settings)))]
-    for finding in findings:
-        click.echo(finding)
-    click.echo(_summary(findings))
-    if any(finding.level is Level.FAIL for finding in findings):
+    # Here, since the gateway, whose command is beside this one, shall not pay for it.
+    from memgpt_proxy.checking.checks import check
+
+    if not check(read_settings(file, options)):
         sys.exit(1)
-
-
-def checks_of(settings: Settings) -> Iterator[Check]:
-    """Yield the checks that these settings need."""
-    yield Check(local.DIRECTORY, partial(local.data_directory, settings))
-    yield Check(local.SECRET, partial(local.namespace_secret, settings))
-    yield Check(models.BACKEND, partial(models.backend, settings))
-    if settings.embedding_model is not None:
-        yield Check(models.EMBEDDINGS, partial(models.embedding_model, settings))
-    if settings.elasticsearch_url:
-        yield Check(elasticsearch.PART, partial(elasticsearch.elasticsearch, settings))
-    else:
-        yield Check(local.STORE, partial(local.embedded_store, settings))
-    if settings.elasticsearch_url or settings.redis_url is not None:
-        yield Check(redis.PART, partial(redis.redis, settings))
-
-
-def _summary(findings: list[Finding]) -> str:
-    counted = Counter(finding.level for finding in findings)
-    if not counted[Level.FAIL] + counted[Level.WARN]:
-        return "All is well."
-    return f"{counted[Level.FAIL]} failed, {counted[Level.WARN]} to look at."

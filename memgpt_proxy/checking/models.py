@@ -82,7 +82,7 @@ async def embedding_model(settings: Settings) -> Sequence[Finding]:
 async def _embedded(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Finding:
     model, shown = settings.embedding_model, without_credentials(url)
     key = settings.embedding_api_key
-    if key is None and settings.embedding_url in (None, settings.backend_url):
+    if key is None and url == str(settings.backend_url).rstrip("/"):
         key = settings.backend_api_key
     request = httpx.Request(
         "POST",

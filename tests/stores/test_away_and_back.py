@@ -17,13 +17,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis.asyncio import Redis
 
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.journal import Journal
 from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import StoreUnavailable
 from memgpt_proxy.stores.records import ROOT, Conversation, Namespace, NodeId, TurnId
+from memgpt_proxy.stores.redis import connect
 from memgpt_proxy.stores.redis.journal import RedisJournal
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
@@ -246,13 +246,12 @@ def test_two_replicas_with_a_journal_in_redis(redis_server: RedisServer) -> None
         replicas = 2
 
         def prepare(self) -> None:
-            self.redis = Redis.from_url(redis_server.url)
-            self.prefix = uuid4().hex
+            self.redis = connect(redis_server.url, prefix=uuid4().hex)
 
         def journal(self) -> Journal:
-            return RedisJournal(self.redis, self.bound, prefix=self.prefix, lease=LEASE)
+            return RedisJournal(self.redis, self.bound, lease=LEASE)
 
         def dismiss(self) -> None:
-            self.runner.run(self.redis.aclose())
+            self.runner.run(self.redis.close())
 
     run_state_machine_as_test(Fleet, settings=STEPS)

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,11 +34,15 @@ from memgpt_proxy.stores.records import (
     TurnId,
 )
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
 from memgpt_proxy.stores.storable import owner_of
+from memgpt_proxy.stores.vectors import BEGINNING, Embedded, Kind, Name, Space
+from tests.conftest import SHARED_PREFIX
 from tests.stores.asking import answers, contents, exported, named, searches
 from tests.stores.build import ALICE, BOB, EPOCH, branch, message, passage, queue, record
 from tests.stores.families import Family, opened_elasticsearch, opened_sqlite
 from tests.stores.portables import memories
+from tests.support.elasticsearch import ElasticsearchNode
 
 OWNER = owner_of(ALICE)
 
@@ -229,6 +235,40 @@ async def test_a_record_that_cannot_be_stored_leaves_nothing_behind(
     assert await exported(destination, OWNER) == []
 
 
+async def lacking_in(vectors: SqliteVectors, space: Space) -> list[Name]:
+    names: list[Name] = []
+    place, more = BEGINNING, True
+    while more:
+        found = await vectors.lacking(space, place, limit=9)
+        names += [each.name for each in found.texts if each.name not in names]
+        more, place = found.more and found.place != place, found.place
+    return names
+
+
+async def test_a_text_that_is_replaced_loses_its_vector(tmp_path: Path) -> None:
+    plane, name = Space("plane", 2), Name(OWNER, Kind.PASSAGE, "p")
+    said = Name(OWNER, Kind.MESSAGE, "m")
+    vector = np.array([1, 0], np.float32)
+    async with opened_sqlite(tmp_path / "memory.db") as store:
+        assert isinstance(store, SqliteStore)
+        vectors = SqliteVectors(store)
+        await vectors.open()
+        old: list[Portable] = [
+            message("m", "alpha"),
+            StoredPassage(passage("p", "alpha"), hidden=False),
+        ]
+        for text, lacking in (("alpha", []), ("beta", [said, name])):
+            await store.take_over(OWNER, old)
+            await vectors.put_vectors(plane, [Embedded(each, vector) for each in (said, name)])
+            new: list[Portable] = [
+                message("m", text),
+                StoredPassage(passage("p", text), hidden=False),
+            ]
+            await store.take_over(OWNER, new)
+            assert await lacking_in(vectors, plane) == lacking
+        await vectors.close()
+
+
 def by_name(records: Sequence[Portable]) -> list[Portable]:
     return sorted(records, key=lambda record: tuple(map(str, named(record))))
 
@@ -267,3 +307,35 @@ def test_any_records_come_through(
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(_check(older, records, pieces, Path(directory)))
+
+
+async def _check_there_and_back(records: list[Portable], url: str, directory: Path) -> None:
+    """Move records to Elasticsearch and back; all three stores say the same."""
+    person = Namespace(uuid4().hex)
+    owner = owner_of(person)
+    async with AsyncExitStack() as stack:
+        first, last = [
+            await stack.enter_async_context(opened_sqlite(directory / f"{name}.db"))
+            for name in ("first", "last")
+        ]
+        there = opened_elasticsearch(url, SHARED_PREFIX, keep=True)
+        amid = await stack.enter_async_context(there)
+        await first.take_over(owner, records)
+        await move(first, amid, owner)
+        await move(amid, last, owner)
+        expected = await answers(first, person, records, ranked=False)
+        assert await answers(amid, person, records, ranked=False) == expected
+        assert await answers(last, person, records) == await answers(first, person, records)
+        assert by_name(await exported(last, owner)) == by_name(records)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.elasticsearch
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@given(records=memories())
+def test_any_records_go_there_and_come_back(
+    elasticsearch: ElasticsearchNode, records: list[Portable]
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(_check_there_and_back(records, elasticsearch.url, Path(directory)))

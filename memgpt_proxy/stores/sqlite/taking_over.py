@@ -76,6 +76,12 @@ INSERT OR REPLACE INTO conversations (namespace, name, tip, resends, created)
 VALUES (?, ?, ?, ?, ?)
 """
 
+HAS_VECTORS = "SELECT count(*) FROM sqlite_schema WHERE name = 'nodes_vectors'"
+
+FORGET_VECTORS = "DELETE FROM {table}_vectors WHERE number = ?"
+
+CHANGED_PASSAGE = "SELECT number FROM passages WHERE namespace = ? AND id = ? AND text <> ?"
+
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
@@ -122,6 +128,7 @@ def _take_nodes(connection: sqlite3.Connection, owner: Owner, nodes: Sequence[No
     taken = ((*rows.node_row(owner, node), node.abandoned) for node in nodes)
     connection.executemany(TAKE_NODE, taken)
     connection.executemany(INDEX, after)
+    _forget_vectors(connection, "nodes", [number for number, _, _ in changed])
     if len(before) != len(after):
         connection.execute(COUNT_MESSAGES, (owner, len(after) - len(before)))
 
@@ -131,10 +138,22 @@ def _take_passages(
 ) -> None:
     """Write passages. What changes its text leaves the index with the old, and comes back."""
     taken = [rows.passage_row(owner, each.passage) for each in stored]
+    changed = [
+        number for row in taken for (number,) in connection.execute(CHANGED_PASSAGE, row[:3])
+    ]
+    _forget_vectors(connection, "passages", changed)
     connection.executemany(HIDE_CHANGED, (row[:3] for row in taken))
     connection.executemany(TAKE_PASSAGE, taken)
     hidden = ((each.hidden, owner, clean(each.passage.id)) for each in stored)
     connection.executemany(SET_HIDDEN, hidden)
+
+
+def _forget_vectors(connection: sqlite3.Connection, table: str, numbers: Sequence[int]) -> None:
+    """Remove the vectors of texts that are no more; others are made in the background."""
+    (has_vectors,) = connection.execute(HAS_VECTORS).fetchone() if numbers else (False,)
+    if has_vectors:
+        forget = FORGET_VECTORS.format(table=table)
+        connection.executemany(forget, ((number,) for number in numbers))
 
 
 def _of_kind(records: Iterable[Portable], kind: type[Kind]) -> list[Kind]:

@@ -1,0 +1,178 @@
+"""What ``memgpt-proxy migrate`` does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from memgpt_proxy.api.authentication import (
+    SECRET_FILE,
+    Authenticator,
+    as_setting,
+    read_secret,
+    secret_of,
+)
+from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.data_dir import DataDirError
+from memgpt_proxy.moving.indices import migrate_indices
+from memgpt_proxy.moving.move import LIVE_PASSES, PASSES, Move, Verdict
+from memgpt_proxy.moving.places import Place, PlaceError, place_of
+from memgpt_proxy.moving.progress import shown
+from memgpt_proxy.moving.report import about_the_secret, table_of
+from memgpt_proxy.moving.state import State, StateError, kept_state
+from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.records import Owner
+from memgpt_proxy.stores.storable import owner_of
+
+STATE_FILE = "memory.moving"
+
+INTERRUPTED = 130
+"""Exit code of a command that was ended by Ctrl+C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The command's own options, as they are given."""
+
+    source: str | None
+    destination: str | None
+    namespace: str | None
+    key: bool
+    key_from_env: str | None
+    user: str | None
+    lists: bool
+    state: Path | None
+    live: bool
+    show_secret: bool
+
+
+def carry_out(asked: Asked, settings: Settings) -> None:
+    """Do what is asked. Raises click.ClickException, whose message is one line."""
+    try:
+        _carry_out(asked, settings)
+    except (PlaceError, StateError, DataDirError, StoreError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _carry_out(asked: Asked, settings: Settings) -> None:
+    if asked.source is None:
+        if asked.destination is not None:
+            raise click.UsageError("--to goes with --from")
+        migrate_indices(settings)
+        return
+    source = place_of(asked.source, settings)
+    source.require()
+    if asked.show_secret:
+        click.echo(f"{ENV_PREFIX}NAMESPACE_SECRET={as_setting(_secret(source, settings))}")
+    if asked.lists:
+        asyncio.run(_list(source, settings))
+    if asked.destination is not None:
+        _move(asked, source, place_of(asked.destination, settings), settings)
+    elif not (asked.show_secret or asked.lists):
+        raise click.UsageError("name the place to move to with --to")
+
+
+def _move(asked: Asked, source: Place, destination: Place, settings: Settings) -> None:
+    if source == destination:
+        raise PlaceError(f"{source} is the place to move from and to")
+    only = _owner(asked, source, settings)
+    kept_in = asked.state or source.beside(STATE_FILE) or destination.beside(STATE_FILE)
+    path = kept_in or Path(STATE_FILE)
+    with ExitStack() as stack:
+        if not asked.live:
+            stack.enter_context(_unused(source))
+        stack.enter_context(destination.claimed())
+        state = stack.enter_context(kept_state(path, str(source), str(destination)))
+        try:
+            verdict = asyncio.run(
+                _moved(source, destination, only, state, settings, live=asked.live)
+            )
+        except KeyboardInterrupt:
+            click.echo("Interrupted; the same command goes on from here.", err=True)
+            sys.exit(INTERRUPTED)
+    for line in table_of(verdict):
+        click.echo(line)
+    if verdict.differing:
+        raise click.ClickException(
+            "the destination has not the same records as the source: it had some of its own, or"
+            " the source was written to meanwhile (see --live)"
+        )
+    path.unlink(missing_ok=True)
+    click.echo(about_the_secret(source))
+
+
+async def _moved(
+    source: Place,
+    destination: Place,
+    only: Owner | None,
+    state: State,
+    settings: Settings,
+    *,
+    live: bool,
+) -> Verdict:
+    async with source.opened(settings, create=False) as here:
+        if only is not None and not await here.size(only):
+            raise PlaceError(f"{source} has nothing of this owner")
+        async with destination.opened(settings, create=True) as there:
+            move = Move(here, there, only, state, partial(shown, sys.stderr))
+            return await move.run(LIVE_PASSES if live else PASSES)
+
+
+async def _list(source: Place, settings: Settings) -> None:
+    async with source.opened(settings, create=False) as store:
+        async for owner in store.owners():
+            click.echo(f"{owner}  {await store.size(owner):,} records")
+
+
+@contextmanager
+def _unused(source: Place) -> Iterator[None]:
+    """Keep gateways out of the source. Raises PlaceError where one is in."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(source.claimed())
+        except DataDirError as error:
+            raise PlaceError(f"{error}; or move its memories while it runs, with --live") from error
+        yield
+
+
+def _owner(asked: Asked, source: Place, settings: Settings) -> Owner | None:
+    """Return the one owner that is to be moved, or None for all."""
+    key = _key(asked)
+    if key is None:
+        if asked.user is not None:
+            raise click.UsageError("--user goes with --key or --key-from-env")
+        return Owner(asked.namespace) if asked.namespace else None
+    if asked.namespace is not None:
+        raise click.UsageError("name an owner or a key, not both")
+    authenticator = Authenticator(_secret(source, settings), (), anonymous=True)
+    return owner_of(authenticator.namespace(key.encode(), asked.user))
+
+
+def _key(asked: Asked) -> str | None:
+    if asked.key_from_env is None:
+        key: str | None = click.prompt("API key", hide_input=True) if asked.key else None
+        return key
+    if key := os.environ.get(asked.key_from_env):
+        return key
+    raise click.UsageError(f"there is no environment variable {asked.key_from_env}")
+
+
+def _secret(source: Place, settings: Settings) -> bytes:
+    """Return the secret of the source: its own, else as it is set; none is made."""
+    path = source.beside(SECRET_FILE)
+    try:
+        if path is not None and path.exists():
+            return read_secret(path)
+        if settings.namespace_secret is not None:
+            return secret_of(settings)
+    except (OSError, ValueError) as error:
+        raise PlaceError(f"no namespace secret: {error}") from error
+    raise PlaceError(f"{source} has no namespace secret: set namespace_secret")
