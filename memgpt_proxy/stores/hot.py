@@ -24,7 +24,7 @@ from memgpt_proxy.stores.changes import (
     Uncertain,
 )
 from memgpt_proxy.stores.following import Following, Nobody, Others
-from memgpt_proxy.stores.protocols import Store, StoreError, StoreUnavailable
+from memgpt_proxy.stores.protocols import Store, StoreAway, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import (
     ContentId,
     ContextEdit,
@@ -242,6 +242,8 @@ class HotStore:
             task = asyncio.get_running_loop().create_task(self._end_uncertain(namespace, upon))
             self._cancelled.add(task)
             task.add_done_callback(self._cancelled.discard)
+            raise
+        except StoreAway:  # nothing was done: what is at hand stays
             raise
         except StoreError as error:
             self._spaces.forget(namespace)
