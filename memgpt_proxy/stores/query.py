@@ -23,10 +23,11 @@ MAX_CHARACTERS = 8192
 _TERM = re.compile(r'"([^"]*)"|([^\s"]+)')
 _IDENTIFIER = re.compile(r"\d|_|\w[^\w\s'\u2019]+\w")
 _EDGES = ".,;:!?()[]{}<>'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u2026"
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f"
     "\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
 )
+"""A character of a script that is written without spaces."""
 _UNSEARCHABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -64,7 +65,7 @@ def parse(query: str) -> Query:
 def _kind(term: str, *, quoted: bool) -> str:
     if not any(character.isalnum() for character in term):
         return "mark"
-    if _UNSPACED.search(term):
+    if UNSPACED.search(term):
         return "scanned"
     return "exact" if quoted or _IDENTIFIER.search(term) else "word"
 

@@ -8,40 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch.bulk import Action, Bulk, Outcome
-from memgpt_proxy.stores.elasticsearch.client import answered, send
+from memgpt_proxy.stores.elasticsearch.client import send
 from memgpt_proxy.stores.elasticsearch.freshness import Freshness
 from memgpt_proxy.stores.elasticsearch.indices import MOST_AT_ONCE, Names
-from memgpt_proxy.stores.elasticsearch.names import document_id
+from memgpt_proxy.stores.elasticsearch.lookups import Found, LookUps, Wanted
 from memgpt_proxy.stores.records import Owner
 
 Json = dict[str, Any]
 
-MOST_GOT = 1_000
-"""Documents of one look-up by id."""
-
 Belonging = Literal["owner", "said", "shown"]
 """The field that bears the owner: of all, of messages, of the passages that are not hidden."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A document to look up: where, what it is and how it is called."""
-
-    index: str
-    kind: str
-    name: str
-
-
-class Found(NamedTuple):
-    """A document, and the sequence number and primary term of its last write."""
-
-    source: Json
-    seen: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +62,7 @@ class Access:
         self.freshness = Freshness(client)
         self._client = client
         self._bulk = Bulk(client)
+        self._look_ups = LookUps(client)
 
     async def get(
         self, owner: Owner, wanted: Sequence[Wanted], *, whole: bool | Sequence[str] = True
@@ -89,10 +71,9 @@ class Access:
 
         ``whole=False`` leaves their content out; fields may be named in place of all of it.
         """
-        found: list[Found | None] = []
-        for start in range(0, len(wanted), MOST_GOT):
-            found += await self._get(owner, wanted[start : start + MOST_GOT], whole)
-        return found
+        if not wanted:
+            return []
+        return await self._look_ups.get(owner, wanted, whole=whole)
 
     async def search(self, owner: Owner, index: str, search: Search, *, fresh: bool = True) -> Json:
         """Search an index; what was written before is found, where it has to be ``fresh``."""
@@ -144,33 +125,5 @@ class Access:
     async def close(self) -> None:
         """Let what is under way end."""
         await self._bulk.close()
+        await self._look_ups.close()
         await self.freshness.close()
-
-    async def _get(
-        self, owner: Owner, wanted: Sequence[Wanted], whole: bool | Sequence[str]
-    ) -> list[Found | None]:
-        asked = [
-            {
-                "_index": each.index,
-                "_id": document_id(owner, each.kind, each.name),
-                "routing": owner,
-                "_source": whole,
-            }
-            for each in wanted
-        ]
-        answer = await send(self._client, "POST", "/_mget", {"docs": asked})
-        return [_found(document) for document in answer["docs"]]
-
-
-def _found(document: Json) -> Found | None:
-    if error := document.get("error"):  # its shard is away, or its index
-        raise answered(503, error.get("type", ""), _reason(error))
-    if not document["found"]:
-        return None
-    seen = (document["_seq_no"], document["_primary_term"])
-    return Found(document.get("_source", {}), seen)
-
-
-def _reason(error: Json) -> str:
-    causes = error.get("root_cause") or [error]
-    return str(causes[0].get("reason", ""))[:200]

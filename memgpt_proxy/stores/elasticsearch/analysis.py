@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from typing import Any
 
-_UNSPACED = (
+UNSPACED = (
     r"\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f"
     r"\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\x{20000}-\x{3ffff}"
 )
-"""The scripts of ``query``'s scanned terms."""
+"""The characters of ``query.UNSPACED``."""
 
-_LETTER = rf"[\p{{L}}\p{{N}}&&[^{_UNSPACED}]]"
-_WORD = rf"{_LETTER}[\p{{L}}\p{{N}}\p{{M}}&&[^{_UNSPACED}]]{{0,199}}"
+LONGEST_WORD = 200
+"""Characters of a term."""
+
+_LETTER = rf"[\p{{L}}\p{{N}}&&[^{UNSPACED}]]"
+_WORD = rf"{_LETTER}[\p{{L}}\p{{N}}\p{{M}}&&[^{UNSPACED}]]{{0,{LONGEST_WORD - 1}}}"
 _SPACE = r"[\s\p{Z}\x1c-\x1f\x85]+"
 _OTHER = r"[\s\S]"
 

@@ -176,5 +176,11 @@ def _told(body: object) -> tuple[str, str]:
     """Return kind and reason of the error in a body."""
     error = body.get("error") if isinstance(body, dict) else None
     if isinstance(error, dict):
-        return str(error.get("type", "error")), str(error.get("reason", ""))[:200]
+        return str(error.get("type", "error")), reason_of(error)
     return "error", ""
+
+
+def reason_of(error: Mapping[str, Any]) -> str:
+    """Return why an error came about, cut to a line."""
+    causes = error.get("root_cause") or [error]
+    return str(causes[0].get("reason", ""))[:200]

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from memgpt_proxy.stores.elasticsearch import documents
-from memgpt_proxy.stores.elasticsearch.access import Access, Found, Wanted
+from memgpt_proxy.stores.elasticsearch.access import Access
 from memgpt_proxy.stores.elasticsearch.bulk import Action, Outcome
 from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.documents import CONVERSATION, NODE, QUEUE
+from memgpt_proxy.stores.elasticsearch.lookups import Found, Wanted
 from memgpt_proxy.stores.elasticsearch.names import document_id
 from memgpt_proxy.stores.merging import merged
 from memgpt_proxy.stores.protocols import StoreUnavailable

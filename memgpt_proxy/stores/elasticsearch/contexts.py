@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from memgpt_proxy.stores.elasticsearch import documents
-from memgpt_proxy.stores.elasticsearch.access import Access, Found, Search, Wanted
+from memgpt_proxy.stores.elasticsearch.access import Access, Search
 from memgpt_proxy.stores.elasticsearch.bulk import Action
 from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.documents import HEAD, VERSION
+from memgpt_proxy.stores.elasticsearch.lookups import Found, Wanted
 from memgpt_proxy.stores.elasticsearch.names import document_id, term
 from memgpt_proxy.stores.portable import ContextVersion
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError

@@ -15,7 +15,7 @@ import orjson
 from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch import contexts, documents
-from memgpt_proxy.stores.elasticsearch.access import Access, Search, Wanted
+from memgpt_proxy.stores.elasticsearch.access import Access, Search
 from memgpt_proxy.stores.elasticsearch.bulk import Action
 from memgpt_proxy.stores.elasticsearch.client import send
 from memgpt_proxy.stores.elasticsearch.clock import Clock
@@ -28,6 +28,7 @@ from memgpt_proxy.stores.elasticsearch.documents import (
     VERSION,
 )
 from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Names
+from memgpt_proxy.stores.elasticsearch.lookups import Wanted
 from memgpt_proxy.stores.elasticsearch.names import document_id
 from memgpt_proxy.stores.portable import (
     ContextVersion,

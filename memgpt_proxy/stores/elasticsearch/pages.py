@@ -7,16 +7,17 @@ page ended, since a server that skips has to keep all of them in memory.
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from memgpt_proxy.stores.elasticsearch import documents
 from memgpt_proxy.stores.elasticsearch.access import Access, Belonging, Search
+from memgpt_proxy.stores.elasticsearch.analysis import LONGEST_WORD
 from memgpt_proxy.stores.elasticsearch.indices import MOST_AT_ONCE
 from memgpt_proxy.stores.elasticsearch.names import term
-from memgpt_proxy.stores.query import Query
+from memgpt_proxy.stores.query import UNSPACED, Query
 from memgpt_proxy.stores.records import Hit, Owner, Page
 
 Json = dict[str, Any]
@@ -26,8 +27,6 @@ MOST_TOKENS = 384
 
 LEAST_TOKENS = 6
 """Of each of these terms, at least."""
-
-_TOKEN = re.compile(r"[a-zA-Z0-9]{1,200}|[\s\S]")
 
 _NEWEST: list[Json] = [{"created": "desc"}, {"depth": "desc"}, {"id": "asc"}]
 _LIVE_FIRST: list[Json] = [{"abandoned": "asc"}]
@@ -200,8 +199,27 @@ def _written(term: str) -> Json:
 
 def _shortened(terms: Sequence[str]) -> list[str]:
     """Return the beginnings of terms that are too long together."""
-    tokens = [_TOKEN.findall(term) for term in terms]
+    tokens = [_tokens(term) for term in terms]
     if sum(map(len, tokens)) <= MOST_TOKENS:
         return list(terms)
     most = max(LEAST_TOKENS, MOST_TOKENS // len(terms))
     return ["".join(each[:most]) for each in tokens]
+
+
+def _tokens(term: str) -> list[str]:
+    """Return the words and signs of a term, as ``analysis`` takes it apart."""
+    tokens: list[str] = []
+    for character in term:
+        if tokens and _goes_on(tokens[-1], character):
+            tokens[-1] += character
+        else:
+            tokens.append(character)
+    return tokens
+
+
+def _goes_on(word: str, character: str) -> bool:
+    """Whether a character belongs to the word before it."""
+    if len(word) == LONGEST_WORD or not word[0].isalnum() or UNSPACED.match(word[0]):
+        return False
+    of_words = character.isalnum() or unicodedata.category(character).startswith("M")
+    return of_words and not UNSPACED.match(character)

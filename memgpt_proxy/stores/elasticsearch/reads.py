@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from memgpt_proxy.stores.elasticsearch import contexts, documents, tree
-from memgpt_proxy.stores.elasticsearch.access import Access, Belonging, Search, Wanted
+from memgpt_proxy.stores.elasticsearch.access import Access, Belonging, Search
 from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.documents import CONVERSATION, NODE, QUEUE
 from memgpt_proxy.stores.elasticsearch.indices import MOST_TOLD
+from memgpt_proxy.stores.elasticsearch.lookups import Wanted
 from memgpt_proxy.stores.elasticsearch.names import term
 from memgpt_proxy.stores.records import (
     ContentId,
@@ -52,11 +53,13 @@ class _Known:
         length: Number of leading messages that are stored.
         last: The document of the last of them.
         at_hand: Documents of nodes, by name.
+        opened: How many messages the chain's first key stands for.
     """
 
     length: int = 0
     last: Json | None = None
     at_hand: dict[str, Json] = field(default_factory=dict)
+    opened: int = 0
 
 
 async def read_turn(
@@ -64,16 +67,14 @@ async def read_turn(
 ) -> TurnState:
     """Find the last known key of ``chain``, and read what a turn that follows it needs."""
     look = max(FIRST_LOOK, len(chain) - enough + 1)
-    known, opened, (head,) = await asyncio.gather(
-        _known(access, owner, chain, look),
-        _openings(access, owner, chain[:1]),
-        access.get(owner, [contexts.head(access)]),
+    known, (head,) = await asyncio.gather(
+        _known(access, owner, chain, look), access.get(owner, [contexts.head(access)])
     )
     if known.last is None:
         (context, _), all_counts = await asyncio.gather(
             contexts.newest(access, clock, owner, head), counts(access, owner)
         )
-        return TurnState(0, (), None, context, all_counts, shared=opened > 1)
+        return TurnState(0, (), None, context, all_counts)
     last = documents.node(known.last)
     (context, _), state, first = await asyncio.gather(
         contexts.newest(access, clock, owner, head),
@@ -85,44 +86,48 @@ async def read_turn(
         tree.after(access, owner, last.id, first),
         _counts_without(access, owner, state),
     )
-    return TurnState(known.length, nodes, state, context, counted, after, shared=opened > 1)
+    shared = known.opened > 1
+    return TurnState(known.length, nodes, state, context, counted, after, shared=shared)
 
 
 async def _known(access: Access, owner: Owner, chain: Sequence[NodeId], look: int) -> _Known:
     """Find the last known key; it is looked for in the last ``look`` keys first."""
     end = len(chain)
+    opening = list(chain[:1])
     while end > 0:
         start = max(0, end - look)
-        keys = chain[start:end]
-        if len(keys) > MOST_LOOKED:
-            position = await _last_position(access, owner, keys)
+        if end - start > MOST_LOOKED:
+            position = await _last_position(access, owner, chain[start:end])
             end, look = start + position, look * FURTHER_LOOKS
             if position == 0:
                 continue
             start = max(0, end - FIRST_LOOK)
-            keys = chain[start:end]
+        keys = chain[start:end]
         by_id, by_key = await asyncio.gather(
-            tree.node_documents(access, owner, keys), _newest_of_keys(access, owner, keys)
+            tree.node_documents(access, owner, [*opening, *keys]),
+            _of_keys(access, owner, [*opening, *keys]),
         )
         for position in range(len(keys), 0, -1):
             if (last := _newest(keys[position - 1], by_id, by_key)) is not None:
                 at_hand = {**by_id, documents.node(last).id: last}
-                return _Known(start + position, last, at_hand)
+                opened = (chain[0] in by_id) + by_key.get(term(chain[0]), _NONE).twins
+                return _Known(start + position, last, at_hand, opened)
         end, look = start, look * FURTHER_LOOKS
     return _Known()
 
 
-def _newest(key: NodeId, by_id: dict[str, Json], by_key: dict[str, Json]) -> Json | None:
+def _newest(key: NodeId, by_id: dict[str, Json], by_key: dict[str, _OfKey]) -> Json | None:
     """Return the document that a key stands for."""
-    found = [each for each in (by_id.get(key), by_key.get(term(key))) if each is not None]
-    return max(found, key=lambda each: (each["created"], each["stored"]), default=None)
+    found = [by_id.get(key), by_key.get(term(key), _NONE).newest]
+    there = [each for each in found if each is not None]
+    return max(there, key=lambda each: (each["created"], each["stored"]), default=None)
 
 
 async def _last_position(access: Access, owner: Owner, keys: Sequence[NodeId]) -> int:
     """Return how many of many keys there are up to the last that is known."""
     wanted = [Wanted(access.names.transcript, NODE, key) for key in keys]
     by_id, by_key = await asyncio.gather(
-        access.get(owner, wanted, whole=False), _newest_of_keys(access, owner, keys, whole=False)
+        access.get(owner, wanted, whole=False), _of_keys(access, owner, keys)
     )
     known = (
         position
@@ -132,12 +137,20 @@ async def _last_position(access: Access, owner: Owner, keys: Sequence[NodeId]) -
     return max(known, default=0)
 
 
-async def _newest_of_keys(
-    access: Access, owner: Owner, keys: Sequence[NodeId], *, whole: bool = True
-) -> dict[str, Json]:
-    """Return the newest node of each key that is not its id, by the key's term."""
+class _OfKey(NamedTuple):
+    """Of a key: how many nodes have it that is not their id, and the newest of them."""
+
+    twins: int
+    newest: Json | None
+
+
+_NONE = _OfKey(0, None)
+
+
+async def _of_keys(access: Access, owner: Owner, keys: Sequence[NodeId]) -> dict[str, _OfKey]:
+    """Return what nodes have some keys that are not their ids, by the keys' terms."""
     terms = list({term(key) for key in keys})
-    newest = {"size": 1, "sort": _NEWEST_STORED, "_source": whole}
+    newest = {"size": 1, "sort": _NEWEST_STORED}
     buckets = {"field": "key", "size": len(terms)}
     aggregation: Json = {"terms": buckets, "aggs": {"newest": {"top_hits": newest}}}
     search = Search(
@@ -145,24 +158,10 @@ async def _newest_of_keys(
         rest={"size": 0, "track_total_hits": False, "aggs": {"keys": aggregation}},
     )
     answer = await access.search(owner, access.names.transcript, search)
-    found = {each["key"]: each["newest"] for each in answer["aggregations"]["keys"]["buckets"]}
-    return {key: each["hits"]["hits"][0].get("_source", {}) for key, each in found.items()}
-
-
-async def _openings(access: Access, owner: Owner, opening: Sequence[NodeId]) -> int:
-    """Return how many messages a chain's first key stands for; of more than two, two or three."""
-    if not opening:
-        return 0
-    twins = Search(
-        filters=[{"term": {"key": term(opening[0])}}], rest={"size": 0, "track_total_hits": 2}
-    )
-    wanted = Wanted(access.names.transcript, NODE, opening[0])
-    answer, (found,) = await asyncio.gather(
-        access.search(owner, access.names.transcript, twins),
-        access.get(owner, [wanted], whole=False),
-    )
-    total: int = answer["hits"]["total"]["value"]
-    return total + (found is not None)
+    return {
+        bucket["key"]: _OfKey(bucket["doc_count"], bucket["newest"]["hits"]["hits"][0]["_source"])
+        for bucket in answer["aggregations"]["keys"]["buckets"]
+    }
 
 
 async def _branch(

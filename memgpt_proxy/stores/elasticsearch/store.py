@@ -75,7 +75,7 @@ class ElasticsearchStore:
         self._access = Access(self._client, self._names)
         self._clock = Clock()
         self._open = False
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._writes: set[asyncio.Task[Any]] = set()
         self._forking: dict[Owner, asyncio.Task[None]] = {}
 
     @property
@@ -114,13 +114,18 @@ class ElasticsearchStore:
     async def close(self) -> None:
         """Carry out every write accepted so far, then close the connections."""
         self._open = False
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while running := {*self._writes, *self._forking.values()}:
+            await asyncio.wait(running)
         await self._access.close()
         await self._client.close()
 
     async def ping(self) -> None:
-        """Return when every index has its primary shards."""
+        """Return when every index has its primary shards, and all that was asked for is written.
+
+        Writes whose callers have left are among them; what is asked for meanwhile is not.
+        """
+        if self._writes:
+            await asyncio.wait(self._writes)
         aliases = ",".join(self._names.alias(layout) for layout in indices.LAYOUTS)
         params = {"timeout": PING_TIMEOUT}
         answer = await send(self._client, "GET", f"/_cluster/health/{aliases}", params=params)
@@ -291,7 +296,8 @@ class ElasticsearchStore:
         for _ in range(STEPS_WAITED):
             if await anext(steps, _END) is _END:
                 return
-        self._forking[owner] = task = self._start(_rest_of(steps))
+        task = asyncio.get_running_loop().create_task(_rest_of(steps))
+        self._forking[owner] = task
         task.add_done_callback(lambda _: self._forking.pop(owner))
 
     async def _carry_out(self, write: Coroutine[Any, Any, Result]) -> Result:
@@ -299,16 +305,13 @@ class ElasticsearchStore:
         if not self._open:
             write.close()
             raise StoreError("the store is not open")
-        return await asyncio.shield(self._start(write))
+        task = asyncio.get_running_loop().create_task(write)
+        self._writes.add(task)
+        task.add_done_callback(self._written)
+        return await asyncio.shield(task)
 
-    def _start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
+    def _written(self, task: asyncio.Task[Any]) -> None:
+        self._writes.discard(task)
         if not task.cancelled():
             task.exception()  # its caller has it, or has left
 

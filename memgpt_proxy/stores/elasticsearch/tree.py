@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from memgpt_proxy.stores.elasticsearch import documents
-from memgpt_proxy.stores.elasticsearch.access import Access, Search, Wanted
+from memgpt_proxy.stores.elasticsearch.access import Access, Search
 from memgpt_proxy.stores.elasticsearch.documents import NODE
+from memgpt_proxy.stores.elasticsearch.lookups import Wanted
 from memgpt_proxy.stores.elasticsearch.names import term
 from memgpt_proxy.stores.records import MOST_AFTER, Node, NodeId, Owner
 from memgpt_proxy.stores.storable import clean

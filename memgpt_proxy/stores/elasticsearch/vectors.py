@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from memgpt_proxy.stores.elasticsearch import documents
-from memgpt_proxy.stores.elasticsearch.access import Access, Search, Wanted
+from memgpt_proxy.stores.elasticsearch.access import Access, Search
 from memgpt_proxy.stores.elasticsearch.bulk import Action
 from memgpt_proxy.stores.elasticsearch.client import (
     Connection,
@@ -30,6 +30,7 @@ from memgpt_proxy.stores.elasticsearch.client import (
 from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.documents import NODE, PASSAGE
 from memgpt_proxy.stores.elasticsearch.indices import Layout, Names, create_missing_one
+from memgpt_proxy.stores.elasticsearch.lookups import Wanted
 from memgpt_proxy.stores.elasticsearch.names import document_id
 from memgpt_proxy.stores.records import Hit, Namespace, Owner
 from memgpt_proxy.stores.storable import clean, owner_of

@@ -20,6 +20,7 @@ MAY_SEND = {
     "client",
     "freshness",  # refreshes
     "indices",
+    "lookups",  # each of an owner
     "migration",  # copies indices as they are
     "moving",  # tells who the owners are
     "store",  # asks for the cluster's health

@@ -217,3 +217,15 @@ def test_the_last_of_a_record_names_those_before_it() -> None:
 
 def test_owners_are_the_same_in_every_family() -> None:
     assert owner_of(Namespace("alice")).isdecimal()
+
+
+async def test_a_ping_waits_for_what_was_asked_for(
+    shared: ElasticsearchStore, other: ElasticsearchStore, namespace: Namespace
+) -> None:
+    committed = asyncio.get_running_loop().create_task(
+        shared.commit(namespace, record(message("m0", "hi")))
+    )
+    await asyncio.sleep(0)
+    committed.cancel()
+    await shared.ping()
+    assert ids(await other.path(namespace, NodeId("m0"), 1)) == ["m0"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from memgpt_proxy.stores.elasticsearch import ElasticsearchStore, pages
+from memgpt_proxy.stores.elasticsearch import ElasticsearchStore, analysis, pages
 from memgpt_proxy.stores.elasticsearch.pages import MOST_TOKENS
-from memgpt_proxy.stores.query import parse
+from memgpt_proxy.stores.query import UNSPACED, parse
 from memgpt_proxy.stores.records import Fork, Namespace, NodeId
 from tests.stores.build import EPOCH, branch, message, passage, record
+
+PHRASE = f'"{"привет हिन्दी 9-a " * 300}"'
 
 DAY = datetime.fromtimestamp(EPOCH, UTC)
 
@@ -71,7 +74,7 @@ class TestDeep:
 
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize(
-    "query", ["a.b-" * 2000, "東" * 8000, '"six flags" ' * 900, "a-1 b_2 " * 900]
+    "query", ["a.b-" * 2000, "東" * 8000, '"six flags" ' * 900, "a-1 b_2 " * 900, PHRASE]
 )
 async def test_the_longest_queries_are_answered(
     shared: ElasticsearchStore, namespace: Namespace, query: str
@@ -81,14 +84,43 @@ async def test_the_longest_queries_are_answered(
     assert [hit.id for hit in page.hits] == ["m0"]
 
 
-@pytest.mark.parametrize("query", ["a.b-" * 2000, "東" * 8000, "a-1-2-3-4-5-6-7-8 b_2 " * 900])
+LONG = ["a.b-" * 2000, "東" * 8000, "a-1-2-3-4-5-6-7-8 b_2 " * 900, f'"{"привет हिन्दी " * 300}"']
+
+
+@pytest.mark.parametrize("query", LONG)
 def test_terms_are_shortened_together(query: str) -> None:
     terms = parse(query)
     shortened = pages._shortened((*terms.exact, *terms.scanned))
-    assert sum(len(pages._TOKEN.findall(term)) for term in shortened) <= MOST_TOKENS
+    assert sum(len(pages._tokens(term)) for term in shortened) <= MOST_TOKENS
     for short, term in zip(shortened, (*terms.exact, *terms.scanned), strict=True):
         assert term.startswith(short)
+        assert pages._tokens(term)[: len(pages._tokens(short))] == pages._tokens(short)
 
 
 def test_terms_that_are_short_enough_stay_whole() -> None:
     assert pages._shortened(("a-b", "東京")) == ["a-b", "東京"]
+
+
+@pytest.mark.parametrize(
+    ("term", "tokens"),
+    [
+        ("foo_bar.py", ["foo", "_", "bar", ".", "py"]),
+        ("हिन्दी a", ["हिन्दी", " ", "a"]),
+        ("Kyoto京都", ["Kyoto", "京", "都"]),
+        ("x" * 450, ["x" * 200, "x" * 200, "x" * 50]),
+        ("", []),
+    ],
+)
+def test_terms_are_taken_apart(term: str, tokens: list[str]) -> None:
+    assert pages._tokens(term) == tokens
+
+
+def test_the_index_knows_the_same_scripts_as_queries_do() -> None:
+    ranges = re.sub(r"\\x\{(\w+)\}", lambda found: chr(int(found[1], 16)), analysis.UNSPACED)
+    indexed = re.compile(f"[{ranges}]")
+    differing = [
+        code
+        for code in range(0x40000)
+        if bool(indexed.match(chr(code))) != bool(UNSPACED.match(chr(code)))
+    ]
+    assert differing == []
