@@ -47,6 +47,9 @@ FEW = 128
 HELD_SECONDS = 2.0
 """How long writes are held up at the most."""
 
+CANCELLED_SECONDS = 0.5
+"""How long to wait for a task to end before it is cancelled again."""
+
 
 class JournaledStore:
     """A store whose writes wait in journals while it is away.
@@ -109,8 +112,7 @@ class JournaledStore:
     async def close(self) -> None:
         """Store or keep what was asked, then close the store and the journals."""
         if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+            await _end(self._watching)
         await self._written()
         await self._store.close()
         await self._backlog.close()
@@ -357,6 +359,17 @@ class JournaledStore:
         """Ask the store."""
         with self._asking():
             return await self._store.counts(namespace)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end.
+
+    Once may not be enough: ``asyncio.wait_for``, by which Redis's client writes, loses a
+    cancellation that comes as it ends (before Python 3.12).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCELLED_SECONDS)
 
 
 def _tell_failure(writing: asyncio.Task[None]) -> None:

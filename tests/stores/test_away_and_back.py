@@ -40,6 +40,13 @@ LEASE = 0.02
 DEADLINE = 10.0
 
 
+async def ended(task: asyncio.Task) -> None:
+    """Cancel until it ends: the Redis client may lose a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.01)
+
+
 class AwayAndBack(RuleBasedStateMachine):
     """Replicas on one store, which goes away; each message is a namespace's next.
 
@@ -87,9 +94,7 @@ class AwayAndBack(RuleBasedStateMachine):
         """End it as if its process were gone: nothing that it was about to do is done."""
         store = self.stores[replica]
         tasks = [*store._writing, *([store._watching] if store._watching else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.gather(*map(ended, tasks))
         if isinstance(journal := self.journals[replica], DiskJournal):
             await journal.close()  # its thread, which a killed process would take along
         self.stores[replica], self.journals[replica] = await self.started()
@@ -130,8 +135,7 @@ class AwayAndBack(RuleBasedStateMachine):
                 await asyncio.sleep(0)
             if killed:
                 await self.kill(replica)
-            writing.cancel()
-            await asyncio.wait([writing])
+            await ended(writing)
             await self.stores[replica]._written()
 
         self.uncertain[space].add(name)
@@ -171,8 +175,7 @@ class AwayAndBack(RuleBasedStateMachine):
             back = asyncio.get_running_loop().create_task(self.stores[replica].come_back())
             for _ in range(steps):
                 await asyncio.sleep(0)
-            back.cancel()
-            await asyncio.wait([back])
+            await ended(back)
             await self.kill(replica)
 
         self.runner.run(died())
@@ -240,7 +243,7 @@ test_one_replica_with_a_journal_on_disk = AwayAndBack.TestCase
 
 
 @pytest.mark.redis
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(120)
 def test_two_replicas_with_a_journal_in_redis(redis_server: RedisServer) -> None:
     class Fleet(AwayAndBack):
         replicas = 2

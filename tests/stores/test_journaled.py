@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from memgpt_proxy.stores.changes import Committed
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.journal import Journal, JournalFull
-from memgpt_proxy.stores.journaled import JournaledStore
+from memgpt_proxy.stores.journaled import JournaledStore, _end
 from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import NO_TURN, Conversation, Counts, NodeId, TurnId
 from memgpt_proxy.stores.redis import RedisConnection, connect
@@ -385,9 +386,6 @@ class TestOpening:
         store = SqliteStore(path)
         await store.open()
         await store.close()
-        import sqlite3
-        from contextlib import closing
-
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA user_version = 99")
         journaled = JournaledStore(SqliteStore(path), [], Telemetry())
@@ -515,3 +513,19 @@ class TestFleet:
             switch.here = True
             assert await store.come_back()
             assert [name for _, name in switch.commits] == ["m0", "m1", "m2"]
+
+
+async def test_a_task_that_loses_a_cancellation_is_ended_all_the_same() -> None:
+    waiting = asyncio.Event()
+
+    async def stubborn() -> None:
+        with suppress(asyncio.CancelledError):
+            waiting.set()
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.get_running_loop().create_task(stubborn())
+    await waiting.wait()
+    async with asyncio.timeout(DEADLINE):
+        await _end(task)
+    assert task.cancelled()
