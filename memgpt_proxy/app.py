@@ -24,15 +24,19 @@ from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
 from memgpt_proxy.agent.summarizer import Summarizer
+from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.window import Thresholds, Windows
+from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import Discarded, Durability, Rendering, Settings, WhenDegraded
+from memgpt_proxy.config import Discarded, Rendering, Settings, WhenDegraded
+from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
@@ -41,13 +45,10 @@ from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import WorkingContextEditor
-from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.storage import Storage, storage
+from memgpt_proxy.stores.limits import Limiter
 from memgpt_proxy.stores.protocols import Store, StoreError
-from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
-
-DATABASE = "memory.db"
-"""The embedded store's file in the data directory."""
 
 CHAT_COMPLETIONS = f"{PREFIX}/chat/completions"
 
@@ -103,13 +104,16 @@ def create_app(
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
     telemetry = Telemetry()
-    store = _store(settings, backend_url, transport, telemetry)
+    kept = storage(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
-    agent = _agent(settings, backend, store, beginnings, clock, telemetry)
-    passthrough = Passthrough(backend, authenticator)
+    tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock)
+    agent = _agent(settings, backend, kept.store, beginnings, clock, telemetry, tracer)
+    admission = _admission(authenticator, kept.limiter, telemetry)
+    passthrough = Passthrough(backend, admission)
     chat = ChatCompletions(
         agent,
+        admission,
         authenticator,
         passthrough,
         beginnings,
@@ -118,8 +122,11 @@ def create_app(
         settings.max_request_mib * 2**20,
         settings.keepalive_seconds,
     )
-    opened = partial(_opened, store, transport)
-    rest = _starlette(store, telemetry, opened, routes)
+    opened = partial(_opened, kept, transport)
+    owner_routes = OwnerRoutes(
+        authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
+    )
+    rest = _starlette(kept.store, telemetry, opened, [*owner_routes.routes(), *routes])
     return Gateway(chat, passthrough, rest, opened)
 
 
@@ -138,25 +145,12 @@ def _authenticator(settings: Settings) -> Authenticator:
     return Authenticator(secret_of(settings), accepted, anonymous=settings.anonymous)
 
 
-def _store(
-    settings: Settings,
-    backend_url: str,
-    transport: httpx.AsyncBaseTransport,
-    telemetry: Telemetry,
-) -> Store:
-    embedded = SqliteStore(
-        settings.data_dir / DATABASE,
-        synchronous="full" if settings.durability is Durability.POWER else "normal",
-    )
-    hot = HotStore(embedded, settings.cache_mib * 2**20)
-    if settings.embedding_model is None:
-        return hot
-    # Here, since who does not search by meaning shall not pay for numpy.
-    from memgpt_proxy.searching import by_meaning
-    from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
-
-    vectors = SqliteVectors(embedded)
-    return by_meaning(settings, backend_url, transport, hot, vectors, telemetry)
+def _admission(
+    authenticator: Authenticator, limiter: Limiter | None, telemetry: Telemetry
+) -> Admission:
+    if limiter is None:
+        return Admission(authenticator)
+    return LimitedAdmission(authenticator, limiter, telemetry)
 
 
 def _agent(
@@ -166,6 +160,7 @@ def _agent(
     beginnings: Beginnings,
     clock: Clock,
     telemetry: Telemetry,
+    tracer: Tracer,
 ) -> Agent:
     counter = TokenCounter(settings.tokenizer)
     thresholds = Thresholds(
@@ -185,6 +180,7 @@ def _agent(
         windows=Windows(settings.context_window, backend, thresholds),
         habits=Habits(settings.reply_mode),
         telemetry=telemetry,
+        tracer=tracer,
         max_steps=settings.max_steps,
         clock=clock,
     )
@@ -213,12 +209,11 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 
 @asynccontextmanager
-async def _opened(store: Store, transport: httpx.AsyncBaseTransport) -> AsyncIterator[None]:
-    """Hold the store and the connections open. Raises StoreError when the store cannot be."""
+async def _opened(kept: Storage, transport: httpx.AsyncBaseTransport) -> AsyncIterator[None]:
+    """Hold the storage and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(transport.aclose)
-        await store.open()
-        stack.push_async_callback(store.close)
+        await stack.enter_async_context(kept.opened())
         yield
 
 
@@ -240,7 +235,7 @@ def _starlette(
             await store.ping()
         except StoreError:
             return JSONResponse({"status": "unavailable", "store": "away"}, status_code=503)
-        return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "degraded" if store.degraded else "ok"})
 
     return Starlette(
         routes=[
@@ -249,9 +244,17 @@ def _starlette(
             Route("/metrics", metrics),
             *routes,
         ],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: _http_error, GatewayError: _gateway_error},
         lifespan=lambda _: opened(),
     )
+
+
+async def _gateway_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, GatewayError):
+        raise error
+    headers = {name.decode(): value.decode() for name, value in error.headers}
+    kind = {"content-type": "application/json"}
+    return Response(error.body(), status_code=error.status, headers={**kind, **headers})
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -178,6 +178,9 @@ class Settings(BaseSettings):
     tokens_per_minute: int | None = Field(
         None, ge=1, description="Tokens (prompts and answers) of one API key in a minute."
     )
+    traces: bool = Field(
+        True, description="Keep what each turn did, for the owner of its key to look at."
+    )
     embedding_model: str | None = Field(
         None,
         description="Embedding model, for searches by meaning beside those by words. Unset: by "

@@ -6,11 +6,14 @@
     ├── InvalidRequest        400  the client's mistake; names the parameter
     ├── Unauthenticated       401  no key, or one that is not accepted here
     ├── RequestTooLarge       413
+    ├── RateLimited           429  the key has used what it may in a minute
     ├── NoReply               502  the model never came to a reply
     ├── BackendUnreachable    502  no answer at all
     ├── BackendBroken         502  an answer that broke off or was none
     │   └── ErrorInStream     502  an error told in place of an answer
     ├── BackendTimeout        504
+    ├── MemoryUnreadable      503  what was asked of memory itself cannot be read now
+    ├── TooManyListeners      503  live events have no place for another
     ├── Stopping              503  the gateway is being stopped
     ├── MemoryAway            503  memory cannot be read, and no answer is wanted without it
     └── BackendRefused        the backend's own status, body and headers
@@ -91,6 +94,35 @@ class RequestTooLarge(GatewayError):
     code = "request_too_large"
 
 
+class RateLimited(GatewayError):
+    """The API key has used what it may.
+
+    Args:
+        limit: What it has used up, ``requests`` or ``tokens``; OpenAI tells it as the type.
+        wait: Milliseconds until the next request is let in, if no other comes before it.
+        told: Headers about the key's limits.
+    """
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, limit: str, wait: int, told: Headers) -> None:
+        super().__init__(message)
+        self.type = limit
+        self._wait = wait
+        self._told = told
+
+    @property
+    def headers(self) -> Headers:
+        """When to come again, in seconds and in milliseconds, and the key's limits."""
+        seconds = -(-self._wait // 1000)
+        return [
+            (b"retry-after", b"%d" % seconds),
+            (b"retry-after-ms", b"%d" % self._wait),
+            *self._told,
+        ]
+
+
 class NoReply(GatewayError):
     """The model ended its turn without a word to the user."""
 
@@ -125,6 +157,20 @@ class BackendTimeout(GatewayError):
 
     status = 504
     code = "backend_timeout"
+
+
+class MemoryUnreadable(GatewayError):
+    """What was asked of memory itself cannot be read now."""
+
+    status = 503
+    code = "memory_away"
+
+
+class TooManyListeners(GatewayError):
+    """There is no place for another listener to live events."""
+
+    status = 503
+    code = "too_many_listeners"
 
 
 class Stopping(GatewayError):

@@ -1,6 +1,6 @@
 """Search by meaning, put together from the settings.
 
-It needs numpy, which takes a tenth of a second to import and some 20 MB: ``app`` imports
+It needs numpy, which takes a tenth of a second to import and some 20 MB: ``storage`` imports
 this where an embedding model is configured.
 """
 
@@ -11,10 +11,15 @@ import httpx
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.embeddings import Embeddings
 from memgpt_proxy.config import Settings
+from memgpt_proxy.connections import elasticsearch_connection
 from memgpt_proxy.memory.embedding import Embedder
 from memgpt_proxy.memory.hybrid import HybridStore
 from memgpt_proxy.memory.queries import Queries
+from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
+from memgpt_proxy.stores.elasticsearch.vectors import ElasticsearchVectors
 from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
 from memgpt_proxy.stores.vectors import VectorStore
 from memgpt_proxy.telemetry import Telemetry
 
@@ -40,6 +45,17 @@ def by_meaning(
     embeddings = Embeddings(server, settings.embedding_model)
     embedder = Embedder(vectors, embeddings, telemetry)
     return HybridStore(store, vectors, embedder, Queries(embeddings, telemetry))
+
+
+def vectors_of(settings: Settings, store: SqliteStore | ElasticsearchStore) -> VectorStore:
+    """Return the vectors that belong to a store: in the same file, or the same cluster."""
+    if isinstance(store, SqliteStore):
+        return SqliteVectors(store)
+    return ElasticsearchVectors(
+        elasticsearch_connection(settings),
+        prefix=settings.elasticsearch_prefix,
+        shards=settings.elasticsearch_shards,
+    )
 
 
 def _server(settings: Settings, backend_url: str, transport: httpx.AsyncBaseTransport) -> Backend:

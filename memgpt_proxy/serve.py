@@ -13,7 +13,7 @@ import httpx
 import uvloop
 from starlette.routing import BaseRoute, Mount
 
-from memgpt_proxy.app import DATABASE, create_app
+from memgpt_proxy.app import create_app
 from memgpt_proxy.backend.discovery import find_local_server, first_model
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Settings
@@ -21,6 +21,7 @@ from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
 from memgpt_proxy.server import Server
+from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
 
 _DEMO_PATH = "/demo"
@@ -59,6 +60,7 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("sse_starlette").setLevel(logging.INFO)  # its debug records hold texts
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))

@@ -15,7 +15,7 @@ class Telemetry:
         self._registry = CollectorRegistry()
         self._turns = self._counter("turns", "Turns that were begun and have ended")
         self._degraded = self._counter(
-            "degraded_turns", "Turns that ran without memory or could not be stored"
+            "degraded_turns", "Turns that ran without memory, or could not be stored, or not yet"
         )
         self._flushes = self._counter("flushes", "Flushes of a queue")
         self._evicted = self._counter("evicted_messages", "Messages that flushes evicted")
@@ -49,6 +49,14 @@ class Telemetry:
         self._by_words = self._counter(
             "searches_by_words", "Searches whose query got no vector: they went by words alone"
         )
+        self._admitted = self._counter("admitted_requests", "Requests that limits have let in")
+        self._limited = Counter(
+            "memgpt_limited_requests",
+            "Requests refused with 429, by the limit that was reached",
+            ["limit"],
+            registry=self._registry,
+        )
+        self._tokens = self._counter("limited_tokens", "Tokens counted against limits")
         self._miss = Histogram(
             "memgpt_token_count_miss",
             "Prompt tokens of a step as the backend reports them, as part of those counted",
@@ -106,6 +114,15 @@ class Telemetry:
 
     def searched_by_words(self) -> None:
         self._by_words.inc()
+
+    def request_admitted(self) -> None:
+        self._admitted.inc()
+
+    def request_limited(self, limit: str) -> None:
+        self._limited.labels(limit).inc()
+
+    def tokens_spent(self, tokens: int) -> None:
+        self._tokens.inc(tokens)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""

@@ -36,6 +36,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "when_degraded": ("refuse", "answer", "refuse"),
     "requests_per_minute": ("1", "2", "3"),
     "tokens_per_minute": ("1", "2", "3"),
+    "traces": ("false", "true", "false"),
     "embedding_model": ("a", "b", "c"),
     "embedding_url": ("http://a/v1", "http://b/v1", "http://c/v1"),
     "embedding_api_key": ("a", "b", "c"),
@@ -116,7 +117,7 @@ def run(*arguments: str) -> str:
 
 def option(name: str, value: str) -> list[str]:
     dashed = name.replace("_", "-")
-    if name == "anonymous":
+    if name in ("anonymous", "traces"):
         return [f"--{dashed}" if value == "true" else f"--no-{dashed}"]
     return [f"--{dashed}", value]
 

@@ -34,6 +34,8 @@ NOTHING = {
     "memgpt_journal_refused_writes_total": 0,
     "memgpt_embedded_texts_total": 0,
     "memgpt_searches_by_words_total": 0,
+    "memgpt_admitted_requests_total": 0,
+    "memgpt_limited_tokens_total": 0,
     "memgpt_token_count_miss_count": 0,
     "memgpt_token_count_miss_sum": 0,
 }
@@ -54,6 +56,9 @@ def test_what_happens_is_counted() -> None:
     telemetry.texts_embedded(32)
     telemetry.texts_embedded(3)
     telemetry.searched_by_words()
+    telemetry.request_admitted()
+    telemetry.request_limited("requests")
+    telemetry.tokens_spent(70)
     telemetry.prompt_reported(1000, 1100)
     telemetry.store_away(away=True)
     telemetry.writes_wait("redis", 3)
@@ -74,12 +79,24 @@ def test_what_happens_is_counted() -> None:
         "memgpt_journal_refused_writes_total": 1,
         "memgpt_embedded_texts_total": 35,
         "memgpt_searches_by_words_total": 1,
+        "memgpt_admitted_requests_total": 1,
+        "memgpt_limited_tokens_total": 70,
         "memgpt_token_count_miss_count": 1,
         "memgpt_token_count_miss_sum": pytest.approx(1.1),
     }
     text, _ = telemetry.exposition("")
     assert 'memgpt_journal_waiting_writes{journal="redis"} 2.0' in text.decode()
     assert told(Telemetry()) == NOTHING, "one gateway's counts are not another's"
+
+
+def test_refusals_are_counted_by_their_limit() -> None:
+    telemetry = Telemetry()
+    telemetry.request_limited("requests")
+    telemetry.request_limited("tokens")
+    telemetry.request_limited("tokens")
+    lines = telemetry.exposition("")[0].decode().splitlines()
+    assert 'memgpt_limited_requests_total{limit="requests"} 1.0' in lines
+    assert 'memgpt_limited_requests_total{limit="tokens"} 2.0' in lines
 
 
 def test_a_count_that_means_nothing_is_left_out() -> None:

@@ -24,6 +24,7 @@ from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.remains import placed, unplaced
 from memgpt_proxy.agent.reply import CleanListener, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
+from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
 from memgpt_proxy.backend.client import Backend, ChunkStream
@@ -67,6 +68,7 @@ class Faculties:
     windows: Windows
     habits: Habits
     telemetry: Telemetry
+    tracer: Tracer
     max_steps: int
     clock: Clock
 
@@ -89,11 +91,13 @@ class RunningTurn:
         self._request = request
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
+        self._trace = faculties.tracer.begin(request.namespace, request.model)
         self._begin(prepared)
         self._prepare = prepare
         self._healing = Healing(faculties.windows, request.model, faculties.telemetry)
         self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
+        self._unreported = 0  # tokens of a prompt that the backend has taken, but not told of
         self._accepted = False
         self._storable = True
         self._reply_node: NodeId | None = None
@@ -110,6 +114,14 @@ class RunningTurn:
         self._turn = Turn(self._reply, steps.offer, self._can.max_steps)
         self._tools = self._can.counter.remembered(steps.tools_text)
         self._seen = opening.context_version
+        self._trace.began(opening.author.turn, opening.undone)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that its steps have used so far, prompts and answers."""
+        usage = self._total_usage()
+        told = (usage.get("prompt_tokens") or 0) + (usage.get("completion_tokens") or 0)
+        return told + self._unreported
 
     async def run(self, sink: ReplySink) -> TurnResult:
         """Run the turn to its end; what came of it is stored when this returns.
@@ -127,6 +139,8 @@ class RunningTurn:
             if not await self._commit(complete=finish is not None):
                 await self._put_back()
             self._can.telemetry.turn_ended(degraded=self.degraded)
+            reason = finish.reason if finish is not None else None
+            self._trace.ended(degraded=self.degraded, usage=self._usage, finish_reason=reason)
         if finish.reason is None:
             raise NoReply("The model came to no reply within the steps allowed for one turn.")
         return TurnResult(self._reply, finish.reason, self._total_usage(), self.degraded)
@@ -144,6 +158,11 @@ class RunningTurn:
                     await self._can.store.commit(namespace, self._flushed(state))
         except StoreError:
             log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
+
+    def keep_trace(self) -> None:
+        """Keep what it did, for its owner, once the client has its reply."""
+        if self._accepted and self._request.writes:
+            self._trace.keep()
 
     async def _run(self, sink: ReplySink) -> Finish:
         self._warn_of_pressure()
@@ -193,7 +212,9 @@ class RunningTurn:
     async def _stream(self, sink: ReplySink, body: bytes) -> Step:
         """Send one step's request, showing the client what it may see as it comes."""
         reader, listener = StepReader(), self._listener()
+        self._trace.step_began()
         async with self._can.backend.stream(body, self._request.headers) as chunks:
+            self._unreported = self._prompt
             async for several in chunks:
                 deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
                 if reader.error is not None:
@@ -229,6 +250,7 @@ class RunningTurn:
         results = []
         for call in calls:
             result = await self._can.executor.run(self._place, call)
+            self._trace.called(call, result)
             if result.context is not None and result.context.version == self._seen + 1:
                 self._seen += 1  # else others have written in between: that is yet to be told
             results.append(result)
@@ -254,11 +276,12 @@ class RunningTurn:
                 content=bool(step.content),
                 called=bool(names),
             )
-        counted = self._prompt
+        counted, self._unreported = self._prompt, 0
+        usage = reader.usage or self._estimated(counted, step)
+        self._trace.step_ended(step, usage)
+        self._usage = add_usage(self._usage, usage)
         if reader.usage is None:
-            self._usage = add_usage(self._usage, self._estimated(counted, step))
             return
-        self._usage = add_usage(self._usage, reader.usage)
         reported = reader.usage.get("prompt_tokens", 0)
         self._can.telemetry.prompt_reported(counted * self._window.ratio, reported)
         self._can.windows.calibration(self._request.model).learn(counted, reported)
@@ -314,7 +337,8 @@ class RunningTurn:
         return self._can.queue_manager.needs_flush(self._context, self._window, self._tools)
 
     async def _flush(self, at: NodeId) -> QueueState | None:
-        return await self._can.queue_manager.flush(
+        before = self._context.queue.state.start
+        state = await self._can.queue_manager.flush(
             self._request.namespace,
             self._context,
             self._window,
@@ -323,6 +347,9 @@ class RunningTurn:
             model=self._request.model,
             headers=self._request.headers,
         )
+        if state is not None:
+            self._trace.queue_flushed(state.start - before)
+        return state
 
     def _flushed(self, state: QueueState) -> TurnRecord:
         return TurnRecord(queues=(state,), created=self._can.clock().timestamp())

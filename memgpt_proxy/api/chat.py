@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from memgpt_proxy.agent.agent import Agent
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import RunningTurn
+from memgpt_proxy.api.admission import Admission, Admitted
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.chat_request import ChatRequest, check_messages, parse_chat_request
@@ -49,6 +50,7 @@ class ChatCompletions:
     """
 
     agent: Agent
+    admission: Admission
     authenticator: Authenticator
     passthrough: Passthrough
     beginnings: Beginnings
@@ -60,7 +62,9 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            opened = await self._open(scope, receive)
+            admitted = await self.admission.admit(scope["headers"])
+            send = admitted.answering(send)
+            opened = await self._open(admitted.key, scope, receive)
         except ClientGone:
             return
         except GatewayError as error:
@@ -68,24 +72,23 @@ class ChatCompletions:
             await send_error(send, error)
             return
         if isinstance(opened, _Apart):
-            await self.passthrough(scope, receive, send, opened.body)
+            await self.passthrough.forward(scope, receive, send, opened.body)
         else:
-            await self._converse(*opened, receive, send)
+            await self._converse(*opened, admitted, receive, send)
 
     async def _open(
-        self, scope: Scope, receive: Receive
+        self, key: bytes, scope: Scope, receive: Receive
     ) -> tuple[ChatRequest, RunningTurn] | _Apart:
-        read = await self._read(scope, receive)
+        read = await self._read(key, scope, receive)
         if isinstance(read, _Apart):
             return read
         request, asked = read
         return request, await self.agent.open(asked)
 
     async def _read(
-        self, scope: Scope, receive: Receive
+        self, key: bytes, scope: Scope, receive: Receive
     ) -> tuple[ChatRequest, TurnRequest] | _Apart:
         headers = scope["headers"]
-        key = self.authenticator.check(headers)
         told = self.headers.read(headers)
         if told.is_task or told.memory is Memory.OFF:
             return _Apart(None)
@@ -100,7 +103,12 @@ class ChatCompletions:
         return request, _asked(namespace, headers, told, request, stops)
 
     async def _converse(
-        self, request: ChatRequest, turn: RunningTurn, receive: Receive, send: Send
+        self,
+        request: ChatRequest,
+        turn: RunningTurn,
+        admitted: Admitted,
+        receive: Receive,
+        send: Send,
     ) -> None:
         reply = _reply(request, turn, send)
         # A client that leaves cancels the turn, which stores what was said by then.
@@ -108,9 +116,11 @@ class ChatCompletions:
             await while_client_stays(self._answer(turn, reply), self._watch(reply, receive))
         except asyncio.CancelledError:  # by the server, which waits for us no longer
             await reply.fail(Stopping())
-            return
-        with suppress(asyncio.CancelledError):  # likewise: a later turn will do it
-            await turn.settle()
+        else:
+            with suppress(asyncio.CancelledError):  # likewise: a later turn will do it
+                await admitted.spend(turn.tokens)
+                await turn.settle()
+        turn.keep_trace()
 
     async def _answer(self, turn: RunningTurn, reply: Reply) -> None:
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from memgpt_proxy.api.authentication import Authenticator
+from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.replies import send_error
 from memgpt_proxy.backend.client import Backend, map_transport_error
@@ -29,12 +29,21 @@ class Passthrough:
     """The endpoint: an ASGI application for all paths under ``/v1``."""
 
     backend: Backend
-    authenticator: Authenticator
+    admission: Admission
 
-    async def __call__(
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward one request if it is let in."""
+        try:
+            admitted = await self.admission.admit(scope["headers"])
+        except GatewayError as error:
+            await send_error(send, error)
+            return
+        await self.forward(scope, receive, admitted.answering(send))
+
+    async def forward(
         self, scope: Scope, receive: Receive, send: Send, body: bytes | None = None
     ) -> None:
-        """Forward one request; its client's leaving cancels it.
+        """Forward one request that was let in; its client's leaving cancels it.
 
         Args:
             body: The request's body, where it has been read from ``receive`` already.
@@ -42,7 +51,6 @@ class Passthrough:
         response = _Response(send)
         upload = _Upload(receive)
         try:
-            self.authenticator.check(scope["headers"])
             request = await self._request(scope, receive, upload, body)
         except ClientGone:
             return

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memgpt_proxy.api.authentication import SECRET_FILE, read_secret, secret_of
-from memgpt_proxy.app import DATABASE
 from memgpt_proxy.checking.findings import Finding, fail, ok, told, warn
 from memgpt_proxy.config import Settings
+from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.sqlite import SqliteStore
 

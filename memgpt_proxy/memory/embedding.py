@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol
 
@@ -37,8 +37,11 @@ WINDOW = 128
 """Texts without vectors of which some are taken at random: so replicas that embed the same
 store anew mostly do not take the same."""
 
-MOST_WAITING = 4096
+MOST_WAITING = 1024
 """Texts just written that wait; what is more is found in the store."""
+
+MOST_CHARACTERS = 8000
+"""Characters of a text that count: what is said at greater length is told by its beginning."""
 
 UNRELATED = (
     "The bus to the airport leaves at half past nine.",
@@ -123,7 +126,12 @@ class Embedder:
 
     def wrote(self, texts: Iterable[Text]) -> None:
         """Take note of texts that were just stored; returns at once."""
-        self._written.extend(texts)
+        self._written.extend(
+            replace(each, text=each.text[:MOST_CHARACTERS])
+            if len(each.text) > MOST_CHARACTERS
+            else each
+            for each in texts
+        )
         if len(self._written) > MOST_WAITING:
             self._written.clear()
             self._begin_again()
@@ -184,7 +192,7 @@ class Embedder:
             self._sweep_at = now + _about(self._pace.sweep)
 
     async def _embed(self, space: Space, texts: Sequence[Text]) -> None:
-        vectors = await self._embeddings.embed([each.text for each in texts])
+        vectors = await self._embeddings.embed([each.text[:MOST_CHARACTERS] for each in texts])
         if any(each is not None and len(each) != space.dimensions for each in vectors):
             self.measure = None
             self._begin_again()

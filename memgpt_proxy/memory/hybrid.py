@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from memgpt_proxy.memory.embedding import Embedder
@@ -77,11 +76,10 @@ class HybridStore(Layer):
         self._embedding.add_done_callback(_tell_of_its_end)
 
     async def close(self) -> None:
-        """Stop to embed, and close both stores."""
+        """Stop embedding, and close both stores."""
         if self._embedding is not None:
             self._embedding.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._embedding
+            await asyncio.wait([self._embedding])
         await self._vectors.close()
         await super().close()
 
@@ -210,6 +208,6 @@ def _texts(namespace: Namespace, kind: Kind, texts: Sequence[tuple[str, str]]) -
 
 
 def _tell_of_its_end(embedding: asyncio.Task[None]) -> None:
-    """Tell of an error in the program at once; closing the store raises it."""
+    """Tell of an error in the program as soon as it ends embedding: nobody waits for that."""
     if not embedding.cancelled() and (error := embedding.exception()) is not None:
         log.critical("embedding has ended", exc_info=error)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
-from memgpt_proxy.app import DATABASE
 from memgpt_proxy.config import Settings
 from memgpt_proxy.connections import elasticsearch_connection, without_credentials
 from memgpt_proxy.data_dir import claimed
+from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.elasticsearch.client import connect
 from memgpt_proxy.stores.elasticsearch.indices import Names, behind

@@ -37,8 +37,8 @@ Touched = frozenset[str] | None
 class Others(Protocol):
     """What the hot state has to know of others."""
 
-    async def catch_up(self, namespace: Namespace, *, goes_on: bool = False) -> bool:
-        """Take in what others have written; return whether what is read next may be remembered.
+    async def catch_up(self, namespace: Namespace, *, goes_on: bool = False) -> None:
+        """Take in what others have written.
 
         Args:
             goes_on: More is read in the same turn, which need not catch up again.
@@ -64,9 +64,8 @@ class Nobody:
     def __init__(self, spaces: Spaces) -> None:
         self._spaces = spaces
 
-    async def catch_up(self, namespace: Namespace, *, goes_on: bool = False) -> bool:
+    async def catch_up(self, namespace: Namespace, *, goes_on: bool = False) -> None:
         """Nothing can have happened."""
-        return True
 
     def position(self, namespace: Namespace) -> Position:
         """No log, no position."""
@@ -138,22 +137,20 @@ class Following:
         self._away = False
         self._returning = False
         self._missed: dict[Namespace, None] = {}
-        self._missed_more = False
+        self._overflows = 0
 
-    async def catch_up(self, namespace: Namespace, *, goes_on: bool = False) -> bool:
-        """Follow the log, or join it; False where it is away."""
+    async def catch_up(self, namespace: Namespace, *, goes_on: bool = False) -> None:
+        """Follow the log, or join it; where it is away, nothing is remembered."""
         task = asyncio.current_task()
         if task is not None and self._caught_up.pop(task, None) == namespace and not goes_on:
-            return not self._away
+            return
+        await self.come_back()
         if self._away:
-            await self.come_back()
-        if self._away:
-            return False
+            return
         async with self._asking(namespace) as place:
             await self._follow(namespace, place)
         if task is not None and goes_on:
             self._caught_up[task] = namespace
-        return not self._away
 
     def position(self, namespace: Namespace) -> Position:
         """Return where a namespace is followed from."""
@@ -190,7 +187,7 @@ class Following:
             return
         finally:
             self._returning = False
-        self._away = False
+        self._away = self._spaces.closed = False
         self._store.alone(alone=False)
 
     @asynccontextmanager
@@ -249,7 +246,7 @@ class Following:
 
     def _be_alone(self) -> None:
         """Trust nothing: others may write, and nobody tells."""
-        self._away = True
+        self._away = self._spaces.closed = True
         for namespace in list(self._places):
             self._leave(namespace)
         self._spaces.forget_all()
@@ -259,20 +256,20 @@ class Following:
         self._missed[namespace] = None
         if len(self._missed) > MOST_MISSED:
             self._missed.clear()
-            self._missed_more = True
+            self._overflows += 1
 
     async def _tell_missed(self) -> None:
-        if self._missed_more:
-            self._missed_more = False
-            try:
-                await self._log.void()
-            except StoreUnavailable:
-                self._missed_more = True
-                raise
+        """Tell of all that others have missed; what they miss meanwhile, too."""
+        if overflows := self._overflows:
+            await self._log.void()
+            self._overflows -= overflows
         while self._missed:
-            namespace = next(iter(self._missed))
-            await self._log.append(namespace, Uncertain(), upon=NOWHERE, position=NOWHERE)
-            self._missed.pop(namespace, None)
+            namespace, _ = self._missed.popitem()
+            try:
+                await self._log.append(namespace, Uncertain(), upon=NOWHERE, position=NOWHERE)
+            except (StoreUnavailable, asyncio.CancelledError):
+                self._miss(namespace)
+                raise
 
 
 def _touched(change: Change) -> Touched:

@@ -24,7 +24,7 @@ from memgpt_proxy.stores.changes import (
     Uncertain,
 )
 from memgpt_proxy.stores.following import Following, Nobody, Others
-from memgpt_proxy.stores.protocols import Store, StoreError, StoreUnavailable
+from memgpt_proxy.stores.protocols import Store, StoreAway, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import (
     ContentId,
     ContextEdit,
@@ -96,7 +96,7 @@ class HotStore:
         self, namespace: Namespace, chain: Sequence[NodeId], *, enough: int
     ) -> TurnState:
         """Read a turn, from memory if everything it needs is there."""
-        trusted = await self._others.catch_up(namespace)
+        await self._others.catch_up(namespace)
         hot = self._spaces.use(namespace)
         if hot is not None and (known := hot.read_turn(chain, enough)) is not None:
             if known.counts is not None or known.queue is not None:
@@ -104,8 +104,7 @@ class HotStore:
             return replace(known, counts=await self.counts(namespace))
         with self._spaces.reading(namespace) as reading:
             state = await self._store.read_turn(namespace, chain, enough=enough)
-        if trusted:
-            self._spaces.learn(namespace, chain, state, reading)
+        self._spaces.learn(namespace, chain, state, reading)
         if (hot := self._spaces.use(namespace)) is None:
             return state
         return replace(state, context=max(hot.context, state.context, key=_version))
@@ -133,13 +132,12 @@ class HotStore:
 
     async def conversation(self, namespace: Namespace, name: NodeId) -> Conversation | None:
         """Return the conversation, from memory if it is there: a turn's first read."""
-        trusted = await self._others.catch_up(namespace, goes_on=True)
+        await self._others.catch_up(namespace, goes_on=True)
         if (hot := self._spaces.use(namespace)) is not None and name in hot.conversations:
             return hot.conversations[name]
         with self._spaces.reading(namespace) as reading:
             found = await self._store.conversation(namespace, name)
-        if trusted:
-            self._spaces.learn_conversation(namespace, name, found, reading)
+        self._spaces.learn_conversation(namespace, name, found, reading)
         return found
 
     async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
@@ -244,6 +242,8 @@ class HotStore:
             task = asyncio.get_running_loop().create_task(self._end_uncertain(namespace, upon))
             self._cancelled.add(task)
             task.add_done_callback(self._cancelled.discard)
+            raise
+        except StoreAway:  # nothing was done: what is at hand stays
             raise
         except StoreError as error:
             self._spaces.forget(namespace)

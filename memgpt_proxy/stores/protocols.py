@@ -6,7 +6,7 @@ Every write can be repeated, since records carry their own ids.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from memgpt_proxy.stores.records import (
     NodeId,
     Page,
     Passage,
+    Trace,
     TurnId,
     TurnRecord,
     TurnState,
@@ -179,6 +180,27 @@ class ContextStore(Protocol):
 
     async def edits(self, namespace: Namespace, turns: Sequence[TurnId]) -> tuple[ContextEdit, ...]:
         """Return the edits that were made in these turns, oldest first."""
+        ...
+
+
+class TraceStore(Protocol):
+    """What turns did, the newest of each namespace."""
+
+    async def keep_traces(self, kept: Mapping[Namespace, Sequence[Trace]]) -> None:
+        """Keep traces; one of a turn that has one is left as it is.
+
+        Of a namespace ``MOST_TRACES`` are kept at least; older ones may be forgotten.
+        """
+        ...
+
+    async def traces(
+        self, namespace: Namespace, *, limit: int, before: tuple[float, TurnId] | None = None
+    ) -> tuple[Trace, ...]:
+        """Return traces, the newest first.
+
+        Args:
+            before: Begin behind the trace made at this time, of this turn.
+        """
         ...
 
 

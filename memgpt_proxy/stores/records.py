@@ -214,6 +214,23 @@ class TurnRecord:
     unplaced: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a turn did, for its owner to look at.
+
+    Attributes:
+        created: When it began, in seconds since the epoch.
+        content: A JSON object with the rest, which stores leave as it is.
+    """
+
+    turn: TurnId
+    created: float
+    content: str
+
+
+MOST_TRACES = 1000
+"""Traces that are kept of a namespace, the newest."""
+
 MOST_LINEAGE = 16
 """Messages before a turn's first that its record names."""
 

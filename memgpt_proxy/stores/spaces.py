@@ -32,9 +32,13 @@ class Spaces:
 
     Args:
         max_bytes: Bound on what is remembered of all; of one namespace it is half of that.
+
+    Attributes:
+        closed: What is read is not remembered: it may change, and nobody tells.
     """
 
     def __init__(self, max_bytes: int) -> None:
+        self.closed = False
         self._max_bytes = max_bytes
         self._spaces: OrderedDict[Namespace, Remembered] = OrderedDict()
         self._size = 0
@@ -50,7 +54,7 @@ class Spaces:
     @contextmanager
     def reading(self, namespace: Namespace) -> Iterator[Reading]:
         """Run a read; what it gives is told what is written meanwhile."""
-        reading = Reading(void=namespace in self._uncertain)
+        reading = Reading(void=self.closed or namespace in self._uncertain)
         readings = self._readings.setdefault(namespace, set())
         readings.add(reading)
         try:

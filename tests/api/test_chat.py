@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from memgpt_proxy.agent.request import NamedConversation, TurnRequest
+from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.passthrough import Passthrough
@@ -45,9 +46,11 @@ async def post(
     silent = httpx.MockTransport(lambda _: httpx.Response(200, content=b"from the backend"))
     backend = Backend("http://backend/v1", silent, api_key=None, timeouts=Timeouts(1, 1))
     known = RequestHeaders(["X-OpenWebUI-Chat-Id"], ["X-OpenWebUI-Task"])
-    passthrough = Passthrough(backend, authenticator)
+    admission = Admission(authenticator)
+    passthrough = Passthrough(backend, admission)
     app = ChatCompletions(
         asked,  # type: ignore[arg-type]
+        admission,
         authenticator,
         passthrough,
         Beginnings(),

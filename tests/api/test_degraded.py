@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from memgpt_proxy.app import DATABASE, create_app
+from memgpt_proxy.app import create_app
 from memgpt_proxy.config import Settings
+from memgpt_proxy.storage import DATABASE
 
 BOOK = "A sentence of the book.\n" * 4000
 

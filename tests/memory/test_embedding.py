@@ -13,7 +13,7 @@ import pytest
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.embeddings import Embeddings, Retries
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.memory.embedding import MOST_WAITING, UNRELATED, Embedder, Pace
+from memgpt_proxy.memory.embedding import MOST_CHARACTERS, MOST_WAITING, UNRELATED, Embedder, Pace
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
 from memgpt_proxy.stores.storable import owner_of
@@ -213,7 +213,6 @@ def longer(text: str) -> Sequence[float]:
     return [*concepts(text), 0.5]
 
 
-@pytest.mark.slow
 async def test_more_than_may_wait_is_found_in_the_store(
     server: EmbeddingServer, store: SqliteStore, vectors: SqliteVectors
 ) -> None:
@@ -226,6 +225,19 @@ async def test_more_than_may_wait_is_found_in_the_store(
         server.held.set()
         await all_done(embedder)
     assert await lacking(vectors) == []
+
+
+async def test_long_texts_are_told_by_their_beginning(
+    server: EmbeddingServer, store: SqliteStore, vectors: SqliteVectors
+) -> None:
+    long = "cat " * MOST_CHARACTERS
+    await store.commit(ALICE, record(message("m0", long)))
+    async with embedding(server, vectors) as embedder:
+        await all_done(embedder)
+        await store.commit(ALICE, record(message("m1", long)))
+        embedder.wrote([Text(Name(owner_of(ALICE), Kind.MESSAGE, "m1"), long)])
+        await all_done(embedder)
+    assert server.texts[-2:] == [long[:MOST_CHARACTERS]] * 2
 
 
 async def test_two_that_embed_one_store_agree(

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from memgpt_proxy.api.authentication import Authenticator, load_secret
-from memgpt_proxy.app import DATABASE, create_app
+from memgpt_proxy.app import create_app
 from memgpt_proxy.config import Settings
+from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.records import Namespace
 from tests.simulation.backend import Backend, Hold
 

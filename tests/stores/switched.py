@@ -14,13 +14,17 @@ _NO_CALLS = ("degraded", "changed_elsewhere")
 class Switch:
     """What is between a store and its callers.
 
+    Args:
+        opens: Its callers open and close the store; else the test does, and they only think so.
+
     Attributes:
         here: Whether calls come through.
         answers: Whether their answers do; where not, they are carried out all the same.
-        commits: The names of messages that were committed, each time in order.
+        commits: The names of messages whose commit was asked for, each time in order.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, opens: bool = False) -> None:
+        self.opens = opens
         self.here = True
         self.answers = True
         self.commits: list[tuple[Namespace, str]] = []
@@ -34,9 +38,9 @@ class Switch:
     async def call(self, name: str, arguments: Sequence[Any], named: dict[str, Any]) -> Any:
         if not self.here:
             raise StoreUnavailable("switched off")
-        answer = await getattr(self._store, name)(*arguments, **named)
-        if name == "commit":
+        if name == "commit":  # it will be carried out, whatever becomes of the caller
             self._committed(*arguments)
+        answer = await getattr(self._store, name)(*arguments, **named)
         if not self.answers:
             raise StoreUnavailable("switched off midway")
         return answer
@@ -49,8 +53,15 @@ class _Switched:
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
 
+    async def open(self) -> None:
+        if not self._switch.here:
+            raise StoreUnavailable("switched off")
+        if self._switch.opens:
+            await self._switch._store.open()
+
     async def close(self) -> None:
-        """Whoever has the store behind it closes that."""
+        if self._switch.opens:
+            await self._switch._store.close()
 
     def __getattr__(self, name: str) -> Any:
         async def call(*arguments: Any, **named: Any) -> Any:

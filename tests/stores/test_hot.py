@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from memgpt_proxy.stores.hot import HotStore
-from memgpt_proxy.stores.protocols import StaleVersion, Store
+from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreAway
 from memgpt_proxy.stores.records import (
     MOST_AFTER,
     NO_TURN,
@@ -120,6 +120,27 @@ async def test_an_edit_from_elsewhere_is_seen_once_an_edit_has_met_it(tmp_path: 
         await hot.write_context(ALICE, 0, "from here", NodeId("m0"), NO_TURN)
     assert (await hot.context(ALICE)).content == "from elsewhere"
     await behind.close()
+
+
+class Refusing(Counting):
+    """A store that is away for edits, and knows it."""
+
+    async def write_context(self, *args: Any) -> None:
+        raise StoreAway("away")
+
+
+async def test_what_is_at_hand_stays_when_an_edit_is_refused(tmp_path: Path) -> None:
+    store: Any = Refusing(SqliteStore(tmp_path / "memory.db"))
+    await store.open()
+    hot, nodes = HotStore(store, 2**20), branch(["hi"])
+    await hot.read_turn(ALICE, ids(nodes), enough=0)
+    await hot.commit(ALICE, record(*nodes))
+    store.asked.clear()
+    with pytest.raises(StoreAway):
+        await hot.write_context(ALICE, 0, "Name: Chad", NodeId("m0"), NO_TURN)
+    assert (await hot.read_turn(ALICE, ids(nodes), enough=1)).known == 1
+    assert store.asked == []
+    await store.close()
 
 
 async def test_a_conversation_that_goes_on_by_name_asks_nothing(counting: Any) -> None:

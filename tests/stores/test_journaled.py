@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from memgpt_proxy.stores.changes import Committed
 from memgpt_proxy.stores.disk_journal import DiskJournal
@@ -20,11 +17,13 @@ from memgpt_proxy.stores.journal import Journal, JournalFull
 from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import NO_TURN, Conversation, Counts, NodeId, TurnId
+from memgpt_proxy.stores.redis import RedisConnection, connect
 from memgpt_proxy.stores.redis.journal import RedisJournal
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
 from tests.stores.build import ALICE, BOB, branch, ids, kept, message, passage, queue, record
 from tests.stores.switched import Switch
+from tests.stores.test_journal import answers
 from tests.support.redis_server import RedisServer
 
 BOUND = 2**20
@@ -401,13 +400,14 @@ class TestFleet:
     """Replicas that share a store and a journal in Redis."""
 
     @pytest.fixture
-    async def redis(self, redis_server: RedisServer) -> AsyncIterator[Redis]:
-        pool = BlockingConnectionPool.from_url(redis_server.url, retry=Retry(NoBackoff(), 0))
-        client = Redis.from_pool(pool)
-        yield client
-        await client.aclose()
+    async def redis(self, redis_server: RedisServer) -> AsyncIterator[RedisConnection]:
+        connection = connect(redis_server.url)
+        yield connection
+        await connection.close()
 
-    async def test_one_drains_what_another_has_kept(self, switch: Switch, redis: Redis) -> None:
+    async def test_one_drains_what_another_has_kept(
+        self, switch: Switch, redis: RedisConnection
+    ) -> None:
         one, other = RedisJournal(redis, BOUND), RedisJournal(redis, BOUND)
         async with opened(switch, [one]) as first, opened(switch, [other]) as second:
             switch.here = False
@@ -418,7 +418,9 @@ class TestFleet:
             assert await first.come_back()
             assert switch.commits == [(ALICE, "m0"), (ALICE, "m1")]
 
-    async def test_none_is_back_while_another_drains(self, switch: Switch, redis: Redis) -> None:
+    async def test_none_is_back_while_another_drains(
+        self, switch: Switch, redis: RedisConnection
+    ) -> None:
         one, other = RedisJournal(redis, BOUND), RedisJournal(redis, BOUND)
         async with opened(switch, [one]) as first:
             switch.here = False
@@ -431,7 +433,7 @@ class TestFleet:
             assert await first.come_back()
 
     async def test_what_a_dead_replica_has_left_is_stored(
-        self, switch: Switch, redis: Redis
+        self, switch: Switch, redis: RedisConnection
     ) -> None:
         dead = RedisJournal(redis, BOUND, lease=0.05)
         await dead.append(ALICE, Committed(record(message("m0", "hi"))))
@@ -442,7 +444,7 @@ class TestFleet:
         assert switch.commits == [(ALICE, "m0"), (ALICE, "m1")]
 
     async def test_a_replica_that_is_well_looks_for_what_others_leave(
-        self, switch: Switch, redis: Redis
+        self, switch: Switch, redis: RedisConnection
     ) -> None:
         async with opened(switch, [RedisJournal(redis, BOUND)], probes=SOON) as store:
             await RedisJournal(redis, BOUND).append(ALICE, Committed(record(message("m0", "hi"))))
@@ -450,7 +452,7 @@ class TestFleet:
             assert not store.degraded
 
     async def test_a_conversation_that_has_come_further_stays_there(
-        self, switch: Switch, redis: Redis
+        self, switch: Switch, redis: RedisConnection
     ) -> None:
         """One replica cannot reach the store, and another, which can, goes on with it."""
         cut_off = Switch(switch._store)
@@ -465,7 +467,7 @@ class TestFleet:
             assert await second.conversation(ALICE, NAME) == Conversation(NAME, NodeId("m1"), False)
 
     async def test_without_redis_writes_wait_on_disk(
-        self, switch: Switch, redis: Redis, redis_server: RedisServer, disk: DiskJournal
+        self, switch: Switch, redis: RedisConnection, redis_server: RedisServer, disk: DiskJournal
     ) -> None:
         shared = RedisJournal(redis, BOUND)
         async with opened(switch, [shared, disk]) as store:
@@ -474,6 +476,7 @@ class TestFleet:
             redis_server.kill()
             await store.commit(ALICE, record(message("m1", "hi")))
             redis_server.start()
+            await answers(redis)
             await store.commit(ALICE, record(message("m2", "hi")))  # behind the one before
             assert (await shared.waiting(), await disk.waiting()) == (1, 2)
             switch.here = True
@@ -481,7 +484,7 @@ class TestFleet:
             assert [name for _, name in switch.commits] == ["m0", "m1", "m2"]
 
     async def test_with_redis_away_what_is_at_hand_is_stored(
-        self, switch: Switch, redis: Redis, redis_server: RedisServer, disk: DiskJournal
+        self, switch: Switch, redis: RedisConnection, redis_server: RedisServer, disk: DiskJournal
     ) -> None:
         async with opened(switch, [RedisJournal(redis, BOUND), disk]) as store:
             switch.here = False
@@ -494,11 +497,12 @@ class TestFleet:
             await store.commit(ALICE, record(message("m2", "hi")))
             assert [name for _, name in switch.commits] == ["m1", "m2"]
             redis_server.start()
+            await answers(redis)
             assert await store.come_back()
             assert [name for _, name in switch.commits] == ["m1", "m2", "m0"]
 
     async def test_a_full_redis_is_followed_by_the_disk(
-        self, switch: Switch, redis: Redis, disk: DiskJournal
+        self, switch: Switch, redis: RedisConnection, disk: DiskJournal
     ) -> None:
         shared = RedisJournal(redis, 500)
         with pytest.raises(JournalFull):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -40,6 +41,29 @@ async def test_many_blocks_are_searched_exactly(tmp_path: Path) -> None:
         best = np.argsort(-similar)[:50]
         assert [near.hit.id for near in found] == [f"p{number}" for number in best]
         assert np.allclose([near.similarity for near in found], similar[best], atol=1e-5)
+    await opened.close()
+    await store.close()
+
+
+async def test_searches_by_meaning_hold_up_no_other_read(tmp_path: Path) -> None:
+    """They wait for each other, and the store's own reads pass them."""
+    store = SqliteStore(tmp_path / "memory.db")
+    await store.open()
+    opened = SqliteVectors(store)
+    await opened.open()
+    vector = np.eye(1, WIDE.dimensions, dtype=np.float32)[0]
+    await store.insert_passages(ALICE, [passage(f"p{n}", f"text {n}") for n in range(1000)])
+    owner = owner_of(ALICE)
+    named = [Name(owner, Kind.PASSAGE, f"p{number}") for number in range(1000)]
+    await opened.put_vectors(WIDE, [Embedded(name, vector) for name in named])
+    async with asyncio.TaskGroup() as group:
+        searches = [
+            group.create_task(opened.nearest(ALICE, Kind.PASSAGE, WIDE, vector, limit=9))
+            for _ in range(200)
+        ]
+        await asyncio.sleep(0)
+        assert (await store.counts(ALICE)).passages == 1000
+        assert not all(search.done() for search in searches)
     await opened.close()
     await store.close()
 

@@ -132,6 +132,15 @@ class Access:
             for index in {action.index for action in actions}:
                 self.freshness.wrote(index, owner)
 
+    async def delete(self, owner: Owner, index: str, search: Search) -> None:
+        """Delete what a search finds; what changes meanwhile is left."""
+        params = {"routing": owner, "conflicts": "proceed"}
+        path = f"/{index}/_delete_by_query"
+        try:
+            await send(self._client, "POST", path, search.body(owner), params=params)
+        finally:
+            self.freshness.wrote(index, owner)
+
     async def close(self) -> None:
         """Let what is under way end."""
         await self._bulk.close()

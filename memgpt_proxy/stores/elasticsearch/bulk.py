@@ -22,6 +22,9 @@ from memgpt_proxy.stores.records import Owner
 MOST_BYTES = 4 << 20
 """Of one request, if no single document is larger."""
 
+MOST_DOCUMENT_BYTES = 64 << 20
+"""Of a document; Elasticsearch takes requests of 100 MB."""
+
 MOST_IN_FLIGHT = 2
 """Requests at once: while one is stored, the next is on its way."""
 
@@ -121,11 +124,15 @@ class Bulk:
     async def carry_out(self, owner: Owner, actions: Sequence[Action]) -> list[Outcome]:
         """Write, in order, and return what became of each.
 
+        Raises StoreError, and writes nothing, where one is too large.
         Raises StoreUnavailable where the server is away: then none may be written, all, or the
         first ones of many.
         """
         outcomes: list[Outcome] = []
-        for part in self._parts([action.lines(owner) for action in actions]):
+        lines = [action.lines(owner) for action in actions]
+        if any(len(each) > MOST_DOCUMENT_BYTES for each in lines):
+            raise StoreError("a record cannot be stored: it is too large")
+        for part in self._parts(lines):
             outcomes += await self._ask(owner, part)
         return outcomes
 

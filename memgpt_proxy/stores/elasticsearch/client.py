@@ -167,7 +167,7 @@ def store_error(error: ApiError | TransportError) -> StoreError:
 
 def answered(status: int, kind: str, reason: str) -> StoreError:
     """Return the error in an answer, or in an item of one."""
-    if status == 429 or status >= 500 or kind in _PASSING:
+    if status in (408, 429) or status >= 500 or kind in _PASSING:
         return StoreUnavailable(f"Elasticsearch is unavailable: {status} {kind}: {reason}")
     return Refused(status, kind, reason)
 

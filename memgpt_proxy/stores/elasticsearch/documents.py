@@ -26,6 +26,7 @@ from memgpt_proxy.stores.records import (
     Passage,
     QueueState,
     Role,
+    Trace,
     TurnId,
     WorkingContext,
 )
@@ -39,6 +40,7 @@ CONVERSATION = "conversation"
 PASSAGE = "passage"
 VERSION = "version"
 HEAD = "head"
+TRACE = "trace"
 
 _LARGEST = 2**63
 
@@ -214,6 +216,17 @@ def of_vector(
 def name_of(document: Mapping[str, Any]) -> str:
     """Return the name of the record in a document."""
     return _named(document, "id")
+
+
+def of_trace(owner: Owner, trace: Trace, written: int) -> Json:
+    """Return the document of a turn's trace."""
+    document = _document(owner, TRACE, trace.turn, written)
+    return document | {"created": _finite(trace.created), "trace": clean(trace.content)}
+
+
+def trace(document: Json) -> Trace:
+    """Return the trace in a document."""
+    return Trace(TurnId(_named(document, "id")), float(document["created"]), document["trace"])
 
 
 def _document(owner: Owner, kind: str, name: str, written: int) -> Json:

@@ -84,6 +84,12 @@ CONTEXTS: Json = {
     "context": _KEPT,
 }
 
+TRACES: Json = {
+    **_OF_ALL,
+    "created": _NUMBER,
+    "trace": _KEPT,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -109,6 +115,7 @@ LAYOUTS = (
     Layout("transcript", 1, TRANSCRIPT),
     Layout("passages", 1, PASSAGES),
     Layout("contexts", 1, CONTEXTS),
+    Layout("traces", 1, TRACES),
 )
 
 
@@ -140,6 +147,11 @@ class Names:
     def contexts(self) -> str:
         """The alias of working contexts."""
         return f"{self.prefix}-contexts"
+
+    @property
+    def traces(self) -> str:
+        """The alias of traces of turns."""
+        return f"{self.prefix}-traces"
 
 
 def version_of(index: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from memgpt_proxy.stores.elasticsearch import (
     pages,
     passages,
     reads,
+    traces,
     tree,
 )
 from memgpt_proxy.stores.elasticsearch.access import Access
@@ -39,6 +40,7 @@ from memgpt_proxy.stores.records import (
     Owner,
     Page,
     Passage,
+    Trace,
     TurnId,
     TurnRecord,
     TurnState,
@@ -47,6 +49,9 @@ from memgpt_proxy.stores.records import (
 from memgpt_proxy.stores.storable import clean, owner_of
 
 Result = TypeVar("Result")
+
+PING_TIMEOUT = "1s"
+"""How long the server may wait for an index that is not there."""
 
 _END = object()
 
@@ -117,7 +122,8 @@ class ElasticsearchStore:
     async def ping(self) -> None:
         """Return when every index has its primary shards."""
         aliases = ",".join(self._names.alias(layout) for layout in indices.LAYOUTS)
-        answer = await send(self._client, "GET", f"/_cluster/health/{aliases}")
+        params = {"timeout": PING_TIMEOUT}
+        answer = await send(self._client, "GET", f"/_cluster/health/{aliases}", params=params)
         if answer["status"] == "red":
             raise StoreUnavailable("Elasticsearch lacks shards: its health is red")
 
@@ -234,6 +240,17 @@ class ElasticsearchStore:
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how many messages and passages there are."""
         return await reads.counts(self._access, owner_of(namespace))
+
+    async def keep_traces(self, kept: Mapping[Namespace, Sequence[Trace]]) -> None:
+        """Keep traces of turns, and now and then forget the oldest."""
+        of_owners = {owner_of(namespace): several for namespace, several in kept.items()}
+        await self._carry_out(traces.keep(self._access, of_owners, self._clock.now()))
+
+    async def traces(
+        self, namespace: Namespace, *, limit: int, before: tuple[float, TurnId] | None = None
+    ) -> tuple[Trace, ...]:
+        """Return traces, the newest first."""
+        return await traces.read(self._access, owner_of(namespace), limit, before)
 
     def owners(self) -> AsyncIterator[Owner]:
         """Yield all owners, each once, in a steady order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ async def nodes_up(
     at_hand = dict(known or {})
     asked = list(hints)
     above: str = clean(name)
+    depth = math.inf
     while True:
         if above not in at_hand:
             names = list(dict.fromkeys([above, *map(clean, asked)]))
@@ -45,8 +47,11 @@ async def nodes_up(
         if (document := at_hand.pop(above, None)) is None:
             return
         node = documents.node(document)
+        if node.depth >= depth:
+            return
         yield node
-        if node.depth == 0:
+        depth = node.depth
+        if depth == 0:
             return
         asked = document.get("lineage") or asked
         above = node.parent
@@ -112,13 +117,16 @@ async def levels_below(
     """
     await access.freshness.ensure(access.names.transcript, owner)
     level: list[str] = list(names)
+    passed = set(level)
     while level:
         found: list[Json] = []
         for start in range(0, len(level), MOST_PARENTS):
             found += await _all_children(access, owner, level[start : start + MOST_PARENTS], before)
         if found:
             yield found
-        level = [document.get("name", {}).get("id", document["id"]) for document in found]
+        below = [document.get("name", {}).get("id", document["id"]) for document in found]
+        level = [name for name in below if name not in passed]
+        passed.update(level)
 
 
 async def _all_children(

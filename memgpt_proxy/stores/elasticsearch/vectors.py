@@ -26,7 +26,6 @@ from memgpt_proxy.stores.elasticsearch.client import (
     answered,
     connect,
     send,
-    server_version,
 )
 from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.documents import NODE, PASSAGE
@@ -52,7 +51,7 @@ CANDIDATES = (4, 32)
 """Neighbours that are looked up for each that is wanted: some may be hidden or abandoned. More
 only where the first are not enough."""
 
-LOOKED_THROUGH = 500
+LOOKED_THROUGH = 200
 """Texts that are looked through for one without a vector at once."""
 
 LOOKED_AGAIN_NS = 300 * 10**9
@@ -128,8 +127,7 @@ class ElasticsearchVectors:
         self._making = asyncio.Lock()
 
     async def open(self) -> None:
-        """Make sure that the server can be asked. Raises StoreError or StoreUnavailable."""
-        await server_version(self._client)
+        """Ask for nothing yet: the index of a space is made when the space is first used."""
 
     async def close(self) -> None:
         """Let what is under way end, then close the connections."""

@@ -14,6 +14,7 @@ from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, Senti
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -102,8 +103,12 @@ class RedisConnection:
             await self.execute("UNLINK", key)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those to sentinels too."""
         await self.client.aclose()
+        if isinstance(self.client, Redis):
+            pool = self.client.connection_pool
+            if isinstance(pool, SentinelConnectionPool):
+                await pool.sentinel_manager.aclose()
 
     async def _drop_idle(self) -> None:
         """Close idle connections after an error: they may be dead too. A cluster's does so."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from secrets import randbelow
 
 from memgpt_proxy.stores.change_log import Entry, News, Position
 from memgpt_proxy.stores.changes import Change, Uncertain
@@ -25,8 +26,25 @@ IDLE_SECONDS = 3600
 RECENT_SECONDS = 2
 """Longer than a store takes until its searches find what was written."""
 
+_NOW = """
+local about = redis.call('INFO', 'server')
+local run = string.match(about, 'run_id:(%x+)')
+local time = redis.call('TIME')
+local now = time[1]
+"""
+
+_ADD = """
+local function add(by_chance, ...)
+    local id = '*'
+    if redis.call('EXISTS', KEYS[1]) == 0 then
+        id = string.format('%.0f-%s', now * 1000 + math.floor(time[2] / 1000), by_chance)
+    end
+    return redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[2], id, ...)
+end
+"""
+"""A stream that is made again has other ids than before, within the same millisecond too."""
+
 _BEHIND = """
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local function behind(position)
     local known, id = string.match(position, '^(%x+)/(.+)$')
     if known ~= run then return false end
@@ -35,36 +53,26 @@ local function behind(position)
     table.remove(entries, 1)
     return entries
 end
-local now = redis.call('TIME')[1]
 """
 
 _JOIN = Script(
-    """
-local about = redis.call('INFO', 'server')
+    f"""{_NOW}{_ADD}
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-local id = last and last[1]
-if not id then
-    id = redis.call('XADD', KEYS[1], '*', 'joined', '')
-    redis.call('EXPIRE', KEYS[1], ARGV[1])
-end
-return {
-    string.match(about, 'run_id:(%x+)') .. '/' .. id, last and 1 or 0,
-    redis.call('TIME')[1], tonumber(string.match(about, 'uptime_in_seconds:(%d+)')),
-}
+local id = last and last[1] or add(ARGV[3], 'joined', '')
+if not last then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+local uptime = string.match(about, 'uptime_in_seconds:(%d+)')
+return {{run .. '/' .. id, last and 1 or 0, now, uptime}}
 """
 )
 
-_FOLLOW = Script(_BEHIND + "return {run, now, behind(ARGV[1])}")
+_FOLLOW = Script(f"{_NOW}{_BEHIND} return {{run, now, behind(ARGV[1])}}")
 
 _APPEND = Script(
-    _BEHIND
-    + """
-local entries = behind(ARGV[1])
-local id = redis.call(
-    'XADD', KEYS[1], 'MAXLEN', '=', ARGV[2], '*', 'upon', ARGV[4], 'change', ARGV[5]
-)
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return {run, now, entries, id}
+    f"""{_NOW}{_ADD}{_BEHIND}
+local entries = behind(ARGV[4])
+local id = add(ARGV[3], 'upon', ARGV[5], 'change', ARGV[6])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return {{run, now, entries, id}}
 """
 )
 
@@ -84,11 +92,11 @@ class RedisLog:
     async def join(self, namespace: Namespace) -> News:
         """Return the log's end; make it where there is none."""
         position, found, now, uptime = await self._redis.run(
-            _JOIN, [self._key(namespace)], [IDLE_SECONDS]
+            _JOIN, [self._key(namespace)], [IDLE_SECONDS, MOST_ENTRIES, randbelow(2**32)]
         )
         end = Position(position.decode())
         last = _seconds(end) if found else await self._began(int(now))
-        return News(end, recent=min(uptime, int(now) - last) <= RECENT_SECONDS)
+        return News(end, recent=min(int(uptime), int(now) - last) <= RECENT_SECONDS)
 
     async def follow(self, namespace: Namespace, position: Position) -> News | None:
         """Return what is behind a position, in one round trip."""
@@ -105,7 +113,7 @@ class RedisLog:
         run, now, found, id_ = await self._redis.run(
             _APPEND,
             [self._key(namespace)],
-            [position, MOST_ENTRIES, IDLE_SECONDS, upon, told],
+            [IDLE_SECONDS, MOST_ENTRIES, randbelow(2**32), position, upon, told],
         )
         news = _news(run.decode(), int(now), found, position)
         return replace(news, position=_position(run.decode(), id_)) if news else None

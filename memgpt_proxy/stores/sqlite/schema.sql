@@ -85,6 +85,14 @@ CREATE TABLE IF NOT EXISTS conversations (
     PRIMARY KEY (namespace, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS traces (
+    namespace TEXT NOT NULL,
+    created REAL NOT NULL,
+    turn TEXT NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (namespace, created, turn)
+) STRICT;
+
 -- The indexes hold no text of their own. Their namespace column makes a search
 -- intersect with one namespace's rows before anything is read or ranked.
 CREATE VIEW IF NOT EXISTS messages_content AS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,13 @@ from memgpt_proxy.stores.records import (
     Owner,
     Page,
     Passage,
+    Trace,
     TurnId,
     TurnRecord,
     TurnState,
     WorkingContext,
 )
-from memgpt_proxy.stores.sqlite import exporting, pages, reads, rows, writes
+from memgpt_proxy.stores.sqlite import exporting, pages, reads, rows, traces, writes
 from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
 from memgpt_proxy.stores.sqlite.exporting import Kind, Position
 from memgpt_proxy.stores.sqlite.pages import Window
@@ -259,6 +260,10 @@ class SqliteStore:
         """Return how many messages and passages there are."""
         return await self._read(reads.counts, owner_of(namespace))
 
+    async def write(self, write: Write) -> None:
+        """Carry out a write along with those that wait."""
+        await self._writer.submit(write)
+
     async def owners(self) -> AsyncIterator[Owner]:
         """Yield all owners, each once, in order."""
         last = Owner("")
@@ -295,11 +300,22 @@ class SqliteStore:
 
     async def take_over(self, owner: Owner, records: Sequence[Portable]) -> None:
         """Store records as they are, all or nothing, in place of those of the same name."""
-        await self.write(Write(taken_over=TakenOver(owner, records)))
+        await self._writer.submit(Write(taken_over=TakenOver(owner, records)))
 
-    async def write(self, write: Write) -> None:
-        """Carry out a write along with those that wait."""
-        await self._writer.submit(write)
+    async def keep_traces(self, kept: Mapping[Namespace, Sequence[Trace]]) -> None:
+        """Keep traces of turns, and forget the oldest."""
+        rows = [
+            traces.row(owner_of(namespace), trace)
+            for namespace, several in kept.items()
+            for trace in several
+        ]
+        await self._writer.submit(Write(traces=rows))
+
+    async def traces(
+        self, namespace: Namespace, *, limit: int, before: tuple[float, TurnId] | None = None
+    ) -> tuple[Trace, ...]:
+        """Return traces, the newest first."""
+        return await self._read(traces.read, owner_of(namespace), limit, before)
 
     async def _set_hidden(
         self, namespace: Namespace, turns: Sequence[TurnId], *, hidden: bool

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
-from memgpt_proxy.stores.sqlite import rows
+from memgpt_proxy.stores.sqlite import rows, traces
 from memgpt_proxy.stores.sqlite.connection import store_error
 from memgpt_proxy.stores.sqlite.rows import Row
 from memgpt_proxy.stores.sqlite.taking_over import TakenOver, take_over
@@ -211,6 +211,7 @@ class Write:
     edit: NewVersion | None = None
     vectors: Vectors | None = None
     taken_over: TakenOver | None = None
+    traces: Sequence[Row] = ()
 
 
 def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
@@ -240,6 +241,7 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Sto
             _put_vectors(connection, write.vectors)
             if write.taken_over is not None:
                 take_over(connection, write.taken_over)
+        traces.keep(connection, [row for write in writes for row in write.traces])
         return [_edit(connection, write.edit) for write in writes]
 
 

@@ -102,6 +102,18 @@ async def test_what_is_trimmed_flushed_or_expired_is_a_gap(
         assert await log.append(ALICE, CHANGES[1], upon=NOWHERE, position=joined.position) is None
 
 
+async def test_a_log_that_is_made_again_has_no_entry_of_before(
+    log: RedisLog, redis: RedisConnection
+) -> None:
+    """Redis names entries by milliseconds, in which much can happen."""
+    for _ in range(200):
+        joined = await log.join(ALICE)
+        await asyncio.gather(redis.execute("FLUSHALL"), append(log, CHANGES[1]))
+        news = await log.follow(ALICE, joined.position)
+        assert news is None or news.entries
+        await redis.execute("FLUSHALL")
+
+
 async def test_it_is_short_and_expires(log: RedisLog, redis: RedisConnection) -> None:
     joined = await log.join(ALICE)
     for _ in range(MOST_ENTRIES):

@@ -1,0 +1,151 @@
+"""Routes under ``/memgpt``: what the owner of a key may see of its own memory.
+
+The same API key as for the conversation, in the same header, and ``user`` in the query where
+requests name one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import orjson
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from memgpt_proxy.api.authentication import Authenticator
+from memgpt_proxy.errors import InvalidRequest, MemoryUnreadable, TooManyListeners
+from memgpt_proxy.stores.events import Events, TooManySubscribers
+from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.records import Namespace, Trace, TurnId
+from memgpt_proxy.stores.trace_writer import TraceWriter
+
+PREFIX = "/memgpt"
+MOST_TRACES = 100
+"""Traces in one answer."""
+
+_USUAL_TRACES = 20
+_LINE_END = "\n"
+
+
+class OwnerRoutes:
+    """Serves live events, traces and the working context.
+
+    Args:
+        keepalive: Seconds of silence after which an event stream gets a comment.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        store: Store,
+        traces: TraceWriter,
+        events: Events,
+        keepalive: float,
+    ) -> None:
+        self._authenticator = authenticator
+        self._store = store
+        self._traces = traces
+        self._events = events
+        self._keepalive = keepalive
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Return the routes."""
+        served: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "events": self.listen,
+            "traces": self.list_traces,
+            "working-context": self.working_context,
+        }
+        return [Route(f"{PREFIX}/{path}", serve, methods=["GET"]) for path, serve in served.items()]
+
+    async def listen(self, request: Request) -> Response:
+        """Answer with what happens from now on, as server-sent events."""
+        return _EventStream(self._events, self._namespace(request), self._keepalive)
+
+    async def list_traces(self, request: Request) -> Response:
+        """Answer with what turns did, the newest first."""
+        namespace = self._namespace(request)
+        limit, before = _limit(request), _before(request)
+        try:
+            traces = await self._traces.traces(namespace, limit=limit, before=before)
+        except StoreError as error:
+            raise MemoryUnreadable("The traces cannot be read now.") from error
+        following = _mark(traces[-1]) if len(traces) == limit else None
+        return _json({"data": [_trace(each) for each in traces], "before": following})
+
+    async def working_context(self, request: Request) -> Response:
+        """Answer with the working context as it is now."""
+        namespace = self._namespace(request)
+        try:
+            context = await self._store.context(namespace)
+        except StoreError as error:
+            raise MemoryUnreadable("The working context cannot be read now.") from error
+        return _json({"version": context.version, "content": context.content})
+
+    def _namespace(self, request: Request) -> Namespace:
+        key = self._authenticator.check(request.headers.raw)
+        return self._authenticator.namespace(key, request.query_params.get("user"))
+
+
+class _EventStream(EventSourceResponse):
+    """The events of a namespace, for as long as the client stays."""
+
+    def __init__(self, events: Events, namespace: Namespace, keepalive: float) -> None:
+        super().__init__(
+            self._heard(), ping=keepalive, ping_message_factory=_keep_alive, sep=_LINE_END
+        )
+        self._events = events
+        self._namespace = namespace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with self._events.subscribe(self._namespace) as self._subscription:
+                await super().__call__(scope, receive, send)
+        except TooManySubscribers as error:
+            raise TooManyListeners("Too many listen to live events already.") from error
+
+    async def _heard(self) -> AsyncIterator[ServerSentEvent]:
+        yield ServerSentEvent(comment="listening", sep=_LINE_END)
+        async for event in self._subscription:
+            content = orjson.dumps(event.content).decode()
+            yield ServerSentEvent(content, event=event.kind, sep=_LINE_END)
+
+
+def _keep_alive() -> ServerSentEvent:
+    return ServerSentEvent(comment="keep-alive", sep=_LINE_END)
+
+
+def _limit(request: Request) -> int:
+    given = request.query_params.get("limit", str(_USUAL_TRACES))
+    if not given.isdecimal() or not 1 <= int(given[:9]) <= MOST_TRACES:
+        raise InvalidRequest(f"limit has to be from 1 to {MOST_TRACES}.", param="limit")
+    return int(given)
+
+
+def _before(request: Request) -> tuple[float, TurnId] | None:
+    if (given := request.query_params.get("before")) is None:
+        return None
+    when, _, turn = given.partition("_")
+    try:
+        created = float(when)
+    except ValueError:
+        created = math.nan
+    if math.isnan(created):
+        raise InvalidRequest("before has to be the one that an answer had.", param="before")
+    return created, TurnId(turn)
+
+
+def _mark(trace: Trace) -> str:
+    return f"{trace.created!r}_{trace.turn}"
+
+
+def _trace(trace: Trace) -> dict[str, Any]:
+    return {"turn": trace.turn, "created": trace.created, **orjson.loads(trace.content)}
+
+
+def _json(content: object) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
