@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from memgpt_proxy.stores.portable import ContextVersion, Portable, StoredPassage
 from memgpt_proxy.stores.records import (
+    ROOT,
     Conversation,
     Counts,
     Node,
@@ -64,3 +66,18 @@ def memories(draw: st.DrawFn) -> list[Portable]:
     """What an owner may have: each name once in its kind."""
     some = draw(st.lists(st.one_of(*kinds.values()), max_size=14, unique_by=named))
     return [*some, *draw(histories)]
+
+
+def grown(records: list[Portable]) -> list[Portable]:
+    """The same records, their nodes in trees: a name is a hash over what was before it."""
+    grown: dict[str, Node] = {}
+    for node in sorted((each for each in records if isinstance(each, Node)), key=_name):
+        above = grown.get(node.parent)
+        parent, depth = (above.id, above.depth + 1) if above else (ROOT, 0)
+        grown[node.id] = replace(node, parent=parent, depth=depth)
+    others = [each for each in records if not isinstance(each, Node)]
+    return [*others, *grown.values()]
+
+
+def _name(node: Node) -> str:
+    return node.id

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from memgpt_proxy.stores.portable import (
@@ -41,7 +41,7 @@ from tests.conftest import SHARED_PREFIX
 from tests.stores.asking import answers, contents, exported, named, searches
 from tests.stores.build import ALICE, BOB, EPOCH, branch, message, passage, queue, record
 from tests.stores.families import Family, opened_elasticsearch, opened_sqlite
-from tests.stores.portables import memories
+from tests.stores.portables import grown, memories
 from tests.support.elasticsearch import ElasticsearchNode
 
 OWNER = owner_of(ALICE)
@@ -245,6 +245,10 @@ async def lacking_in(vectors: SqliteVectors, space: Space) -> list[Name]:
     return names
 
 
+def named_m_and_p(text: str) -> list[Portable]:
+    return [message("m", text), StoredPassage(passage("p", text), hidden=False)]
+
+
 async def test_a_text_that_is_replaced_loses_its_vector(tmp_path: Path) -> None:
     plane, name = Space("plane", 2), Name(OWNER, Kind.PASSAGE, "p")
     said = Name(OWNER, Kind.MESSAGE, "m")
@@ -332,8 +336,12 @@ async def _check_there_and_back(records: list[Portable], url: str, directory: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.elasticsearch
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-@given(records=memories())
+@settings(
+    max_examples=12,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(records=memories().map(grown))
 def test_any_records_go_there_and_come_back(
     elasticsearch: ElasticsearchNode, records: list[Portable]
 ) -> None:
