@@ -234,7 +234,8 @@ def _starlette(
         try:
             await store.ping()
         except StoreError:
-            return JSONResponse({"status": "unavailable", "store": "away"}, status_code=503)
+            if not store.degraded:
+                return JSONResponse({"status": "unavailable", "store": "away"}, status_code=503)
         return JSONResponse({"status": "degraded" if store.degraded else "ok"})
 
     return Starlette(

@@ -61,11 +61,12 @@ def serve(settings: Settings) -> None:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("sse_starlette").setLevel(logging.INFO)  # its debug records hold texts
+    logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # it has one for each request
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))
     except StoreError as error:
-        raise StartError(f"{settings.data_dir / DATABASE}: {error}") from error
+        raise StartError(f"{_where(settings)}: {error}") from error
     except (DataDirError, ValueError) as error:
         raise StartError(str(error)) from error
 
@@ -168,4 +169,12 @@ reply = client.chat.completions.create(
 print(reply.choices[0].message.content)
 
 Answering with {chosen.what}.
-Memory is kept in {settings.data_dir}, one namespace for each API key. Stop with Ctrl+C."""
+Memory is kept in {_where(settings)}, one namespace for each API key. Stop with Ctrl+C."""
+
+
+def _where(settings: Settings) -> str:
+    """Return where memory is kept, for a person; never a password."""
+    if not settings.elasticsearch_url:
+        return str(settings.data_dir / DATABASE)
+    hosts = ", ".join(f"{url.host}:{url.port}" for url in settings.elasticsearch_url)
+    return f"Elasticsearch ({hosts})"

@@ -92,7 +92,7 @@ class ElasticsearchPlace:
         if not create and not await exists(connection, prefix):
             raise PlaceError(f"{self} has no indices {prefix}-*")
         store = ElasticsearchStore(connection, prefix=prefix, shards=settings.elasticsearch_shards)
-        store.always_fresh = True
+        store.alone(alone=True)
         try:
             await store.open()
             yield store

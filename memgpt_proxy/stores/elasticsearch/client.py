@@ -153,6 +153,10 @@ class Refused(StoreError):
         self.kind = kind
 
 
+class Denied(Refused, StoreUnavailable):
+    """The server does not let us in, or not yet: an operator can change that."""
+
+
 def store_error(error: ApiError | TransportError) -> StoreError:
     """Return the error that callers see: unavailable where the same call may work later."""
     if isinstance(error, UnsupportedProductError):
@@ -169,6 +173,8 @@ def answered(status: int, kind: str, reason: str) -> StoreError:
     """Return the error in an answer, or in an item of one."""
     if status in (408, 429) or status >= 500 or kind in _PASSING:
         return StoreUnavailable(f"Elasticsearch is unavailable: {status} {kind}: {reason}")
+    if status in (401, 403):
+        return Denied(status, kind, reason)
     return Refused(status, kind, reason)
 
 

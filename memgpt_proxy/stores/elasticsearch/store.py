@@ -20,7 +20,13 @@ from memgpt_proxy.stores.elasticsearch import (
     tree,
 )
 from memgpt_proxy.stores.elasticsearch.access import Access
-from memgpt_proxy.stores.elasticsearch.client import Connection, connect, send, server_version
+from memgpt_proxy.stores.elasticsearch.client import (
+    Connection,
+    Denied,
+    connect,
+    send,
+    server_version,
+)
 from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.forks import STEPS_WAITED, steps_of
 from memgpt_proxy.stores.elasticsearch.indices import Names
@@ -83,18 +89,9 @@ class ElasticsearchStore:
         """Nothing ever waits: what cannot be written is refused."""
         return False
 
-    @property
-    def always_fresh(self) -> bool:
-        """Whether every search finds what any process has written; each costs a refresh."""
-        return self._access.freshness.always
-
-    @always_fresh.setter
-    def always_fresh(self, always: bool) -> None:
-        self._access.freshness.always = always
-
     def alone(self, *, alone: bool) -> None:
         """Let every search refresh first while nobody tells what others write."""
-        self.always_fresh = alone
+        self._access.freshness.always = alone
 
     def changed_elsewhere(self, namespace: Namespace) -> None:
         """Let the next searches find what another process has just written."""
@@ -105,10 +102,14 @@ class ElasticsearchStore:
     async def open(self) -> None:
         """Create the indices that are missing.
 
-        Raises StoreUnavailable, and StoreError for a server or an index of another version.
+        Raises StoreUnavailable, and StoreError for a server or an index of another version, or
+        one that does not let us in.
         """
-        await server_version(self._client)
-        await indices.create_missing(self._client, self._names, self._shards)
+        try:
+            await server_version(self._client)
+            await indices.create_missing(self._client, self._names, self._shards)
+        except Denied as error:
+            raise StoreError(str(error)) from error
         self._open = True
 
     async def close(self) -> None:

@@ -67,7 +67,14 @@ async def test_what_passes_is_unavailable(status: int, kind: str) -> None:
         assert len(server.asked) == (3 if status in (429, 502, 503, 504) else 1)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413])
+@pytest.mark.parametrize("status", [401, 403])
+async def test_who_is_not_let_in_may_be_later(status: int) -> None:
+    async with serving(failing(status)) as (_, client):
+        with pytest.raises(StoreUnavailable, match=f"{status} some_exception: because"):
+            await send(client, "GET", "/_any")
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413])
 async def test_what_stays_is_an_error(status: int) -> None:
     async with serving(failing(status)) as (_, client):
         with pytest.raises(StoreError, match=f"{status} some_exception: because") as caught:

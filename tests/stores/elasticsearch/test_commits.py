@@ -182,7 +182,7 @@ async def test_another_process_finds_it_when_it_is_told(
     other.changed_elsewhere(namespace)
     assert (await other.search_messages(namespace, "cake", limit=1, offset=0)).total == 1
     await shared.commit(namespace, record(message("m1", "cake")))
-    other.always_fresh = True
+    other.alone(alone=True)
     assert (await other.search_messages(namespace, "cake", limit=1, offset=0)).total == 2
 
 

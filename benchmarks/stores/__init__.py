@@ -1,0 +1,1 @@
+"""What turns, searches and messages cost in the stores, as they fill."""
