@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import assert_never
 
@@ -22,6 +23,9 @@ from memgpt_proxy.stores.records import Namespace
 from memgpt_proxy.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+
+HELD_SECONDS = 2.0
+"""How long writes are held up at the most."""
 
 BATCH = 64
 """Entries that are carried out together, those of different namespaces at once."""
@@ -36,7 +40,7 @@ class Backlog:
         self._used = 0  # the journal that writes are kept in now
         self._open = asyncio.Event()
         self._open.set()
-        self._keeping = 0
+        self._keeping = self._holding = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -76,12 +80,15 @@ class Backlog:
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """Let no write be kept meanwhile: what is drained in here is all."""
+        self._holding += 1
         self._open.clear()
         try:
             await self._idle.wait()
             yield
         finally:
-            self._open.set()
+            self._holding -= 1
+            if not self._holding:
+                self._open.set()
 
     async def keep(self, namespace: Namespace, change: Waiting) -> None:
         """Keep a write; durable when it returns. Raises StoreUnavailable where no journal can."""
@@ -103,15 +110,29 @@ class Backlog:
         """Carry out what waits, in order; return whether no more than ``leave`` are left.
 
         More are left where the store goes away again, or another process drains. A journal that
-        is away itself is passed over: what waits in it comes later.
+        is away itself is passed over: what waits in it comes later. Writes that outrun the
+        draining are held up for a moment.
         """
         for journal in self._journals:
             try:
-                while await self._waiting(journal) > leave:
-                    if not await self._drain_some(journal, store):
-                        return False
+                if not await self._drain(journal, store, leave):
+                    return False
             except StoreUnavailable as error:
                 log.warning("the %s journal cannot be drained now: %s", journal.name, error)
+        return True
+
+    async def _drain(self, journal: Journal, store: Store, leave: int) -> bool:
+        before, outrun = sys.maxsize, False
+        while (waiting := await self._waiting(journal)) > leave:
+            outrun = outrun or waiting >= before
+            before = waiting
+            with suppress(TimeoutError):
+                async with (
+                    asyncio.timeout(HELD_SECONDS if outrun else None),
+                    self.held() if outrun else nullcontext(),
+                ):
+                    if not await self._drain_some(journal, store):
+                        return False
         return True
 
     def begin_anew(self) -> None:

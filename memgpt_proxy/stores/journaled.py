@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
-from memgpt_proxy.stores.backlog import Backlog, carry_out
+from memgpt_proxy.stores.backlog import HELD_SECONDS, Backlog, carry_out
 from memgpt_proxy.stores.changes import Committed, Inserted, Shown
 from memgpt_proxy.stores.journal import Journal, Waiting
 from memgpt_proxy.stores.protocols import Store, StoreAway, StoreError, StoreUnavailable
@@ -43,9 +43,6 @@ from one look to the next at what other processes may have left in a journal."""
 
 FEW = 128
 """Entries so few that writes can be held up while they are drained."""
-
-HELD_SECONDS = 2.0
-"""How long writes are held up at the most."""
 
 CANCELLED_SECONDS = 0.5
 """How long to wait for a task to end before it is cancelled again."""
