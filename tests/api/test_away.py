@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from memgpt_proxy import app as app_module
+from memgpt_proxy import storage as storage_module
 from memgpt_proxy.app import create_app
 from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.disk_journal import DiskJournal
@@ -85,7 +85,7 @@ def scene_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
         journal = DiskJournal(tmp_path / "journal.db", journal_bytes)
         journaled = JournaledStore(switch.store, [journal], Telemetry(), probes=(3600, 3600))
         hot = HotStore(journaled, 2**20)
-        monkeypatch.setattr(app_module, "_store", lambda *_: hot)
+        monkeypatch.setattr(storage_module, "_stores", lambda *_: (embedded, hot))
         prompts: list[Messages] = []
 
         def complete(request: httpx.Request) -> httpx.Response:

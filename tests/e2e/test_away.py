@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from memgpt_proxy import app as app_module
+from memgpt_proxy import storage as storage_module
 from memgpt_proxy.app import create_app
 from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.disk_journal import DiskJournal
@@ -40,10 +40,12 @@ def test_what_is_said_meanwhile_is_found_later(
     model: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    switch = Switch(SqliteStore(tmp_path / "store.db"), opens=True)
+    embedded = SqliteStore(tmp_path / "store.db")
+    switch = Switch(embedded, opens=True)
     journal = DiskJournal(tmp_path / "journal.db", 2**20)
     journaled = JournaledStore(switch.store, [journal], Telemetry(), probes=SOON)
-    monkeypatch.setattr(app_module, "_store", lambda *_: HotStore(journaled, 2**20))
+    hot = HotStore(journaled, 2**20)
+    monkeypatch.setattr(storage_module, "_stores", lambda *_: (embedded, hot))
     app = create_app(Settings(data_dir=tmp_path / "data"), backend.base_url)
     with served(app) as origin:
         person = Person(f"{origin}/v1", api_key, model)

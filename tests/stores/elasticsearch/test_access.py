@@ -24,6 +24,7 @@ MAY_SEND = {
     "migration",  # copies indices as they are
     "moving",  # tells who the owners are
     "store",  # asks for the cluster's health
+    "vectors",  # finds texts of anybody that have none yet
 }
 
 
