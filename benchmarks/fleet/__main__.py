@@ -62,7 +62,7 @@ def sites(elasticsearch: str, redis_url: str) -> list[Site]:
     shared = {
         "MEMGPT_ELASTICSEARCH_URL": elasticsearch,
         "MEMGPT_REDIS_URL": redis_url,
-        "MEMGPT_ELASTICSEARCH_PREFIX": "bench-fleet",
+        "MEMGPT_ELASTICSEARCH_PREFIX": "bench_fleet",
     }
     return [
         Site("embedded", 1),
