@@ -18,7 +18,7 @@ from memgpt_proxy.memory.queries import Queries
 from memgpt_proxy.stores.layer import Layer
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.query import parse
-from memgpt_proxy.stores.records import Hit, Namespace, Page, Passage, TurnRecord
+from memgpt_proxy.stores.records import Hit, Known, Namespace, Page, Passage, TurnRecord
 from memgpt_proxy.stores.storable import clean, owner_of
 from memgpt_proxy.stores.vectors import Kind, Name, Text, VectorStore
 
@@ -83,11 +83,12 @@ class HybridStore(Layer):
         await self._vectors.close()
         await super().close()
 
-    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> Known:
         """Store, then have the messages embedded."""
-        await super().commit(namespace, record)
+        known = await super().commit(namespace, record)
         said = [(node.id, node.text) for node in record.nodes]
         self._embedder.wrote(_texts(namespace, Kind.MESSAGE, said))
+        return known
 
     async def insert_passages(self, namespace: Namespace, passages: Sequence[Passage]) -> None:
         """Store, then have them embedded."""

@@ -19,7 +19,7 @@ from memgpt_proxy.stores.changes import Committed, Inserted, Shown
 from memgpt_proxy.stores.codec import decode
 from memgpt_proxy.stores.journal import Entry, Journal, Waiting
 from memgpt_proxy.stores.protocols import Store, StoreError, StoreUnavailable
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.records import Known, Namespace
 from memgpt_proxy.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -197,11 +197,11 @@ async def _carry_out_entry(store: Store, entry: Entry) -> None:
     await carry_out(store, entry.namespace, change)
 
 
-async def carry_out(store: Store, namespace: Namespace, change: Waiting) -> None:
-    """Have a store carry out a change."""
+async def carry_out(store: Store, namespace: Namespace, change: Waiting) -> Known:
+    """Have a store carry out a change; return which of its messages were there before."""
     match change:
         case Committed(record=record):
-            await store.commit(namespace, record)
+            return await store.commit(namespace, record)
         case Inserted(passages=passages):
             await store.insert_passages(namespace, passages)
         case Shown(turns=turns, hidden=True):
@@ -210,3 +210,4 @@ async def carry_out(store: Store, namespace: Namespace, change: Waiting) -> None
             await store.show_passages(namespace, turns)
         case _:
             assert_never(change)
+    return None

@@ -8,14 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memgpt_proxy.stores.records import Passage, TurnId, TurnRecord, WorkingContext
+from memgpt_proxy.stores.records import Known, Passage, TurnId, TurnRecord, WorkingContext
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A turn has left something behind."""
+    """A turn has left something behind.
+
+    Attributes:
+        known: Which of its nodes were there before.
+    """
 
     record: TurnRecord
+    known: Known = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,11 @@ def _record(content: Json) -> TurnRecord:
     return TurnRecord(**{**content, **made})
 
 
+def _committed(content: Json) -> Committed:
+    known = content.get("known")
+    return Committed(_record(content["record"]), None if known is None else tuple(known))
+
+
 def _fork(content: Json) -> Fork:
     left, kept = tuple(content["left"]), tuple(content["kept"])
     return Fork(left, kept, content["taken_up"])
@@ -79,7 +84,7 @@ _KINDS: dict[type[Change], str] = {
     Uncertain: "uncertain",
 }
 _READERS: dict[str, Callable[[Json], Change]] = {
-    "committed": lambda content: Committed(_record(content["record"])),
+    "committed": _committed,
     "inserted": lambda content: Inserted([Passage(**each) for each in content["passages"]]),
     "shown": lambda content: Shown(**content),
     "edited": lambda content: Edited(WorkingContext(**content["context"])),

@@ -30,6 +30,7 @@ from memgpt_proxy.stores.records import (
     ContextEdit,
     Conversation,
     Counts,
+    Known,
     Namespace,
     Node,
     NodeId,
@@ -140,10 +141,10 @@ class HotStore:
         self._spaces.learn_conversation(namespace, name, found, reading)
         return found
 
-    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> Known:
         """Store, then remember."""
         committed = self._store.commit(namespace, record)
-        await self._write(namespace, committed, lambda _: Committed(record))
+        return await self._write(namespace, committed, lambda known: Committed(record, known))
 
     async def search_messages(
         self,

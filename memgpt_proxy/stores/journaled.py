@@ -22,6 +22,7 @@ from memgpt_proxy.stores.records import (
     ContextEdit,
     Conversation,
     Counts,
+    Known,
     Namespace,
     Node,
     NodeId,
@@ -73,7 +74,7 @@ class JournaledStore:
         self._away = False
         self._gone = asyncio.Event()
         self._coming_back = asyncio.Lock()
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[Known]] = set()
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -206,32 +207,29 @@ class JournaledStore:
             self._lost(error)
             raise
 
-    async def _write(self, namespace: Namespace, change: Waiting) -> None:
-        """Store a write, or keep it; that goes on where its caller is cancelled."""
+    async def _write(self, namespace: Namespace, change: Waiting) -> Known:
+        """Store a write, or keep it; that goes on where its caller is cancelled.
+
+        Returns which of its messages were there before.
+        """
         writing = asyncio.get_running_loop().create_task(self._store_or_keep(namespace, change))
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
         try:
-            await asyncio.shield(writing)
+            return await asyncio.shield(writing)
         except asyncio.CancelledError:
             writing.add_done_callback(_tell_failure)
             raise
 
-    async def _store_or_keep(self, namespace: Namespace, change: Waiting) -> None:
-        while not await self._stored(namespace, change):
+    async def _store_or_keep(self, namespace: Namespace, change: Waiting) -> Known:
+        while True:
+            if not self._away:
+                try:
+                    return await carry_out(self._store, namespace, change)
+                except StoreUnavailable as error:  # it may have gone away in the middle of it
+                    self._lost(error)
             if await self._kept(namespace, change):
-                return
-
-    async def _stored(self, namespace: Namespace, change: Waiting) -> bool:
-        """Store a write; False where the store is away, or goes away in the middle of it."""
-        if self._away:
-            return False
-        try:
-            await carry_out(self._store, namespace, change)
-        except StoreUnavailable as error:
-            self._lost(error)
-            return False
-        return True
+                return None
 
     async def _kept(self, namespace: Namespace, change: Waiting) -> bool:
         """Keep a write; False where the store has come back meanwhile."""
@@ -246,9 +244,9 @@ class JournaledStore:
         if self._writing:
             await asyncio.wait(self._writing)
 
-    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> Known:
         """Store what a turn leaves behind, or have it wait."""
-        await self._write(namespace, Committed(record))
+        return await self._write(namespace, Committed(record))
 
     async def insert_passages(self, namespace: Namespace, passages: Sequence[Passage]) -> None:
         """Store passages, or have all of them wait."""
@@ -369,7 +367,7 @@ async def _end(task: asyncio.Task[None]) -> None:
         await asyncio.wait([task], timeout=CANCELLED_SECONDS)
 
 
-def _tell_failure(writing: asyncio.Task[None]) -> None:
+def _tell_failure(writing: asyncio.Task[Known]) -> None:
     """Log what became of a write whose caller has left, if it failed."""
     if not writing.cancelled() and (error := writing.exception()):
         log.error("a write whose caller has left could not be stored: %s", error)

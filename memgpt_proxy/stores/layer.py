@@ -11,6 +11,7 @@ from memgpt_proxy.stores.records import (
     ContextEdit,
     Conversation,
     Counts,
+    Known,
     Namespace,
     Node,
     NodeId,
@@ -70,8 +71,8 @@ class Layer:
     async def conversation(self, namespace: Namespace, name: NodeId) -> Conversation | None:
         return await self.inner.conversation(namespace, name)
 
-    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
-        await self.inner.commit(namespace, record)
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> Known:
+        return await self.inner.commit(namespace, record)
 
     async def search_messages(
         self,

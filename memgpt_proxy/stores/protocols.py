@@ -15,6 +15,7 @@ from memgpt_proxy.stores.records import (
     ContextEdit,
     Conversation,
     Counts,
+    Known,
     Namespace,
     Node,
     NodeId,
@@ -85,8 +86,10 @@ class TranscriptStore(Protocol):
         """Return the conversation of this name."""
         ...
 
-    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> Known:
         """Store what a turn leaves behind; whole and durable when it returns.
+
+        Returns which of its nodes were there before.
 
         A record that cannot be stored leaves nothing behind. Where the store goes away midway,
         a part may be stored, no message before the one that it hangs on, and a repeat

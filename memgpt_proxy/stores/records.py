@@ -22,6 +22,9 @@ Owner = NewType("Owner", str)
 NodeId = NewType("NodeId", str)
 """Hash of namespace, parent, role and content: 32 hexadecimal digits."""
 
+Known = tuple[NodeId, ...] | None
+"""Which of a record's nodes were there before it was stored; None where that cannot be told."""
+
 ROOT = NodeId("")
 """The parent of a conversation's first message, where the conversation has no name."""
 

@@ -1,8 +1,8 @@
 """What is known of one namespace, as its store has it: values only, no I/O.
 
 It answers where it is sure, and says None where the store has to be asked. All writes
-of the namespace come by here, so a node is known to be new where all that follows its
-parent is known, or where the store was just asked for its name in vain. Of several
+of the namespace come by here, so a node is known to be new where the store says so, where all
+that follows its parent is known, or where the store was just asked for its name in vain. Of several
 messages with one key the one committed last is taken to be the newest.
 
 What grows too large is forgotten branch by branch, those first that were not gone on with
@@ -24,6 +24,7 @@ from memgpt_proxy.stores.records import (
     Conversation,
     Counts,
     Fork,
+    Known,
     Node,
     NodeId,
     QueueState,
@@ -176,8 +177,8 @@ class Remembered:
     def take_in(self, change: Change) -> bool:
         """Do what the store has done; return False where that cannot be told."""
         match change:
-            case Committed(record):
-                return self._take_in(record)
+            case Committed(record, known):
+                return self._take_in(record, known)
             case Edited(context):
                 self.context = max(self.context, context, key=lambda each: each.version)
             case Inserted() | Shown():
@@ -186,18 +187,18 @@ class Remembered:
                 return False
         return True
 
-    def _take_in(self, record: TurnRecord) -> bool:
+    def _take_in(self, record: TurnRecord, known: Known) -> bool:
         """Take in a record, unless that takes longer than to ask the store again."""
         if len(record.nodes) > MOST_COMMITTED or record.waited:
             return False
         if record.fork is not None and not self._fork(record.fork):
             return False
         for node in self._placed(record.nodes) if record.unplaced else record.nodes:
-            self._commit(node)
+            self._commit(node, known)
         for state in record.queues:
             self._keep_queue(state)
-            if (known := self.nodes.get(state.node)) is not None:
-                self.nodes[state.node] = replace(known, queue=state.node)
+            if (own := self.nodes.get(state.node)) is not None:
+                self.nodes[state.node] = replace(own, queue=state.node)
         if record.conversation is not None:
             self.know_conversation(record.conversation.name, record.conversation)
         for state in record.queues:
@@ -299,11 +300,11 @@ class Remembered:
             self.size += _NAME_BYTES
         self.conversations[name] = conversation
 
-    def _commit(self, node: Node) -> None:
-        known = self.nodes.get(node.id)
-        if known is not None:
-            self._keep(merged(known, node))
-        elif self._is_new(node):
+    def _commit(self, node: Node, known: Known) -> None:
+        before = self.nodes.get(node.id)
+        if before is not None:
+            self._keep(merged(before, node))
+        elif self._is_new(node, known):
             self._commit_new(replace(node, abandoned=False) if node.abandoned else node)
         else:
             self.newest.pop(node.id, None)
@@ -314,16 +315,19 @@ class Remembered:
             if node.text:
                 self.counts = None
 
-    def _is_new(self, node: Node) -> bool:
-        told = node.parent in self.children and node.parent not in self.more
-        unheard_of = told or self.openings.get(node.id) == 0
+    def _is_new(self, node: Node, known: Known) -> bool:
+        if known is None:
+            told = node.parent in self.children and node.parent not in self.more
+            unheard_of = told or self.openings.get(node.id) == 0
+        else:
+            unheard_of = node.id not in known
         return unheard_of and node.id not in self.queues and node.id not in self.faded
 
     def _commit_new(self, node: Node) -> None:
         self._keep(node)
-        self.children[node.id] = []
-        if node.parent in self.children:
-            insort(self.children[node.parent], _child(node))
+        if not self.followed[node.id]:  # else others have gone on from it before we were told
+            self.children[node.id] = []
+        self._add_child(node)
         for key in (node.id, node.key):
             newest = self.newest.get(key)
             if newest is None or self.nodes[newest].created <= node.created:
@@ -332,6 +336,15 @@ class Remembered:
         self._count_matches(node)
         if node.text and self.counts is not None:
             self.counts = Counts(self.counts.messages + 1, self.counts.passages)
+
+    def _add_child(self, node: Node) -> None:
+        """Add a new message to those that follow one, if it is one of the newest."""
+        siblings = self.children.get(node.parent)
+        if siblings is None:
+            return
+        child = _child(node)
+        if node.parent not in self.more or child < siblings[-1]:
+            insort(siblings, child)
 
     def _count_matches(self, node: Node) -> None:
         for key in {node.id, node.key}:

@@ -17,6 +17,7 @@ from memgpt_proxy.stores.records import (
     Namespace,
     NodeId,
     Page,
+    TurnId,
     TurnState,
     WorkingContext,
 )
@@ -122,6 +123,17 @@ class TestTranscript:
         asked = [NodeId("m2"), NodeId("nobody"), NodeId("m0")]
         assert await kept(store, ALICE, asked) == (nodes[2], nodes[0])
 
+    async def test_a_commit_tells_which_messages_were_there(self, store: Store) -> None:
+        first, second, third = branch(["one", "two", "three"])
+        assert await store.commit(ALICE, record(first, second)) == ()
+        assert await store.commit(BOB, record(second)) == ()
+        assert await store.commit(ALICE, record(second, third)) == (second.id,)
+        again = replace(first, turn=TurnId("another"), entries="[]")
+        assert await store.commit(ALICE, record(again, third)) == (first.id, third.id)
+        assert await store.commit(ALICE, record(unplaced=True)) == ()
+        fourth = replace(third, id=NodeId("m3"), key=NodeId("m3"), parent=third.id, depth=3)
+        assert await store.commit(ALICE, record(third, fourth, unplaced=True)) == (third.id,)
+
     async def test_a_repeated_commit_changes_nothing(self, store: Store) -> None:
         nodes = branch(["hi", "hello"])
         await store.commit(ALICE, record(*nodes, queues=[queue("m1", start=0)]))
@@ -172,7 +184,7 @@ class TestTranscript:
         good = [store.commit(ALICE, record(message(f"g{i}", "good"))) for i in range(8)]
         bad = store.commit(ALICE, record(message("bad", "bad", tokens=2**70)))
         *fine, failed = await asyncio.gather(*good, bad, return_exceptions=True)
-        assert fine == [None] * 8
+        assert fine == [()] * 8
         assert isinstance(failed, StoreError)
         assert await store.counts(ALICE) == Counts(8, 0)
 

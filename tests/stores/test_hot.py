@@ -318,7 +318,15 @@ async def test_what_more_messages_follow_than_are_read_is_remembered(counting: A
     assert counting.asked == []
     await hot.commit(ALICE, record(nodes[0]))
     assert (await hot.read_turn(ALICE, asked, enough=1)).after == newest
+    counting.asked.clear()
     assert (await hot.read_turn(ALICE, ids([first, nodes[0]]), enough=1)).after in ((), newest)
     latest = message("latest", "new", parent=first.id, depth=1, created=EPOCH + 99)
     await hot.commit(ALICE, record(latest))
     assert await hot.after(ALICE, first.id) == (latest, *newest[:-1])
+    early = message("early", "late", parent=first.id, depth=1, created=EPOCH + 8.5)
+    await hot.commit(ALICE, record(early))
+    assert await hot.after(ALICE, first.id) == (latest, *newest[:-1])
+    turn = await hot.read_turn(ALICE, ids([first, latest]), enough=1)
+    assert (turn.known, turn.nodes) == (2, (first, latest))
+    assert await counting.after(ALICE, first.id) == (latest, *newest[:-1])
+    assert counting.asked == ["commit", "commit", "after"]

@@ -160,13 +160,13 @@ class TestSharedTransaction:
         statements: list[str] = []
         writer.set_trace_callback(statements.append)
         outcomes = carry_out(writer, [commit_of(f"m{number}") for number in range(50)])
-        assert outcomes == [None] * 50
+        assert outcomes == [()] * 50
         assert statements.count("BEGIN IMMEDIATE") == statements.count("COMMIT") == 1
         assert len(stored(writer)) == 50
 
     def test_more_rows_than_a_statement_takes(self, writer: sqlite3.Connection) -> None:
         names = [f"m{number}" for number in range(1000)]
-        assert carry_out(writer, [commit_of(name) for name in names]) == [None] * 1000
+        assert carry_out(writer, [commit_of(name) for name in names]) == [()] * 1000
         assert stored(writer) == set(names)
 
     def test_edits_of_one_batch_race(self, writer: sqlite3.Connection) -> None:
@@ -184,10 +184,10 @@ class TestSharedTransaction:
         batch = [edit, commit_of("good"), bad, commit_of("fine")]
         outcomes = carry_out(writer, batch)
         assert [type(outcome) for outcome in outcomes] == [
-            type(None),
-            type(None),
+            tuple,
+            tuple,
             StoreError,
-            type(None),
+            tuple,
         ]
         assert stored(writer) == {"good", "fine"}
 
@@ -200,7 +200,7 @@ class TestSharedTransaction:
         assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 5
         assert stored(writer) == {"before"}
         writer.execute("PRAGMA max_page_count = 100000")
-        assert carry_out(writer, [commit_of("small"), *large]) == [None] * 5
+        assert carry_out(writer, [commit_of("small"), *large]) == [()] * 5
         assert_indexes_are_sound(writer)
 
     def test_a_lock_that_stays_is_unavailable(self, writer: sqlite3.Connection, path: Path) -> None:
@@ -208,7 +208,7 @@ class TestSharedTransaction:
         with locked(path):
             (outcome,) = carry_out(writer, [commit_of("m0")])
         assert isinstance(outcome, StoreUnavailable)
-        assert carry_out(writer, [commit_of("m0")]) == [None]
+        assert carry_out(writer, [commit_of("m0")]) == [()]
 
 
 class TestFile:
@@ -265,7 +265,7 @@ class TestFile:
     def test_paths_with_syntax(self, tmp_path: Path) -> None:
         path = tmp_path / "a b?mode=ro#%41" / "ü.db"
         with closing(connect_writer(path, "normal")) as connection:
-            assert carry_out(connection, [commit_of("m0")]) == [None]
+            assert carry_out(connection, [commit_of("m0")]) == [()]
         assert path.exists()
 
 

@@ -22,6 +22,7 @@ from memgpt_proxy.stores.merging import merged
 from memgpt_proxy.stores.protocols import StoreUnavailable
 from memgpt_proxy.stores.records import (
     MOST_LINEAGE,
+    Known,
     Node,
     NodeId,
     Owner,
@@ -186,21 +187,25 @@ def lineages_of(
     return {name: names for name, names in before.items() if name in kept and len(names) > 1}
 
 
-async def write(access: Access, owner: Owner, wanted: Sequence[Item]) -> None:
+async def write(access: Access, owner: Owner, wanted: Sequence[Item]) -> Known:
     """Write documents, in order, and those that are there already by what they merge to.
+
+    Returns which nodes were there already, if only by an attempt whose answer was lost.
 
     Raises StoreUnavailable or StoreError for the first that was not written.
     """
     left = [(item, item.action(owner)) for item in wanted]
+    known: list[NodeId] = []
     for _ in range(MOST_ATTEMPTS):
         outcomes = await access.write(owner, [action for _, action in left])
         conflicting = _conflicting([item for item, _ in left], outcomes)
+        known += [NodeId(item.wanted.name) for item in conflicting if item.wanted.kind == NODE]
         found = await access.get(owner, [item.wanted for item in conflicting])
         again = zip(conflicting, found, strict=True)
         actions = ((item, item.again(owner, known)) for item, known in again)
         left = [(item, action) for item, action in actions if action is not None]
         if not left:
-            return
+            return tuple(known)
     raise StoreUnavailable("others write the same records all the time")
 
 

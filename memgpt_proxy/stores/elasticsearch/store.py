@@ -40,6 +40,7 @@ from memgpt_proxy.stores.records import (
     Conversation,
     Counts,
     Fork,
+    Known,
     Namespace,
     Node,
     NodeId,
@@ -162,13 +163,13 @@ class ElasticsearchStore:
         """Return the conversation of this name."""
         return await reads.conversation(self._access, owner_of(namespace), name)
 
-    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> Known:
         """Store what a turn leaves behind; durable when it returns.
 
         What a fork leaves is abandoned by then as far as ``STEPS_WAITED``, the rest soon after.
         """
         owner = owner_of(namespace)
-        await self._carry_out(self._commit(owner, record))
+        return await self._carry_out(self._commit(owner, record))
 
     async def search_messages(
         self,
@@ -282,12 +283,12 @@ class ElasticsearchStore:
         change = passages.set_hidden(self._access, self._clock, owner, turns, hidden=hidden)
         await self._carry_out(change)
 
-    async def _commit(self, owner: Owner, record: TurnRecord) -> None:
+    async def _commit(self, owner: Owner, record: TurnRecord) -> Known:
         before = self._clock.now()
         prepared = await commits.prepare(self._access, self._clock, owner, record)
         if record.fork is not None:
             await self._fork(owner, record.fork, before)
-        await commits.write(self._access, owner, prepared)
+        return await commits.write(self._access, owner, prepared)
 
     async def _fork(self, owner: Owner, left: Fork, before: int) -> None:
         """Carry out the first steps of a fork, and leave the others to a task of the store."""

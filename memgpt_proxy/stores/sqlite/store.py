@@ -18,6 +18,7 @@ from memgpt_proxy.stores.records import (
     Conversation,
     Counts,
     Fork,
+    Known,
     Namespace,
     Node,
     NodeId,
@@ -70,7 +71,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, synchronous: Synchronous = "normal") -> None:
         self.file = path
-        self._writer: Threads[Write, None] = Threads(
+        self._writer: Threads[Write, tuple[str, ...]] = Threads(
             "sqlite-writer",
             count=1,
             most=MOST_WRITES,
@@ -152,11 +153,11 @@ class SqliteStore:
         """Return the conversation of this name."""
         return await self._read(reads.conversation, owner_of(namespace), name)
 
-    async def commit(self, namespace: Namespace, record: TurnRecord) -> None:
+    async def commit(self, namespace: Namespace, record: TurnRecord) -> Known:
         """Store what a turn leaves behind, all or nothing; durable when it returns."""
         owner = owner_of(namespace)
         named = [record.conversation] if record.conversation else []
-        await self._writer.submit(
+        known = await self._writer.submit(
             Write(
                 nodes=[rows.node_row(owner, node) for node in record.nodes],
                 queues=[rows.queue_row(owner, each, record.created) for each in record.queues],
@@ -168,6 +169,7 @@ class SqliteStore:
                 unplaced=record.unplaced,
             )
         )
+        return tuple(node.id for node in record.nodes if clean(node.id) in known)
 
     async def search_messages(
         self,

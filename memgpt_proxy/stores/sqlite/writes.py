@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
@@ -49,7 +49,8 @@ INSERT_NODES = Insert(
                 nodes.context_version, excluded.context_version),
             abandoned = iif(excluded.turn IN ('', nodes.turn), nodes.abandoned, 0)
         WHERE excluded.complete
-            AND (NOT nodes.complete OR excluded.turn NOT IN ('', nodes.turn))""",
+            AND (NOT nodes.complete OR excluded.turn NOT IN ('', nodes.turn))
+    RETURNING number, namespace, id""",
 )
 
 _REPLACE_QUEUE = """ON CONFLICT (namespace, node) DO UPDATE
@@ -214,8 +215,12 @@ class Write:
     traces: Sequence[Row] = ()
 
 
-def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
-    """Commit ``writes`` together, and return for each of them its error, if any.
+Done = StoreError | tuple[str, ...]
+"""What became of a write: its error, or which of its nodes were there before."""
+
+
+def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Done]:
+    """Commit ``writes`` together, and return what became of each.
 
     When one of them is at fault, each is committed alone, so that no other fails with it.
     """
@@ -230,11 +235,11 @@ def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[S
     return [outcome for write in writes for outcome in carry_out(connection, [write])]
 
 
-def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[StoreError | None]:
+def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Done]:
     with _transaction(connection):
         for write in writes:  # before the nodes, for those of its record are live
             _fork(connection, write.fork)
-        _insert_records(connection, writes)
+        known = _insert_records(connection, writes)
         _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
         for write in writes:
             _set_hidden(connection, write.visibility)
@@ -242,7 +247,7 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Sto
             if write.taken_over is not None:
                 take_over(connection, write.taken_over)
         traces.keep(connection, [row for write in writes for row in write.traces])
-        return [_edit(connection, write.edit) for write in writes]
+        return [_edit(connection, write.edit) or _known(write, known) for write in writes]
 
 
 @contextmanager
@@ -256,6 +261,30 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
+def _known(write: Write, known: Set[Row]) -> tuple[str, ...]:
+    """Return the names of those of a write's nodes that are among the known ones."""
+    return tuple(str(row[1]) for row in write.nodes if row[:2] in known) if known else ()
+
+
+def _insert_nodes(connection: sqlite3.Connection, nodes: Sequence[Row]) -> set[Row]:
+    """Insert nodes, and return namespace and id of those that were there before.
+
+    A new row has a higher number than all before.
+    """
+    if not nodes:
+        return set()
+    (highest,) = connection.execute("SELECT max(number) FROM nodes").fetchone()
+    known: set[Row] = set()
+    for start in range(0, len(nodes), MOST_ROWS):
+        chunk = nodes[start : start + MOST_ROWS]
+        values = [value for row in chunk for value in row]
+        touched = connection.execute(INSERT_NODES.statement(len(chunk)), values).fetchall()
+        new = {(namespace, id_) for number, namespace, id_ in touched if number > (highest or 0)}
+        if len(new) < len(chunk):
+            known |= {row[:2] for row in chunk} - new
+    return known
+
+
 def _insert(connection: sqlite3.Connection, insert: Insert, inserted: Sequence[Row]) -> None:
     for start in range(0, len(inserted), MOST_ROWS):
         chunk = inserted[start : start + MOST_ROWS]
@@ -263,13 +292,16 @@ def _insert(connection: sqlite3.Connection, insert: Insert, inserted: Sequence[R
         connection.execute(insert.statement(len(chunk)), values)
 
 
-def _insert_records(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
-    """Insert what turns leave behind; what waited or has no place comes last."""
+def _insert_records(connection: sqlite3.Connection, writes: Sequence[Write]) -> Set[Row]:
+    """Insert what turns leave behind; what waited or has no place comes last.
+
+    Returns namespace and id of the nodes that were there before.
+    """
     placed = [row for write in writes if not write.unplaced for row in write.nodes]
-    _insert(connection, INSERT_NODES, placed)
+    known = _insert_nodes(connection, placed)
     for write in writes:
         if write.unplaced:
-            _insert(connection, INSERT_NODES, _placed(connection, write.nodes))
+            known |= _insert_nodes(connection, _placed(connection, write.nodes))
     for waited, queues, conversations in (
         (False, INSERT_QUEUES, INSERT_CONVERSATIONS),
         (True, INSERT_WAITED_QUEUES, INSERT_WAITED_CONVERSATIONS),
@@ -278,6 +310,7 @@ def _insert_records(connection: sqlite3.Connection, writes: Sequence[Write]) -> 
         _insert(connection, queues, [row for write in of_these for row in write.queues])
         named = [row for write in of_these for row in write.conversations]
         _insert(connection, conversations, named)
+    return known
 
 
 def _placed(connection: sqlite3.Connection, nodes: Sequence[Row]) -> Sequence[Row]:
