@@ -29,6 +29,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from memgpt_proxy.stores.redis.batches import Batches, Command
 from memgpt_proxy.stores.redis.circuit import Circuit, RedisUnavailable
 from memgpt_proxy.stores.redis.url import RedisUrl, parse
 
@@ -65,6 +66,7 @@ class RedisConnection:
         self._prefix = prefix
         self._circuit = Circuit()
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
+        self._batches = Batches(self._answers)
 
     def key(self, kind: str, name: str) -> str:
         """Return a key; in a cluster, those of one name are on one server."""
@@ -90,12 +92,33 @@ class RedisConnection:
     async def run(
         self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]
     ) -> Any:
-        """Run a script on keys of one name. Raises RedisUnavailable."""
+        """Run a script on keys of one name. Raises RedisUnavailable.
+
+        It runs even when its caller has left.
+        """
+        try:
+            return await self._batches.run(("EVALSHA", script.digest, len(keys), *keys, *args))
+        except NoScriptError:
+            return await self.execute("EVAL", script.source, len(keys), *keys, *args)
+        except RedisError as error:
+            raise RedisUnavailable(f"Redis is unavailable: {_reason(error)}") from error
+
+    async def _answers(self, commands: Sequence[Command]) -> Sequence[Any]:
+        """Send commands together, and return an answer, or an error, for each."""
         async with self.using() as client:
-            try:
-                return await client.evalsha(script.digest, len(keys), *keys, *args)
-            except NoScriptError:
-                return await client.eval(script.source, len(keys), *keys, *args)
+            if len(commands) == 1:
+                try:
+                    return [await client.execute_command(*commands[0])]
+                except NoScriptError as error:
+                    return [error]
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: Sequence[Any] = await pipeline.execute(raise_on_error=False)
+            failed = [each for each in answers if _is_failure(each)]
+            if len(failed) == len(answers):
+                raise failed[0]
+            return answers
 
     async def delete_all(self, kind: str) -> None:
         """Delete the keys of a kind, whatever their names. Raises RedisUnavailable."""
@@ -103,7 +126,8 @@ class RedisConnection:
             await self.execute("UNLINK", key)
 
     async def close(self) -> None:
-        """Close all connections, those to sentinels too."""
+        """Let what is under way end, then close all connections, those to sentinels too."""
+        await self._batches.close()
         await self.client.aclose()
         if isinstance(self.client, Redis):
             pool = self.client.connection_pool
@@ -121,6 +145,10 @@ class RedisConnection:
                 yield key
         except (RedisError, RedisClusterException, OSError) as error:
             raise RedisUnavailable(f"Redis is unavailable: {_reason(error)}") from error
+
+
+def _is_failure(answer: object) -> bool:
+    return isinstance(answer, RedisError) and not isinstance(answer, NoScriptError)
 
 
 def connect(url: str, ca_file: Path | None = None, *, prefix: str = "memgpt") -> RedisConnection:

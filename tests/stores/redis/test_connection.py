@@ -14,6 +14,7 @@ import pytest
 from memgpt_proxy.stores.protocols import StoreUnavailable
 from memgpt_proxy.stores.redis import RedisConnection, RedisUnavailable, connect
 from memgpt_proxy.stores.redis import circuit as circuits
+from memgpt_proxy.stores.redis.batches import MOST_TOGETHER
 from memgpt_proxy.stores.redis.connection import MOST_AT_ONCE, Script
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
@@ -54,6 +55,27 @@ async def test_more_than_the_connections_wait_for_one(redis_server: RedisServer)
             ]
         clients = await redis.execute("INFO", "clients")
         assert clients["connected_clients"] <= MOST_AT_ONCE + 1
+
+
+async def test_scripts_that_wait_share_a_request(redis_server: RedisServer) -> None:
+    script = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    count = 5 * MOST_TOGETHER + 10
+    async with connected(redis_server.url) as redis:
+        await redis.run(script, ["loaded"], [1])
+        before = (await redis.execute("INFO", "stats"))["total_reads_processed"]
+        left = asyncio.ensure_future(redis.run(script, ["left"], [7]))
+        wrong = [redis.run(script, ["wrong"], ["no number"]) for _ in range(3)]
+        right = [redis.run(script, [redis.key("n", str(n))], [n]) for n in range(count)]
+        answers = asyncio.gather(*right, *wrong, return_exceptions=True)
+        await asyncio.sleep(0)
+        left.cancel()
+        async with asyncio.timeout(20):
+            told = await answers
+        assert told[:count] == list(range(count))
+        assert [type(each) for each in told[count:]] == [RedisUnavailable] * 3
+        after = (await redis.execute("INFO", "stats"))["total_reads_processed"]
+        assert after - before < count / 10
+        assert await redis.execute("GET", "left") == b"7"
 
 
 async def test_nothing_listens(redis_binary: str, monkeypatch: pytest.MonkeyPatch) -> None:

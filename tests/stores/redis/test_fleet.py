@@ -141,7 +141,8 @@ async def test_a_cluster_that_loses_a_server(cluster: list[RedisServer]) -> None
         for server in cluster[3:]:
             await told("master_link_status:up", server, "INFO", "replication")
         await write_everywhere(log)
-        positions = {space: (await log.join(space)).position for space in SPACES}
+        joined = await asyncio.gather(*(log.join(space) for space in SPACES))
+        positions = {space: news.position for space, news in zip(SPACES, joined, strict=True)}
         await asyncio.to_thread(cluster[0].kill)
         lost = 0
         for space in SPACES:
