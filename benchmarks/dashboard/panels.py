@@ -288,6 +288,7 @@ _STORE = Row(
             (
                 Query(f"max (memgpt_store_away{{{ONES}}})", "away"),
                 Query(f"max by (journal) (memgpt_journal_waiting_writes{{{ONES}}})", "{{journal}}"),
+                Query(f"sum by (queue) (memgpt_queue_length{{{ONES}}})", "{{queue}}"),
                 Query(summed("memgpt_journal_refused_writes_total"), "refused a second"),
                 Query(summed("memgpt_journal_put_aside_writes_total"), "put aside a second"),
             ),

@@ -61,6 +61,10 @@ class Telemetry:
         """Tell how many requests are being answered, by what knows."""
         self._streams.set_function(running)
 
+    def queue(self, name: str, length: Callable[[], int]) -> None:
+        """Tell how much waits in a queue of this process, by what knows."""
+        self._queues.labels(name).set_function(length)
+
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer was sent; ``status`` is 0 where the client left before it.
 
@@ -176,6 +180,7 @@ class Telemetry:
         self._healed = self._counter(
             "healed_windows", "Steps that came through after the backend found them too long"
         )
+        self._queues = self._gauge("queue_length", "What waits in this process", "queue")
         self._embedded = self._counter(
             "embedded_texts", "Messages and passages that have got a vector"
         )
