@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from memgpt_proxy.agent.functions import FUNCTIONS
 from memgpt_proxy.telemetry import Telemetry
@@ -57,12 +57,10 @@ class TurnMeasure:
         model.step.observe(time.perf_counter() - self._step_began)
         model.prompt.observe(used.input)
         model.answer.observe(used.output)
-        model.input.inc(used.input)
-        model.output.inc(used.output)
-        if used.cached:
-            model.cached.inc(used.cached)
-        if used.reasoning:
-            model.reasoning.inc(used.reasoning)
+        model.input.add(used.input)
+        model.output.add(used.output)
+        model.cached.add(used.cached)
+        model.reasoning.add(used.reasoning)
         self._steps += 1
         self._tokens += used.input + used.output
 
@@ -90,8 +88,7 @@ class TurnMeasure:
             self._exchange.degraded = degraded
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(NamedTuple):
     """The tokens of one step. ``cached`` is a part of ``input``, ``reasoning`` of ``output``."""
 
     input: int
