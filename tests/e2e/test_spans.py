@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,22 +21,43 @@ from tests.support.otlp_receiver import OtlpReceiver, Span
 from tests.support.process import clean_environment, free_port
 from tests.support.replies import Usage, call, error
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
-TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
 WORDS = "carnelian"
 REQUEST = "POST /v1/chat/completions"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def receiver() -> Iterator[OtlpReceiver]:
     with OtlpReceiver() as running:
         yield running
 
 
+@pytest.fixture(scope="module")
+def traced(
+    backend_server: ScriptedBackend,
+    receiver: OtlpReceiver,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[GatewayProcess]:
+    directory = tmp_path_factory.mktemp("traced")
+    env = sent_to(receiver.endpoint)
+    with GatewayProcess(directory, backend_server.base_url, "--otlp-traces", env=env) as process:
+        yield process
+
+
 @pytest.fixture
-def gateway(start_gateway: StartGateway, receiver: OtlpReceiver) -> GatewayProcess:
-    return start_gateway("--otlp-traces", env=sent_to(receiver.endpoint))
+def gateway(traced: GatewayProcess, backend: ScriptedBackend) -> GatewayProcess:
+    """A gateway that sends spans, shared: take a trace of your own (``trace``)."""
+    return traced
+
+
+@pytest.fixture
+def trace() -> str:
+    return uuid.uuid4().hex
+
+
+def within(trace: str, *, sampled: bool = True) -> str:
+    """The ``traceparent`` of a client's span."""
+    return f"00-{trace}-{CALLER}-0{int(sampled)}"
 
 
 def sent_to(endpoint: str) -> dict[str, str]:
@@ -56,17 +78,20 @@ def named(spans: list[Span], name: str) -> Span:
 
 
 def test_one_for_each_request_turn_step_call_and_store_operation(
-    gateway: GatewayProcess, receiver: OtlpReceiver, backend: ScriptedBackend, api_key: str
+    gateway: GatewayProcess,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
 ) -> None:
     appended = {"content": WORDS, "request_heartbeat": True}
     backend.reply(
         call("working_context_append", appended).but(usage=Usage(200, 20, cached=150)),
         send(WORDS).but(usage=Usage(300, 30)),
     )
-    answer = ask(gateway, api_key, traceparent=TRACEPARENT)
-    spans = receiver.wait_for(REQUEST)
+    answer = ask(gateway, api_key, traceparent=within(trace))
+    spans = receiver.wait_for(REQUEST, trace)
     assert receiver.resource["service.name"] == "memgpt-proxy"
-    assert {span.trace for span in spans} == {TRACE}
     request = named(spans, REQUEST)
     assert (request.kind, request.parent, request.failed) == ("server", CALLER, False)
     assert request.attributes["http.response.status_code"] == 200
@@ -88,27 +113,35 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
     assert write.attributes["db.system.name"] == "sqlite"
     assert named(spans, "commit").parent == turn.id
     sent = [recorded.headers["traceparent"] for recorded in backend.requests]
-    assert sent == [f"00-{TRACE}-{step.id}-01" for step in (first, second)]
+    assert sent == [f"00-{trace}-{step.id}-01" for step in (first, second)]
 
 
 def test_no_words_and_no_keys(
-    gateway: GatewayProcess, receiver: OtlpReceiver, backend: ScriptedBackend, api_key: str
+    gateway: GatewayProcess,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
 ) -> None:
     query = {"query": WORDS}
     backend.reply(call("recall_storage_search", query), send(WORDS))
-    ask(gateway, api_key)
-    receiver.wait_for(REQUEST)
+    ask(gateway, api_key, traceparent=within(trace))
+    receiver.wait_for(REQUEST, trace)
     told = b"".join(receiver.raw)
     assert WORDS.encode() not in told
     assert api_key.encode() not in told
 
 
 def test_a_failure_shows(
-    gateway: GatewayProcess, receiver: OtlpReceiver, backend: ScriptedBackend, api_key: str
+    gateway: GatewayProcess,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
 ) -> None:
     backend.reply(error(500))
-    assert ask(gateway, api_key).status_code == 500
-    spans = receiver.wait_for(REQUEST)
+    assert ask(gateway, api_key, traceparent=within(trace)).status_code == 500
+    spans = receiver.wait_for(REQUEST, trace)
     for name in (REQUEST, "invoke_agent memgpt", "chat m"):
         span = named(spans, name)
         assert span.failed
@@ -116,24 +149,35 @@ def test_a_failure_shows(
 
 
 def test_what_is_forwarded_belongs_to_its_request(
-    gateway: GatewayProcess, receiver: OtlpReceiver, backend: ScriptedBackend, api_key: str
+    gateway: GatewayProcess,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
 ) -> None:
-    headers = {"authorization": f"Bearer {api_key}", "traceparent": TRACEPARENT}
+    headers = {"authorization": f"Bearer {api_key}", "traceparent": within(trace)}
     httpx.post(f"{gateway.base_url}/embeddings", json={"input": "x"}, headers=headers)
-    request = named(receiver.wait_for("POST /v1/embeddings"), "POST /v1/embeddings")
+    name = "POST /v1/embeddings"
+    request = named(receiver.wait_for(name, trace), name)
     assert request.parent == CALLER
-    assert backend.passed[-1].headers["traceparent"] == f"00-{TRACE}-{request.id}-01"
+    assert backend.passed[-1].headers["traceparent"] == f"00-{trace}-{request.id}-01"
 
 
 def test_what_the_client_does_not_sample_is_not_sent(
-    gateway: GatewayProcess, receiver: OtlpReceiver, backend: ScriptedBackend, api_key: str
+    gateway: GatewayProcess,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
 ) -> None:
     backend.reply(send("Yes."), send("Yes."))
-    ask(gateway, api_key, traceparent=f"00-{TRACE}-{CALLER}-00")
-    ask(gateway, api_key)
-    assert TRACE not in {span.trace for span in receiver.wait_for(REQUEST)}
+    ask(gateway, api_key, traceparent=within(trace, sampled=False))
+    later = uuid.uuid4().hex
+    ask(gateway, api_key, traceparent=within(later))
+    receiver.wait_for(REQUEST, later)
+    assert receiver.spans_of(trace) == []
     sent = backend.requests[0].headers["traceparent"]
-    assert sent.startswith(f"00-{TRACE}-")
+    assert sent.startswith(f"00-{trace}-")
     assert sent.endswith("-00")
 
 
@@ -150,15 +194,19 @@ def test_a_receiver_that_is_away_harms_nothing(
 
 
 def test_the_last_spans_are_sent_when_it_is_stopped(
-    start_gateway: StartGateway, receiver: OtlpReceiver, backend: ScriptedBackend, api_key: str
+    start_gateway: StartGateway,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
 ) -> None:
     env = {**sent_to(receiver.endpoint), "OTEL_BSP_SCHEDULE_DELAY": "60000"}
     gateway = start_gateway("--otlp-traces", env=env)
     backend.reply(send("Yes."))
-    ask(gateway, api_key)
-    assert receiver.spans == []
+    ask(gateway, api_key, traceparent=within(trace))
+    assert receiver.spans_of(trace) == []
     assert gateway.stop() == 0
-    assert named(receiver.spans, REQUEST).kind == "server"
+    assert named(receiver.spans_of(trace), REQUEST).kind == "server"
 
 
 def test_without_them_nothing_of_opentelemetry_is_imported(tmp_path: Path) -> None:

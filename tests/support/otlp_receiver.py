@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -71,18 +70,20 @@ class OtlpReceiver:
         self._server.server_close()
         self._thread.join()
 
-    @property
-    def spans(self) -> list[Span]:
+    def spans_of(self, trace: str) -> list[Span]:
+        """What has come of a trace."""
         with self._arrival:
-            return list(self._spans)
+            return [span for span in self._spans if span.trace == trace]
 
-    def wait_for(self, name: str, seconds: float = 15.0) -> list[Span]:
-        """Wait until a span of this name is there, and return all."""
-        deadline = time.monotonic() + seconds
+    def wait_for(self, name: str, trace: str, seconds: float = 15.0) -> list[Span]:
+        """Wait until a span of this name is there in a trace, and return all of the trace."""
         with self._arrival:
-            while not any(span.name == name for span in self._spans):
-                assert self._arrival.wait(deadline - time.monotonic()), f"no span {name}"
-            return list(self._spans)
+            arrived = self._arrival.wait_for(
+                lambda: any((each.name, each.trace) == (name, trace) for each in self._spans),
+                seconds,
+            )
+        assert arrived, f"no span {name}"
+        return self.spans_of(trace)
 
     def _take(self, path: str, body: bytes) -> None:
         assert path == "/v1/traces"
