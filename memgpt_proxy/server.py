@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
+from contextvars import Context
 from types import FrameType
 from typing import Any
 
@@ -76,7 +77,8 @@ class Server(uvicorn.Server):
             return
         self.should_exit = True
         self._draining.begin()
-        self._loop.call_soon_threadsafe(self._announce)  # a handler may interrupt a write
+        # Not here: a handler may interrupt a write, and has the context of what it interrupts.
+        self._loop.call_soon_threadsafe(self._announce, context=Context())
 
     def _announce(self) -> None:
         if self._draining.running:

@@ -1,4 +1,4 @@
-"""People who talk for a while, each in one conversation after another."""
+"""People who talk for a while, each in one conversation after another, two with one key."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ async def talk(base_url: str, people: int, seconds: float) -> None:
 
 async def _person(client: httpx.AsyncClient, number: int) -> None:
     chance = random.Random(number)
-    headers = {"authorization": f"Bearer sk-person-{number}"}
+    headers = {"authorization": f"Bearer sk-pair-{number // 2}"}
     for conversation in itertools.count():
         said = [{"role": "user", "content": f"Conversation {conversation}."}]
         for _ in range(TURNS):

@@ -17,7 +17,7 @@ body{{background:#111217;color:#ccccdc;font:12px system-ui,sans-serif;margin:16p
 h2{{font-size:14px;margin:14px 0 6px}} .row{{display:flex;gap:8px}}
 .panel{{background:#181b1f;border:1px solid #2c2f36;padding:8px;width:390px}}
 .panel b{{font-weight:500}} .legend span{{margin-right:10px;white-space:nowrap}}
-text{{fill:#8e8e9e;font-size:10px}} .none{{fill:#f2495c;font-size:14px}}
+i{{font-style:normal}} text{{fill:#8e8e9e;font-size:10px}} .none{{fill:#f2495c;font-size:14px}}
 </style>{body}"""
 
 
@@ -52,14 +52,14 @@ def photograph(html: Path, picture: Path) -> bool:
     if browser is None:
         return False
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    command += ["--window-size=1680,1720", f"--screenshot={picture}", html.as_uri()]
+    command += ["--window-size=1680,1850", f"--screenshot={picture}", html.as_uri()]
     subprocess.run(command, check=True, capture_output=True)
     return True
 
 
 def _panel(panel: Panel, lines: list[Line]) -> str:
-    legend = "".join(
-        f'<span style="color:{_colour(n)}">■</span><span>{escape(line.name)} '
+    legend = " ".join(
+        f'<span><i style="color:{_colour(n)}">■</i> {escape(line.name)} '
         f"{_shown(line.points[-1][1], panel.unit) if line.points else '–'}</span>"
         for n, line in enumerate(lines)
     )
