@@ -65,7 +65,7 @@ def _filled(people: int, seconds: float, directory: Path) -> tuple[str, list[str
 def _gateway(backend: int, port: int, directory: Path) -> Command:
     options = ["--port", str(port), "--backend-url", f"http://127.0.0.1:{backend}/v1"]
     options += ["--context-window", "4096", "--data-dir", str(directory / "data")]
-    options += ["--requests-per-minute", "120"]
+    options += ["--requests-per-minute", "100"]
     return Command([sys.executable, "-m", "memgpt_proxy", "serve", *options], directory / "log")
 
 

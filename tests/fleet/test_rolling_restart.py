@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.elasticsearch,
     pytest.mark.redis,
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 PEOPLE = 6
