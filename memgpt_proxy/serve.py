@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import socket
 import sys
 from contextlib import closing
@@ -24,6 +25,8 @@ from memgpt_proxy.server import Server
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.telemetry.logs import configure
+
+log = logging.getLogger(__name__)
 
 _DEMO_PATH = "/demo"
 _COLLECT_AT = (10_000, 50, 50)
@@ -80,7 +83,7 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     chosen = await _choose_backend(settings, port)
     app = create_app(settings, chosen.url, routes=chosen.routes)
     async with app.opened():
-        click.echo(_greeting(settings, port, chosen))
+        _greet(settings, port, chosen)
         _spare_collections()
         server = Server(
             app, app.draining, delay=settings.drain_delay_seconds, grace=settings.drain_seconds
@@ -157,6 +160,15 @@ def _own_address(host: str) -> str:
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared with, not listened on
         return "127.0.0.1" if host != "::" else "[::1]"
     return f"[{host}]" if ":" in host else host
+
+
+def _greet(settings: Settings, port: int, chosen: _Chosen) -> None:
+    """Tell a person how to begin; where only programs read, tell them in one record."""
+    if settings.log_format is LogFormat.JSON:
+        url = f"http://{_own_address(settings.host)}:{port}/v1"
+        log.info("listening at %s, answering with %s", url, chosen.what)
+    else:
+        click.echo(_greeting(settings, port, chosen))
 
 
 def _greeting(settings: Settings, port: int, chosen: _Chosen) -> str:

@@ -118,6 +118,18 @@ def test_a_person_reads_text(
     until(lambda: bool(line.search(gateway.log())))
 
 
+def test_programs_read_nothing_but_json(
+    start_gateway: StartGateway, backend: ScriptedBackend, api_key: str
+) -> None:
+    gateway = start_gateway("--log-format", "json")
+    backend.reply(send("Yes."))
+    ask(gateway, api_key)
+    answered(gateway)
+    assert gateway.stop() == 0
+    lines = [json.loads(line) for line in gateway.log().splitlines()]
+    assert gateway.base_url in lines[0]["message"]
+
+
 @pytest.mark.parametrize("level", ["info", "debug"])
 def test_nobodys_words_and_keys_are_logged(
     level: str, start_gateway: StartGateway, backend: ScriptedBackend, api_key: str, model: str
