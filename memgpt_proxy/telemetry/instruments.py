@@ -1,7 +1,8 @@
 """What is counted on the hot path, told to Prometheus's client when it is scraped.
 
 The client's own take up to a microsecond a value, since threads may share them. All of the
-gateway's values come from its event loop, and are scraped there.
+gateway's values come from its event loop; they may be scraped by another thread, which then sees
+some of a moment's values and not others.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Count(_Labelled[Tally]):
     def collect(self) -> Iterable[Metric]:
         """Return all of its tallies."""
         family = self._family()
-        for values, tally in self._kept.items():
+        for values, tally in list(self._kept.items()):
             family.add_metric(values, tally.count)
         return [family]
 
@@ -123,7 +124,7 @@ class Distribution(_Labelled[Series]):
     def collect(self) -> Iterable[Metric]:
         """Return all of its series."""
         family = self._family()
-        for values, series in self._kept.items():
+        for values, series in list(self._kept.items()):
             family.add_metric(values, self._buckets(series), series.sum)
         return [family]
 

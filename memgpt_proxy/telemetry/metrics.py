@@ -146,7 +146,10 @@ class Telemetry:
         self._spent.add(tokens)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""
+        """Return all of it as text, and the content type, for a scraper's ``Accept`` header.
+
+        May be called from another thread.
+        """
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
