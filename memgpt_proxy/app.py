@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, Exchanges
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
@@ -36,6 +38,7 @@ from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Discarded, Rendering, Settings, WhenDegraded
+from memgpt_proxy.draining import Draining
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
@@ -49,8 +52,7 @@ from memgpt_proxy.storage import Storage, storage
 from memgpt_proxy.stores.limits import Limiter
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.telemetry import Telemetry
-
-CHAT_COMPLETIONS = f"{PREFIX}/chat/completions"
+from memgpt_proxy.telemetry.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +61,31 @@ class Gateway:
 
     Attributes:
         opened: Holds its resources open; so does its ASGI lifespan.
+        draining: Has it refuse requests when it is being stopped.
     """
 
     chat: ASGIApp
     passthrough: ASGIApp
     rest: ASGIApp
+    exchanges: Exchanges
     opened: Callable[[], AbstractAsyncContextManager[None]]
+
+    @property
+    def draining(self) -> Draining:
+        return self.exchanges.draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to whom it is for."""
         if scope["type"] != "http":
             await self.rest(scope, receive, send)
             return
+        await self.exchanges.answer(self._route(scope), scope, receive, send)
+
+    def _route(self, scope: Scope) -> ASGIApp:
         path: str = scope["path"]
         if path == CHAT_COMPLETIONS and scope["method"] == "POST":
-            await self.chat(scope, receive, send)
-        elif path.startswith(f"{PREFIX}/"):
-            await self.passthrough(scope, receive, send)
-        else:
-            await self.rest(scope, receive, send)
+            return self.chat
+        return self.passthrough if path.startswith(f"{PREFIX}/") else self.rest
 
 
 def create_app(
@@ -96,18 +104,19 @@ def create_app(
         routes: Further routes to serve, such as the demo backend's.
 
     Raises:
-        OSError, ValueError: The data directory or the secret in it cannot be used.
+        OSError, ValueError: The data directory or the secret in it cannot be used, or something
+            is not installed that the settings need.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     zone = ZoneInfo(settings.time_zone)
     transport = transport or Http1Transport(settings.max_connections)
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
-    telemetry = Telemetry()
+    telemetry = Telemetry(_spans(settings))
     kept = storage(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
-    tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock)
+    tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock, telemetry)
     agent = _agent(settings, backend, kept.store, beginnings, clock, telemetry, tracer)
     admission = _admission(authenticator, kept.limiter, telemetry)
     passthrough = Passthrough(backend, admission)
@@ -122,12 +131,26 @@ def create_app(
         settings.max_request_mib * 2**20,
         settings.keepalive_seconds,
     )
-    opened = partial(_opened, kept, transport)
+    opened = partial(_opened, kept, transport, telemetry.spans)
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
-    rest = _starlette(kept.store, telemetry, opened, [*owner_routes.routes(), *routes])
-    return Gateway(chat, passthrough, rest, opened)
+    draining = Draining()
+    telemetry.streams(lambda: draining.running)
+    rest = _starlette(kept.store, telemetry, draining, opened, [*owner_routes.routes(), *routes])
+    exchanges = Exchanges(telemetry, draining, settings.access_log)
+    return Gateway(chat, passthrough, rest, exchanges, opened)
+
+
+def _spans(settings: Settings) -> Spans | None:
+    """Return where spans come from. Raises ValueError where what sends them is not installed."""
+    if not settings.otlp_traces:
+        return None
+    try:
+        from memgpt_proxy.telemetry.otlp import OtlpSpans
+    except ModuleNotFoundError as error:
+        raise ValueError("otlp_traces needs more: pip install 'memgpt-proxy[otel]'") from error
+    return OtlpSpans()
 
 
 def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
@@ -209,9 +232,13 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 
 @asynccontextmanager
-async def _opened(kept: Storage, transport: httpx.AsyncBaseTransport) -> AsyncIterator[None]:
+async def _opened(
+    kept: Storage, transport: httpx.AsyncBaseTransport, spans: Spans | None
+) -> AsyncIterator[None]:
     """Hold the storage and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
+        if spans is not None:
+            stack.push_async_callback(asyncio.to_thread, spans.close)
         stack.push_async_callback(transport.aclose)
         await stack.enter_async_context(kept.opened())
         yield
@@ -220,6 +247,7 @@ async def _opened(kept: Storage, transport: httpx.AsyncBaseTransport) -> AsyncIt
 def _starlette(
     store: Store,
     telemetry: Telemetry,
+    draining: Draining,
     opened: Callable[[], AbstractAsyncContextManager[None]],
     routes: Sequence[BaseRoute],
 ) -> Starlette:
@@ -227,10 +255,13 @@ def _starlette(
         return JSONResponse({"status": "ok"})
 
     async def metrics(request: Request) -> Response:
-        told, kind = telemetry.exposition(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        told, kind = await asyncio.to_thread(telemetry.exposition, accept)  # some milliseconds
         return Response(told, headers={"content-type": kind})
 
     async def readyz(_: Request) -> Response:
+        if draining.begun:
+            return JSONResponse({"status": "draining"}, status_code=503)
         try:
             await store.ping()
         except StoreError:

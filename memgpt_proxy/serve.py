@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,13 +17,16 @@ from starlette.routing import BaseRoute, Mount
 from memgpt_proxy.app import create_app
 from memgpt_proxy.backend.discovery import find_local_server, first_model
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import Settings
+from memgpt_proxy.config import LogFormat, Settings
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
 from memgpt_proxy.server import Server
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.telemetry.logs import configure
+
+log = logging.getLogger(__name__)
 
 _DEMO_PATH = "/demo"
 _COLLECT_AT = (10_000, 50, 50)
@@ -57,11 +61,7 @@ def serve(settings: Settings) -> None:
     Raises:
         StartError: It cannot start.
     """
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("sse_starlette").setLevel(logging.INFO)  # its debug records hold texts
-    logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # it has one for each request
+    _log_as_told(settings)
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))
@@ -71,14 +71,24 @@ def serve(settings: Settings) -> None:
         raise StartError(str(error)) from error
 
 
+def _log_as_told(settings: Settings) -> None:
+    as_json = settings.log_format is LogFormat.JSON
+    if settings.log_format is LogFormat.AUTO:
+        as_json = not sys.stderr.isatty()
+    configure(settings.log_level, as_json=as_json, stream=sys.stderr)
+
+
 async def _run(settings: Settings, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     chosen = await _choose_backend(settings, port)
     app = create_app(settings, chosen.url, routes=chosen.routes)
     async with app.opened():
-        click.echo(_greeting(settings, port, chosen))
+        _greet(settings, port, chosen)
         _spare_collections()
-        await Server(app, settings.shutdown_seconds).run_to_end(listener)
+        server = Server(
+            app, app.draining, delay=settings.drain_delay_seconds, grace=settings.drain_seconds
+        )
+        await server.run_to_end(listener)
 
 
 def _spare_collections() -> None:
@@ -150,6 +160,15 @@ def _own_address(host: str) -> str:
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared with, not listened on
         return "127.0.0.1" if host != "::" else "[::1]"
     return f"[{host}]" if ":" in host else host
+
+
+def _greet(settings: Settings, port: int, chosen: _Chosen) -> None:
+    """Tell a person how to begin; where only programs read, tell them in one record."""
+    if settings.log_format is LogFormat.JSON:
+        url = f"http://{_own_address(settings.host)}:{port}/v1"
+        log.info("listening at %s, answering with %s", url, chosen.what)
+    else:
+        click.echo(_greeting(settings, port, chosen))
 
 
 def _greeting(settings: Settings, port: int, chosen: _Chosen) -> str:

@@ -63,7 +63,7 @@ async def test_scripts_that_wait_share_a_request(redis_server: RedisServer) -> N
     async with connected(redis_server.url) as redis:
         await redis.run(script, ["loaded"], [1])
         before = (await redis.execute("INFO", "stats"))["total_reads_processed"]
-        left = asyncio.ensure_future(redis.run(script, ["left"], [7]))
+        left = asyncio.get_running_loop().create_task(redis.run(script, ["left"], [7]))
         wrong = [redis.run(script, ["wrong"], ["no number"]) for _ in range(3)]
         right = [redis.run(script, [redis.key("n", str(n))], [n]) for n in range(count)]
         answers = asyncio.gather(*right, *wrong, return_exceptions=True)
