@@ -70,7 +70,9 @@ def _metavar(name: str, field: FieldInfo) -> str:
     if choices := choices_of(field):
         return f"[{'|'.join(choices)}]"
     last = name.rsplit("_", 1)[-1].upper()
-    return last if last in {"URL", "KEY", "HOST", "PORT", "DIR", "MODEL", "ZONE"} else "VALUE"
+    return (
+        last if last in {"URL", "KEY", "HOST", "PORT", "DIR", "FILE", "MODEL", "ZONE"} else "VALUE"
+    )
 
 
 def _help(field: FieldInfo) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from memgpt_proxy.backend_telemetry import BackendTelemetry
+
 _MISSES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3)
 
 
@@ -13,6 +15,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self.backends = BackendTelemetry(self._registry)
         self._turns = self._counter("turns", "Turns that were begun and have ended")
         self._degraded = self._counter(
             "degraded_turns", "Turns that ran without memory, or could not be stored, or not yet"
