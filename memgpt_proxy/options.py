@@ -18,6 +18,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 _KEPT_BACK = ("key", "password", "secret", "redis_url")
 
+_KINDS = {"URL", "KEY", "HOST", "PORT", "DIR", "FILE", "MODEL", "ZONE"}
+"""Last words of names that say what a value is."""
+
 Command = Callable[..., None]
 
 
