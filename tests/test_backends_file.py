@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from memgpt_proxy.backends_file import BackendsFile, read_backends
+from memgpt_proxy.backends_file import BackendEntry, BackendsFile, read_backends
 from memgpt_proxy.config import Settings, SettingsFileError
+from memgpt_proxy.serve import StartError, serve
 
 KEY = "sk-not-to-be-shown"
+ROOT = Path(__file__).parent.parent
 
 
 def entry(name: str = "a", **more: Any) -> dict[str, Any]:
@@ -154,6 +156,14 @@ def test_what_is_wrong_is_named_and_not_shown(tmp_path: Path, content: Any, said
     assert wrong(tmp_path, content).startswith(said)
 
 
+def test_the_gateway_does_not_start_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "backends.yaml"
+    file.write_text(yaml.safe_dump({"backends": [entry(speed=1)]}))
+    settings = Settings(backends_file=file, data_dir=tmp_path / "data", port=0)
+    with pytest.raises(StartError, match=r"backends\.0\.speed: there is no such field"):
+        serve(settings)
+
+
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     said = wrong(tmp_path, {"backends": [{"name": "a", "speed": 1}]})
     assert "backends.0.url: is missing" in said
@@ -184,3 +194,20 @@ def test_a_key_is_not_for_everybody_to_spend(tmp_path: Path) -> None:
 def test_settings_that_a_file_of_backends_does_not_go_with(others: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="backends_file"):
         Settings.model_validate({"backends_file": "/a.yaml", **others})
+
+
+def test_the_documented_example_means_what_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    text = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")
+    several = read(tmp_path, text.partition("```yaml\n")[2].partition("```")[0])
+    assert placed(several, "fast") == ("openai", "gpt-4o-mini")
+    assert placed(several, "unknown") == ("vllm", "unknown")
+    assert list(several.candidates("gpt-4o")) == ["gpt-4o", "qwen"]
+
+
+def test_every_field_is_documented() -> None:
+    text = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")
+    for name in (*BackendEntry.model_fields, *BackendsFile.model_fields):
+        assert f"`{name}`" in text or f"\n{name}:" in text

@@ -13,7 +13,7 @@ from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import Faculties, RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
-from memgpt_proxy.backend.client import Route
+from memgpt_proxy.backend.client import Route, available
 from memgpt_proxy.config import ReplyMode
 from memgpt_proxy.errors import MemoryAway
 from memgpt_proxy.stores.protocols import StoreError
@@ -46,7 +46,7 @@ class Agent:
             MemoryAway: It needs memory, and that is away.
             ModelNotFound: No backend takes its model.
         """
-        routes = self.faculties.backend.routes(request.model)
+        routes = available(self.faculties.backend.routes(request.model))
         prepared = await self._prepare(request, routes[0], refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
         return RunningTurn(self.faculties, request, routes, prepared, anew)

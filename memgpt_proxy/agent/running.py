@@ -226,7 +226,7 @@ class RunningTurn:
         prepared = await self._prepare(route)
         if self._accepted and prepared.steps.offer != self._steps.offer:
             return False  # memory has gone away since the turn began with it
-        log.warning("%s cannot answer (%s), asking %s", self._route.key, error.code, route.key)
+        log.warning("%r cannot answer (%s), asking %r", self._route.key, error.code, route.key)
         self._can.telemetry.backends.fell_back(self._route.backend.name)
         self._route = route
         self._healing = Healing(self._can.windows, route.name, self._can.telemetry)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from memgpt_proxy.agent.functions import FUNCTIONS
-from memgpt_proxy.backend.client import Backends, Route
+from memgpt_proxy.backend.client import Backends, Route, available
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.alerts import ARCHIVED, PREFIX
@@ -84,7 +84,7 @@ class Summarizer:
         """
         bound = min(self._tokens, max(0, room) // _PART_OF_ROOM)
         summary = self._bounded(summary, bound)
-        route = self._backend.routes(self._model or model)[0]
+        route = available(self._backend.routes(self._model or model))[0]
         request = _Request(route, bound, summary)
         lines = self._newest(evicted, room - self._counter.messages(request.messages("")))
         if not lines:

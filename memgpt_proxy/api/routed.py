@@ -18,7 +18,7 @@ from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.body import read_body
 from memgpt_proxy.api.models import merged_models
 from memgpt_proxy.api.passthrough import Exchange, Passthrough, Upload, target_of
-from memgpt_proxy.backend.client import Route
+from memgpt_proxy.backend.client import Route, available
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.backend.retrying import may_pass
 from memgpt_proxy.backend.several import SeveralBackends
@@ -27,6 +27,10 @@ from memgpt_proxy.errors import GatewayError
 log = logging.getLogger(__name__)
 
 _MODELS = "/models"
+_REPEATABLE = frozenset(
+    {"/chat/completions", "/completions", "/embeddings", "/moderations", "/rerank"}
+)
+"""Paths that answer and keep nothing, so that a request may be made again, or elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,10 @@ class RoutedPassthrough(Passthrough):
             return await super()._exchange(scope, receive, upload, body)
         upload.read.set()
         call = _Call(method, target, headers, body, fields)
-        return partial(self._answer, self._backends.routes(fields["model"]), call.at)
+        routes = self._backends.routes(fields["model"])
+        if path not in _REPEATABLE:
+            return partial(routes[0].backend.exchange, call.at(routes[0]))
+        return partial(self._answer, routes, call.at)
 
     @asynccontextmanager
     async def _answer(
@@ -90,14 +97,14 @@ class RoutedPassthrough(Passthrough):
     ) -> AsyncIterator[httpx.Response]:
         """Give the answer of the first backend that has one; raises the last one's error."""
         async with AsyncExitStack() as held:
-            for route in routes:
-                asked = route.backend.exchange(request(route))
+            for route in available(routes):
+                asked = route.backend.exchange(request(route), repeatable=True)
                 try:
                     response = await held.enter_async_context(asked)
                 except GatewayError as error:
                     if route is routes[-1] or not may_pass(error):
                         raise
-                    log.warning("%s cannot answer (%s)", route.key, error.code)
+                    log.warning("%r cannot answer (%s)", route.key, error.code)
                     self._backends.telemetry.fell_back(route.backend.name)
                 else:
                     yield response

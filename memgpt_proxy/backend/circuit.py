@@ -36,13 +36,18 @@ class Circuit:
         """Whether the backend keeps failing."""
         return self._failures > TOLERATED
 
+    @property
+    def is_pausing(self) -> bool:
+        """Whether not even a trial is let through now."""
+        return self.is_open and self._clock() < self._until
+
     def admits(self) -> bool:
         """Return whether to ask the backend; while the circuit is open, that is a trial."""
         if not self.is_open:
             return True
-        if (now := self._clock()) < self._until:
+        if self.is_pausing:
             return False
-        self._until = now + self._pause
+        self._until = self._clock() + self._pause
         self._on_trial = True
         return True
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import httpx
@@ -36,6 +37,7 @@ _JSON = (
     (b"accept-encoding", b"identity"),
 )
 _END_SECONDS = 0.1
+_REMEMBERED_MODELS = 1024
 _LARGEST_WHOLE_ANSWER = 64 * 2**20
 
 
@@ -89,6 +91,13 @@ class Backends(Protocol):
         ...
 
 
+def available(routes: Sequence[Route]) -> Sequence[Route]:
+    """Return those routes whose backends are worth asking; of several, the last always is."""
+    if len(routes) == 1:
+        return routes
+    return [route for route in routes if not route.backend.is_left_out]
+
+
 class Backend:
     """A server that speaks chat completions.
 
@@ -115,8 +124,14 @@ class Backend:
         self._api_key = api_key
         self._completions = httpx.URL(f"{self.url}/chat/completions")
         self._extensions = {"timeout": timeouts.as_extension()}
+        self.routes = lru_cache(_REMEMBERED_MODELS)(self._routes)
 
-    def routes(self, model: str) -> Sequence[Route]:
+    @property
+    def is_left_out(self) -> bool:
+        """Whether there is no use in asking it now."""
+        return False
+
+    def _routes(self, model: str) -> Sequence[Route]:
         """Return where ``model`` is: here, under the same name."""
         return (Route(self, model, model, model),)
 
@@ -142,8 +157,13 @@ class Backend:
             await response.aclose()
 
     @asynccontextmanager
-    async def exchange(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    async def exchange(
+        self, request: httpx.Request, *, repeatable: bool = False
+    ) -> AsyncIterator[httpx.Response]:
         """Send a request as it is and give its response, the body still to be read.
+
+        Args:
+            repeatable: To be asked twice does no harm; nothing is made or stored.
 
         Raises:
             BackendUnreachable, BackendTimeout: It did not answer.
@@ -314,7 +334,7 @@ def map_transport_error(error: httpx.TransportError, *, answering: bool = False)
         case httpx.TimeoutException() if answering:
             return BackendTimeout("The backend was silent for too long within its answer.")
         case httpx.TimeoutException():
-            return BackendTimeout("The backend did not begin to answer in time.")
+            return BackendTimeout("The backend was silent for too long before its answer.")
         case httpx.ConnectError() | httpx.UnsupportedProtocol():
             return BackendUnreachable("The backend cannot be reached.")
         case _ if answering:

@@ -76,6 +76,11 @@ class Guard:
         self._telemetry = telemetry
         self._circuit = circuit or Circuit()
 
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the backend keeps failing, and is not even tried now."""
+        return self._circuit.is_pausing
+
     def place(self) -> AbstractAsyncContextManager[None]:
         """Hold a place at the backend. Raises BackendBusy."""
         return nullcontext() if self._slots is None else self._place(self._slots)
@@ -178,8 +183,15 @@ class GuardedBackend(Backend):
             async with held:
                 yield chunks
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it keeps failing, and another can answer."""
+        return self._replaceable and self._guard.is_pausing
+
     @asynccontextmanager
-    async def exchange(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    async def exchange(
+        self, request: httpx.Request, *, repeatable: bool = False
+    ) -> AsyncIterator[httpx.Response]:
         """Send a request as it is, again where that may help, and give its response.
 
         Raises:
@@ -196,7 +208,6 @@ class GuardedBackend(Backend):
             finally:
                 await response.aclose()
 
-        repeatable = isinstance(request.stream, httpx.ByteStream)
         async with self._guard.place():
             response = await self._persist(answered, repeatable=repeatable)
             try:

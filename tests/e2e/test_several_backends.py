@@ -511,7 +511,9 @@ def test_each_timeout_says_which_it_was(
         entry("goes-on", server, "two", idle_timeout_seconds=0.05, first_byte_timeout_seconds=20),
     )
     server.reply(hang())
-    with pytest.raises(openai.InternalServerError, match="did not begin to answer") as late:
+    with pytest.raises(
+        openai.InternalServerError, match="silent for too long before its answer"
+    ) as late:
         person(base_url, "one").say("Hello")
     assert (late.value.status_code, late.value.code) == (504, "backend_timeout")
     server.reply(text("So") + hang())
