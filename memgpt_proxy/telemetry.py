@@ -1,4 +1,4 @@
-"""What the gateway counts of its own work, for Prometheus. A leaf: it imports nothing of ours."""
+"""What the gateway counts of its own work, for Prometheus. A leaf."""
 
 from __future__ import annotations
 

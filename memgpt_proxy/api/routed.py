@@ -88,7 +88,8 @@ class RoutedPassthrough(Passthrough):
         call = _Call(method, target, headers, body, fields)
         routes = self._backends.routes(fields["model"])
         if path not in _REPEATABLE:
-            return partial(routes[0].backend.exchange, call.at(routes[0]))
+            backend = self._backends.backend(routes[0].backend.name)  # no other can take its place
+            return partial(backend.exchange, call.at(routes[0]))
         return partial(self._answer, routes, call.at)
 
     @asynccontextmanager

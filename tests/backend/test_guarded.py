@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from memgpt_proxy.backend.circuit import TOLERATED, Circuit
@@ -60,6 +63,18 @@ class Broken(httpx.AsyncByteStream):
         for part in self._parts:
             yield part
         raise httpx.ReadError("reset")
+
+
+class Silent(httpx.AsyncByteStream):
+    """A body that never comes."""
+
+    def __init__(self, asked_for: asyncio.Event) -> None:
+        self._asked_for = asked_for
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._asked_for.set()
+        await asyncio.Event().wait()
+        yield b""
 
 
 def broken(*parts: bytes) -> httpx.Response:
@@ -296,19 +311,60 @@ async def test_a_failure_gives_its_place_back(failure: Callable[[], Answer]) -> 
 
 async def test_a_client_that_leaves_gives_its_place_back() -> None:
     asking = asyncio.Event()
-
-    class Silent(httpx.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            asking.set()
-            await asyncio.Event().wait()
-            yield b""
-
-    asked = Asked(httpx.Response(200, stream=Silent(), headers=EVENTS), slots=slots())
+    asked = Asked(httpx.Response(200, stream=Silent(asking), headers=EVENTS), slots=slots())
     async with asyncio.TaskGroup() as group:
         task = group.create_task(asked.chunks())
         await asking.wait()
         task.cancel()
     assert await asked.chunks()
+
+
+@given(
+    limit=st.integers(1, 3),
+    guests=st.lists(
+        st.tuples(
+            st.sampled_from(["good", "refused", "down", "broken", "silent"]),
+            st.integers(0, 12),
+        ),
+        max_size=12,
+    ),
+)
+def test_no_place_is_lost_whoever_leaves_and_whatever_fails(
+    limit: int, guests: list[tuple[str, int]]
+) -> None:
+    asyncio.run(_lived_through(limit, guests))
+
+
+async def _lived_through(limit: int, guests: list[tuple[str, int]]) -> None:
+    """Let guests come, each for an answer of its kind, who leave after some turns of the loop."""
+    answers: dict[str, Callable[[], Answer]] = {
+        "good": good,
+        "refused": lambda: httpx.Response(503),
+        "down": lambda: httpx.ConnectError("refused"),
+        "broken": lambda: broken(b'data: {"id": "a"}\n\n'),
+        "silent": lambda: httpx.Response(200, stream=Silent(asyncio.Event()), headers=EVENTS),
+    }
+    asked = Asked(*(answers[kind]() for kind, _ in guests), slots=slots(limit, most_waiting=20))
+
+    async def guest(turns: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(swallow())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+
+    async def swallow() -> None:
+        with suppress(GatewayError):
+            await asked.chunks()
+
+    async with asyncio.TaskGroup() as group:
+        for _, turns in guests:
+            group.create_task(guest(turns))
+    asked.answers.clear()
+    async with AsyncExitStack() as held:
+        for _ in range(limit):
+            async with asyncio.timeout(5):
+                await held.enter_async_context(asked.backend.stream(b"{}", []))
 
 
 # Requests that are passed through

@@ -191,6 +191,19 @@ def test_other_paths_go_by_model_too_and_only_the_name_changes(
     assert first.passed == []
 
 
+def test_what_may_make_something_is_sent_once(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
+) -> None:
+    base_url = start(
+        entry("a", nobody(), "one"), entry("b", pair[1], "two"), fallbacks={"one": ["two"]}
+    )
+    request = {"model": "one", "input": "a"}
+    assert post(base_url, "/embeddings", request).json()["model"] == "two"
+    response = post(base_url, "/fine_tuning/jobs", request)
+    assert (response.status_code, error_of(response)["code"]) == (502, "backend_unreachable")
+    assert [asked.path for asked in pair[1].passed] == ["/v1/embeddings"]
+
+
 def test_chats_without_memory_go_by_model_too(
     pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
 ) -> None:
