@@ -210,14 +210,24 @@ def read_backends(settings: Settings) -> BackendsFile | None:
     except ValidationError as error:
         wrong = "; ".join(_wrong_field(detail) for detail in error.errors(include_input=False))
         raise SettingsFileError(f"{file}: {wrong}") from None
-    if not settings.accepted_keys and not is_loopback(settings.host):
-        for entry in told.backends:
-            if entry.key() is not None:
-                raise SettingsFileError(
-                    f"{file}: {entry.name} has a key and {settings.host} is open to others: anyone "
-                    "could spend it. Set accepted_keys, or listen on 127.0.0.1"
-                )
+    if clash := next(_clashes(told, settings), None):
+        raise SettingsFileError(f"{file}: {clash}")
     return told
+
+
+def _clashes(told: BackendsFile, settings: Settings) -> Iterator[str]:
+    """Tell of what does not go with the other settings."""
+    model = settings.summary_model
+    if model is not None and told.place(model) is None:
+        yield f"no backend takes summary_model, {model!r}"
+    if settings.accepted_keys or is_loopback(settings.host):
+        return
+    for entry in told.backends:
+        if entry.key() is not None:
+            yield (
+                f"{entry.name} has a key and {settings.host} is open to others: anyone could "
+                "spend it. Set accepted_keys, or listen on 127.0.0.1"
+            )
 
 
 def _wrong_field(detail: Mapping[str, Any]) -> str:

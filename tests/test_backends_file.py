@@ -183,6 +183,12 @@ def test_a_key_is_not_for_everybody_to_spend(tmp_path: Path) -> None:
         assert len(read(tmp_path, yaml.safe_dump(content), **allowed).backends) == 2
 
 
+def test_the_summary_model_is_somewhere(tmp_path: Path) -> None:
+    content = {"backends": [entry(models=["m"], aliases={"fast": "m"})]}
+    assert wrong(tmp_path, content, summary_model="x").startswith("no backend takes summary_model")
+    assert len(read(tmp_path, yaml.safe_dump(content), summary_model="fast").backends) == 1
+
+
 @pytest.mark.parametrize(
     "others",
     [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.backend.circuit import TOLERATED
 from memgpt_proxy.backend.client import Timeouts, available
@@ -15,6 +18,8 @@ from memgpt_proxy.backend.several import SeveralBackends
 from memgpt_proxy.backends_file import BackendsFile
 from memgpt_proxy.errors import BackendUnreachable, ModelNotFound
 from memgpt_proxy.telemetry import Telemetry
+from tests.agent.build import COUNTER
+from tests.stores.build import message
 
 WINDOWS = {"a": 10_000, "b": 20_000}
 
@@ -27,7 +32,11 @@ def answer(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"data": models})
 
 
-def several(*entries: dict[str, Any], **more: Any) -> SeveralBackends:
+def several(
+    *entries: dict[str, Any],
+    answer: Callable[[httpx.Request], httpx.Response] = answer,
+    **more: Any,
+) -> SeveralBackends:
     named = [{"url": f"http://{entry['name']}/v1", **entry} for entry in entries]
     told = BackendsFile.model_validate({"backends": named, **more})
     transport = httpx.MockTransport(answer)
@@ -68,6 +77,25 @@ async def test_those_that_keep_failing_are_not_available_but_the_last_is() -> No
                     pass
     assert available(backends.routes("m")) == [last]
     assert available(backends.routes("n")) == backends.routes("n")
+
+
+async def test_a_summary_is_written_where_its_model_is() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def write(request: httpx.Request) -> httpx.Response:
+        asked.append((request.url.host, json.loads(request.content)["model"]))
+        said = {"role": "assistant", "content": "A summary."}
+        return httpx.Response(200, json={"choices": [{"index": 0, "message": said}]})
+
+    backends = several(
+        {"name": "a", "models": ["m"]}, {"name": "b", "aliases": {"small": "n"}}, answer=write
+    )
+    by = Summarizer(backends, COUNTER, Telemetry(), tokens=64, model="small")
+    evicted = [message("m1", "Hello")]
+    assert await by.fold("", evicted, model="m", room=4000, headers=[]) == "A summary."
+    by = Summarizer(backends, COUNTER, Telemetry(), tokens=64, model=None)
+    assert await by.fold("", evicted, model="m", room=4000, headers=[]) == "A summary."
+    assert asked == [("b", "n"), ("a", "m")]
 
 
 async def test_each_model_has_the_window_of_its_backend() -> None:
