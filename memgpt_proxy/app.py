@@ -112,15 +112,11 @@ def create_app(
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
     tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock)
-    backends: Backends
-    passthrough: Passthrough
     admission = _admission(authenticator, kept.limiter, telemetry)
     if several is None:
-        backends = _backend(settings, backend_url, transport)
-        passthrough = Passthrough(backends, admission)
+        backends, passthrough = _one(settings, backend_url, transport, admission)
     else:
-        backends = SeveralBackends(several, transport, _timeouts(settings), telemetry.backends)
-        passthrough = RoutedPassthrough(backends, admission, settings.max_request_mib * 2**20)
+        backends, passthrough = _several(settings, several, transport, admission, telemetry)
     agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer)
     chat = ChatCompletions(
         agent,
@@ -141,14 +137,31 @@ def create_app(
     return Gateway(chat, passthrough, rest, opened)
 
 
-def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
+def _one(
+    settings: Settings, url: str, transport: httpx.AsyncBaseTransport, admission: Admission
+) -> tuple[Backends, Passthrough]:
+    """Return the backend, and what passes the rest through to it."""
     key = settings.backend_api_key
-    return Backend(
+    backend = Backend(
         url,
         transport,
         api_key=key.get_secret_value() if key else None,
         timeouts=_timeouts(settings),
     )
+    return backend, Passthrough(backend, admission)
+
+
+def _several(
+    settings: Settings,
+    told: BackendsFile,
+    transport: httpx.AsyncBaseTransport,
+    admission: Admission,
+    telemetry: Telemetry,
+) -> tuple[Backends, Passthrough]:
+    """Return the backends, and what passes the rest through to them."""
+    backends = SeveralBackends(told, transport, _timeouts(settings), telemetry.backends)
+    max_body = settings.max_request_mib * 2**20
+    return backends, RoutedPassthrough(backends, admission, max_body)
 
 
 def _timeouts(settings: Settings) -> Timeouts:

@@ -191,6 +191,16 @@ def test_other_paths_go_by_model_too_and_only_the_name_changes(
     assert first.passed == []
 
 
+@pytest.mark.parametrize("sent", [b"{no JSON", b"[1]", b'{"model": 7}', b'{"input": "a"}', b""])
+def test_a_body_without_a_model_goes_to_the_default_as_it_is(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start, sent: bytes
+) -> None:
+    base_url = start(entry("a", pair[0], "one"), entry("b", pair[1]), default="b")
+    headers = {"authorization": "Bearer k", "content-type": "application/json"}
+    httpx.post(f"{base_url}/embeddings", content=sent, headers=headers)
+    assert [request.raw for request in pair[1].passed] == [sent]
+
+
 def test_what_may_make_something_is_sent_once(
     pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
 ) -> None:
