@@ -175,7 +175,7 @@ class GuardedBackend(Backend):
         async def begun() -> tuple[AsyncExitStack, ChunkStream]:
             async with AsyncExitStack() as held:
                 chunks = await held.enter_async_context(ask(body, headers))
-                _check_begin(await chunks.begin())
+                _check_begin(await chunks.begin(), done=chunks.done)
                 return held.pop_all(), chunks
 
         async with self._guard.place():
@@ -224,8 +224,10 @@ class GuardedBackend(Backend):
         )
 
 
-def _check_begin(chunks: Sequence[Chunk]) -> None:
-    """Raise the error that an answer begins with, if it may pass."""
+def _check_begin(chunks: Sequence[Chunk], *, done: bool) -> None:
+    """Raise the error that an answer begins with, if it may pass, or that it is none."""
+    if not chunks and not done:
+        raise BackendBroken("The backend's answer broke off.")
     error = chunks[0].get("error") if chunks else None
     if not isinstance(error, dict):
         return

@@ -309,6 +309,46 @@ async def test_a_failure_gives_its_place_back(failure: Callable[[], Answer]) -> 
     assert await asked.chunks()
 
 
+class Closing(httpx.AsyncByteStream):
+    """A body that tells whether it was closed, and its connection with it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_an_answer_is_closed_when_it_is_left() -> None:
+    body = Closing(GOOD)
+    asked = Asked(httpx.Response(200, stream=body, headers=EVENTS))
+    async with asked.backend.stream(b"{}", []):
+        assert not body.closed
+    assert body.closed
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b'data: {"error": {"code": 502}}\n\n'), (200, b""), (503, b"no")]
+)
+async def test_an_answer_that_is_given_up_is_closed_before_the_next(
+    status: int, body: bytes
+) -> None:
+    given_up = Closing(body)
+
+    def again() -> httpx.Response:
+        assert given_up.closed
+        return good()
+
+    asked = Asked(httpx.Response(status, stream=given_up, headers=EVENTS), again)
+    async with asked.backend.stream(b"{}", []):
+        assert given_up.closed
+    assert len(asked.requests) == 2
+
+
 async def test_a_client_that_leaves_gives_its_place_back() -> None:
     asking = asyncio.Event()
     asked = Asked(httpx.Response(200, stream=Silent(asking), headers=EVENTS), slots=slots())
