@@ -34,9 +34,12 @@ from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, Exchanges
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
+from memgpt_proxy.api.routed import RoutedPassthrough
 from memgpt_proxy.api.ui_tasks import TaskPrompts
-from memgpt_proxy.backend.client import Backend, Timeouts
+from memgpt_proxy.backend.client import Backend, Backends, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
+from memgpt_proxy.backend.several import SeveralBackends
+from memgpt_proxy.backends_file import BackendsFile
 from memgpt_proxy.config import Discarded, Rendering, Settings, WhenDegraded
 from memgpt_proxy.draining import Draining
 from memgpt_proxy.errors import GatewayError
@@ -95,10 +98,12 @@ def create_app(
     clock: Clock | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     routes: Sequence[BaseRoute] = (),
+    several: BackendsFile | None = None,
 ) -> Gateway:
     """Return the gateway in front of ``backend_url``. Its resources open with its lifespan.
 
     Args:
+        several: The backends to be in front of instead.
         clock: Returns the time; the machine's, in the operator's time zone, if None.
         transport: What carries requests to the backend; the gateway's own connections if None.
         routes: Further routes to serve, such as the demo backend's.
@@ -110,16 +115,18 @@ def create_app(
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     zone = ZoneInfo(settings.time_zone)
     transport = transport or Http1Transport(settings.max_connections)
-    backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
     telemetry = Telemetry(_spans(settings))
     kept = storage(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
     tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock, telemetry)
-    agent = _agent(settings, backend, kept.store, beginnings, clock, telemetry, tracer)
     admission = _admission(authenticator, kept.limiter, telemetry)
-    passthrough = Passthrough(backend, admission)
+    if several is None:
+        backends, passthrough = _one(settings, backend_url, transport, admission)
+    else:
+        backends, passthrough = _several(settings, several, transport, admission, telemetry)
+    agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer)
     chat = ChatCompletions(
         agent,
         admission,
@@ -153,13 +160,38 @@ def _spans(settings: Settings) -> Spans | None:
     return OtlpSpans()
 
 
-def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
+def _one(
+    settings: Settings, url: str, transport: httpx.AsyncBaseTransport, admission: Admission
+) -> tuple[Backends, Passthrough]:
+    """Return the backend, and what passes the rest through to it."""
     key = settings.backend_api_key
-    return Backend(
+    backend = Backend(
         url,
         transport,
         api_key=key.get_secret_value() if key else None,
-        timeouts=Timeouts(settings.connect_timeout_seconds, settings.idle_timeout_seconds),
+        timeouts=_timeouts(settings),
+    )
+    return backend, Passthrough(backend, admission)
+
+
+def _several(
+    settings: Settings,
+    told: BackendsFile,
+    transport: httpx.AsyncBaseTransport,
+    admission: Admission,
+    telemetry: Telemetry,
+) -> tuple[Backends, Passthrough]:
+    """Return the backends, and what passes the rest through to them."""
+    backends = SeveralBackends(told, transport, _timeouts(settings), telemetry.backends)
+    max_body = settings.max_request_mib * 2**20
+    return backends, RoutedPassthrough(backends, admission, max_body)
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    return Timeouts(
+        settings.connect_timeout_seconds,
+        settings.idle_timeout_seconds,
+        settings.first_byte_timeout_seconds,
     )
 
 
@@ -178,7 +210,7 @@ def _admission(
 
 def _agent(
     settings: Settings,
-    backend: Backend,
+    backend: Backends,
     store: Store,
     beginnings: Beginnings,
     clock: Clock,

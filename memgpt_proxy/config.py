@@ -27,7 +27,7 @@ from pydantic_settings import (
 
 ENV_PREFIX = "MEMGPT_"
 
-_HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 """RFC 9110, section 5.6.2."""
 
 
@@ -119,6 +119,11 @@ class Settings(BaseSettings):
     backend_api_key: SecretStr | None = Field(
         None,
         description="Key for the backend. Unset: each client's own key goes through to it.",
+    )
+    backends_file: Path | None = Field(
+        None,
+        description="YAML file of several backends, in place of backend_url: models, keys, limits, "
+        "retries and fallbacks of each (docs/backends.md).",
     )
     accepted_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
@@ -282,8 +287,16 @@ class Settings(BaseSettings):
         10.0, gt=0, description="A stream that is silent for so long gets an SSE comment."
     )
     connect_timeout_seconds: float = Field(5.0, gt=0, description="Time to connect to the backend.")
+    first_byte_timeout_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Time until the backend begins to answer. Unset: idle_timeout_seconds.",
+    )
     idle_timeout_seconds: float = Field(
-        600.0, gt=0, description="Longest silence of the backend, before or inside its answer."
+        600.0,
+        gt=0,
+        description="Longest silence of the backend inside its answer; comments that keep a stream "
+        "alive break it.",
     )
     drain_seconds: int = Field(
         600,
@@ -347,7 +360,7 @@ class Settings(BaseSettings):
     @classmethod
     def _header_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if not _HEADER_NAME.fullmatch(name):
+            if not HEADER_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no header's name")
         return value
 
@@ -385,8 +398,19 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _one_or_several_backends(self) -> Self:
+        if self.backends_file and (self.backend_url or self.backend_api_key):
+            raise ValueError(
+                "backends_file names the backends and their keys: unset backend_url and "
+                "backend_api_key"
+            )
+        if self.backends_file and self.embedding_model and self.embedding_url is None:
+            raise ValueError("embedding_model is set with backends_file: set embedding_url too")
+        return self
+
+    @model_validator(mode="after")
     def _no_open_gateway(self) -> Self:
-        if self.backend_api_key and not self.accepted_keys and not _is_loopback(self.host):
+        if self.backend_api_key and not self.accepted_keys and not is_loopback(self.host):
             raise ValueError(
                 f"backend_api_key is set and {self.host} is open to others: anyone could spend "
                 "it. Set accepted_keys, or listen on 127.0.0.1"
@@ -405,7 +429,7 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
         pydantic.ValidationError: A value is wrong, or a name unknown.
         SettingsFileError: The file cannot be read, or is no YAML file of settings.
     """
-    in_file = _read(file) if file else {}
+    in_file = read_yaml(file) if file else {}
 
     class Layered(Settings):
         @classmethod
@@ -423,7 +447,8 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
     return Settings.model_validate(Layered(**options).model_dump())
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Return what a YAML file of names and values holds. Raises SettingsFileError."""
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -441,7 +466,8 @@ def _place(error: Exception) -> str:
     return f" at line {mark.line + 1}" if mark else ""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone."""
     if host == "localhost":
         return True
     try:

@@ -12,6 +12,8 @@
     ├── BackendBroken         502  an answer that broke off or was none
     │   └── ErrorInStream     502  an error told in place of an answer
     ├── BackendTimeout        504
+    ├── BackendBusy           503  no place at the backend, or it is left out for now
+    ├── ModelNotFound         404  no backend takes the model
     ├── MemoryUnreadable      503  what was asked of memory itself cannot be read now
     ├── TooManyListeners      503  live events have no place for another
     ├── Stopping              503  the gateway is being stopped
@@ -157,6 +159,37 @@ class BackendTimeout(GatewayError):
 
     status = 504
     code = "backend_timeout"
+
+
+class BackendBusy(GatewayError):
+    """The backend has no place for the request, or is left out since it keeps failing.
+
+    Args:
+        wait: Seconds after which to try again.
+    """
+
+    status = 503
+    code = "backend_busy"
+
+    def __init__(self, message: str, wait: int) -> None:
+        super().__init__(message)
+        self._wait = wait
+
+    @property
+    def headers(self) -> Headers:
+        """When to try again."""
+        return [(b"retry-after", b"%d" % self._wait)]
+
+
+class ModelNotFound(GatewayError):
+    """No backend takes the model."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model {model!r} does not exist here.")
 
 
 class MemoryUnreadable(GatewayError):

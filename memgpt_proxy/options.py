@@ -18,6 +18,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 _KEPT_BACK = ("key", "password", "secret", "redis_url")
 
+_KINDS = {"URL", "KEY", "HOST", "PORT", "DIR", "FILE", "MODEL", "ZONE"}
+"""Last words of names that say what a value is."""
+
 Command = Callable[..., None]
 
 
@@ -70,7 +73,9 @@ def _metavar(name: str, field: FieldInfo) -> str:
     if choices := choices_of(field):
         return f"[{'|'.join(choices)}]"
     last = name.rsplit("_", 1)[-1].upper()
-    return last if last in {"URL", "KEY", "HOST", "PORT", "DIR", "MODEL", "ZONE"} else "VALUE"
+    return (
+        last if last in {"URL", "KEY", "HOST", "PORT", "DIR", "FILE", "MODEL", "ZONE"} else "VALUE"
+    )
 
 
 def _help(field: FieldInfo) -> str:

@@ -17,7 +17,8 @@ from starlette.routing import BaseRoute, Mount
 from memgpt_proxy.app import create_app
 from memgpt_proxy.backend.discovery import find_local_server, first_model
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import LogFormat, Settings
+from memgpt_proxy.backends_file import BackendsFile, read_backends
+from memgpt_proxy.config import LogFormat, Settings, SettingsFileError
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
@@ -46,6 +47,7 @@ class _Chosen:
         key: A key to show in examples.
         model: A model to show in examples.
         routes: What the gateway itself has to serve for it: the demo backend lives inside.
+        several: All backends, where there are several.
     """
 
     url: str
@@ -53,6 +55,7 @@ class _Chosen:
     key: str
     model: str
     routes: tuple[BaseRoute, ...] = ()
+    several: BackendsFile | None = None
 
 
 def serve(settings: Settings) -> None:
@@ -67,7 +70,7 @@ def serve(settings: Settings) -> None:
             uvloop.run(_run(settings, listener))
     except StoreError as error:
         raise StartError(f"{_where(settings)}: {error}") from error
-    except (DataDirError, ValueError) as error:
+    except (DataDirError, SettingsFileError, ValueError) as error:
         raise StartError(str(error)) from error
 
 
@@ -81,7 +84,7 @@ def _log_as_told(settings: Settings) -> None:
 async def _run(settings: Settings, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     chosen = await _choose_backend(settings, port)
-    app = create_app(settings, chosen.url, routes=chosen.routes)
+    app = create_app(settings, chosen.url, routes=chosen.routes, several=chosen.several)
     async with app.opened():
         _greet(settings, port, chosen)
         _spare_collections()
@@ -125,6 +128,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _choose_backend(settings: Settings, port: int) -> _Chosen:
+    if (several := read_backends(settings)) is not None:
+        return _several(settings, several, port)
     transport = Http1Transport(max_connections=8)
     try:
         if settings.backend_url is not None:
@@ -144,15 +149,28 @@ async def _named_backend(
     settings: Settings, url: str, port: int, transport: httpx.AsyncBaseTransport
 ) -> _Chosen:
     url = url.rstrip("/")
-    address = httpx.URL(url)
-    if address.port == port and address.host in {"localhost", _own_address(settings.host)}:
-        raise StartError(f"backend_url {url} is this gateway itself")
+    _check_not_itself(settings, url, port, "backend_url")
     key = settings.backend_api_key
     shown = "any-key-of-yours" if key else "YOUR_BACKEND_KEY"
     if settings.accepted_keys:
         shown = "ONE_OF_ACCEPTED_KEYS"
     model = await first_model(transport, url, key.get_secret_value() if key else None)
     return _Chosen(url, f"the backend at {url}", shown, model or "MODEL")
+
+
+def _several(settings: Settings, several: BackendsFile, port: int) -> _Chosen:
+    for entry in several.backends:
+        _check_not_itself(settings, str(entry.url), port, entry.name)
+    names = ", ".join(entry.name for entry in several.backends)
+    shown = "ONE_OF_ACCEPTED_KEYS" if settings.accepted_keys else "any-key-of-yours"
+    model = next((name for name, _ in several.named()), "MODEL")
+    return _Chosen(str(several.first.url), names, shown, model, several=several)
+
+
+def _check_not_itself(settings: Settings, url: str, port: int, what: str) -> None:
+    address = httpx.URL(url)
+    if address.port == port and address.host in {"localhost", _own_address(settings.host)}:
+        raise StartError(f"{what} {url} is this gateway itself")
 
 
 def _own_address(host: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from memgpt_proxy.agent import instructions
@@ -13,6 +13,7 @@ from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import Faculties, RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
+from memgpt_proxy.backend.client import Route, available
 from memgpt_proxy.config import ReplyMode
 from memgpt_proxy.errors import MemoryAway
 from memgpt_proxy.stores.protocols import StoreError
@@ -39,18 +40,26 @@ class Agent:
     refuses: bool = False
 
     async def open(self, request: TurnRequest) -> RunningTurn:
-        """Return the turn that answers ``request``, ready to run. Raises MemoryAway."""
-        prepared = await self._prepare(request, refuses=self.refuses)
-        anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
-        return RunningTurn(self.faculties, request, prepared, anew)
+        """Return the turn that answers ``request``, ready to run.
 
-    async def _prepare(self, request: TurnRequest, *, refuses: bool) -> Prepared:
-        """Return what a turn begins with, for the window as it is known by now.
+        Raises:
+            MemoryAway: It needs memory, and that is away.
+            ModelNotFound: No backend takes its model.
+        """
+        routes = available(self.faculties.backend.routes(request.model))
+        prepared = await self._prepare(request, routes[0], refuses=self.refuses)
+        anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
+        return RunningTurn(self.faculties, request, routes, prepared, anew)
+
+    async def _prepare(self, request: TurnRequest, route: Route, *, refuses: bool) -> Prepared:
+        """Return what a turn begins with, for a model and its window as that is known by now.
 
         Where memory cannot be read it is a turn without: the conversation goes on.
         """
         by_content = speaks_by_content(self.mode, request.tools)
-        window = await self.faculties.windows.of(request.model, request.headers)
+        window = await self.faculties.windows.of(route.name, request.headers)
+        if route.model != request.model:
+            request = replace(request, model=route.model)
         now = self.faculties.clock()
         told = _instructions(request, by_content=by_content)
         steps = StepRequests(request, by_content=by_content)

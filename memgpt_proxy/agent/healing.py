@@ -13,6 +13,7 @@ from memgpt_proxy.agent.executor import CallPlace
 from memgpt_proxy.agent.opening import Opening
 from memgpt_proxy.agent.steps import StepRequests
 from memgpt_proxy.agent.window import Window, Windows
+from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.overflow import Overflow, error_overflow, refusal_overflow
 from memgpt_proxy.errors import BackendRefused, ErrorInStream
 from memgpt_proxy.telemetry import Telemetry
@@ -38,7 +39,7 @@ class Prepared:
     degraded: bool
 
 
-Prepare = Callable[[], Awaitable[Prepared]]
+Prepare = Callable[[Route], Awaitable[Prepared]]
 
 
 class Healing:

@@ -27,8 +27,15 @@ from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
-from memgpt_proxy.backend.client import Backend, ChunkStream
-from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream, NoReply
+from memgpt_proxy.backend.client import Backends, ChunkStream, Route
+from memgpt_proxy.backend.retrying import may_pass
+from memgpt_proxy.errors import (
+    BackendBroken,
+    BackendRefused,
+    ErrorInStream,
+    GatewayError,
+    NoReply,
+)
 from memgpt_proxy.memory.reconcile import history
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import content_id, node_id, said
@@ -59,7 +66,7 @@ _COMMIT_SECONDS = 10.0
 class Faculties:
     """What turns share over the life of the process."""
 
-    backend: Backend
+    backend: Backends
     store: Store
     counter: TokenCounter
     executor: FunctionExecutor
@@ -84,17 +91,20 @@ class RunningTurn:
         self,
         faculties: Faculties,
         request: TurnRequest,
+        routes: Sequence[Route],
         prepared: Prepared,
         prepare: Prepare,
     ) -> None:
         self._can = faculties
         self._request = request
+        self._route, *self._fallbacks = routes
+        self._answering = False  # something of the step's answer has come
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._trace = faculties.tracer.begin(request.namespace, request.model)
         self._begin(prepared)
         self._prepare = prepare
-        self._healing = Healing(faculties.windows, request.model, faculties.telemetry)
+        self._healing = Healing(faculties.windows, self._route.name, faculties.telemetry)
         self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
         self._unreported = 0  # tokens of a prompt that the backend has taken, but not told of
@@ -180,7 +190,7 @@ class RunningTurn:
                     assert_never(action)
 
     async def _step(self, sink: ReplySink, *, last: bool) -> Step:
-        """Run one step; where the backend finds its prompt too long, make it anew and retry."""
+        """Run one step; make it anew and retry where that may help (see ``_recover``)."""
         self._take_added()
         while True:
             await self._make_room()
@@ -190,19 +200,48 @@ class RunningTurn:
             self._healing.check(body)
             try:
                 step = await self._stream(sink, body)
-            except (BackendRefused, ErrorInStream) as refusal:
-                if not self._healing.learn(refusal, body, self._prompt, self._steps.answer):
+            except GatewayError as error:
+                if not await self._recover(error, body):
                     raise
-                await self._prepare_anew()
             else:
                 self._healing.succeeded()
                 return step
 
+    async def _recover(self, error: GatewayError, body: bytes) -> bool:
+        """Prepare a failed step for a window just learned, or another model; whether there is."""
+        if isinstance(error, BackendRefused | ErrorInStream):
+            prompt, answer = self._prompt, self._steps.answer
+            if self._healing.learn(error, body, prompt, answer):
+                await self._prepare_anew()
+                return True
+        return await self._fall_back(error)
+
+    async def _fall_back(self, error: GatewayError) -> bool:
+        """Go on with the next model that may answer, if nothing of the step has come yet."""
+        begun = self._answering and not isinstance(error, ErrorInStream)
+        if not self._fallbacks or begun or not may_pass(error):
+            return False
+        route = self._fallbacks.pop(0)
+        prepared = await self._prepare(route)
+        if self._accepted and prepared.steps.offer != self._steps.offer:
+            return False  # memory has gone away since the turn began with it
+        log.warning("%r cannot answer (%s), asking %r", self._route.key, error.code, route.key)
+        self._can.telemetry.backends.fell_back(self._route.backend.name)
+        self._route = route
+        self._healing = Healing(self._can.windows, route.name, self._can.telemetry)
+        self._take_up(prepared)
+        return True
+
     async def _prepare_anew(self) -> None:
-        """Take up a window that was learned; what the backend has accepted stays begun."""
-        prepared = await self._prepare()
+        """Take up a window that was learned."""
+        self._take_up(await self._prepare(self._route))
+
+    def _take_up(self, prepared: Prepared) -> None:
+        """Go on with what is prepared; what the backend has accepted stays begun."""
         if self._accepted:
             self._window = prepared.window
+            if prepared.steps.offer == self._steps.offer:
+                self._steps = prepared.steps
             self._place = replace(self._place, room=prepared.place.room)  # the turn is the same
         else:
             self._begin(prepared)
@@ -228,13 +267,15 @@ class RunningTurn:
     ) -> None:
         """Read a step's answer as it comes, until its end or until the client has enough."""
         headers = self._trace.headers(self._request.headers)
-        async with self._can.backend.stream(body, headers) as chunks:
+        self._answering = False
+        async with self._route.backend.stream(body, headers) as chunks:
             self._unreported = self._prompt
             async for several in chunks:
                 self._trace.chunk_came()
                 deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
                 if reader.error is not None:
                     raise _broken(reader, reader.error)
+                self._answering = True
                 if not self._accepted:
                     await self._accept(sink, reader, chunks)
                 if deltas:
@@ -281,13 +322,13 @@ class RunningTurn:
         """Without ``send_message`` among the functions, content is the only voice."""
         if SEND_MESSAGE not in self._steps.offer.ours:
             return Habit.CONTENT
-        return self._can.habits.of(self._request.model)
+        return self._can.habits.of(self._route.key)
 
     def _learn(self, reader: StepReader, step: Step) -> None:
         if SEND_MESSAGE in self._steps.offer.ours:
             names = [call.name for call in step.calls]
             self._can.habits.learn(
-                self._request.model,
+                self._route.key,
                 sent=SEND_MESSAGE in names,
                 content=bool(step.content),
                 called=bool(names),
@@ -300,7 +341,7 @@ class RunningTurn:
             return
         reported = reader.usage.get("prompt_tokens", 0)
         self._can.telemetry.prompt_reported(counted * self._window.ratio, reported)
-        self._can.windows.calibration(self._request.model).learn(counted, reported)
+        self._can.windows.calibration(self._route.name).learn(counted, reported)
 
     @property
     def _prompt(self) -> int:
@@ -361,7 +402,7 @@ class RunningTurn:
             self._window,
             self._tools,
             at=at,
-            model=self._request.model,
+            model=self._route.name,
             headers=self._request.headers,
         )
         if state is not None:

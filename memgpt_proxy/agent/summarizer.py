@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from memgpt_proxy.agent.functions import FUNCTIONS
-from memgpt_proxy.backend.client import Backend
+from memgpt_proxy.backend.client import Backends, Route, available
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.alerts import ARCHIVED, PREFIX
@@ -55,7 +55,7 @@ class Summarizer:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Backends,
         counter: TokenCounter,
         telemetry: Telemetry,
         *,
@@ -84,7 +84,8 @@ class Summarizer:
         """
         bound = min(self._tokens, max(0, room) // _PART_OF_ROOM)
         summary = self._bounded(summary, bound)
-        request = _Request(self._model or model, bound, summary)
+        route = available(self._backend.routes(self._model or model))[0]
+        request = _Request(route, bound, summary)
         lines = self._newest(evicted, room - self._counter.messages(request.messages("")))
         if not lines:
             return summary
@@ -97,20 +98,21 @@ class Summarizer:
         """Return the summary that the backend writes; empty where it fails to."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._read(request.body(text), request.bound, headers)
+                return await self._read(request, text, headers)
         except (GatewayError, TimeoutError) as error:
             log.warning("no summary was written: %s", type(error).__name__)
             return ""
 
-    async def _read(self, body: bytes, bound: int, headers: RawHeaders) -> str:
+    async def _read(self, request: _Request, text: str, headers: RawHeaders) -> str:
         reader, gate = StepReader(), ContentGate(())
+        body, longest = request.body(text), request.bound * _LONGEST_ANSWER
         written = ""
-        async with self._backend.stream(body, headers) as chunks:
+        async with request.route.backend.stream(body, headers) as chunks:
             async for several in chunks:
                 written += gate.feed("".join(reader.add(chunk).content for chunk in several))
                 if reader.error is not None:
                     return ""
-                if len(written) > bound * _LONGEST_ANSWER:
+                if len(written) > longest:
                     return written
         whole = chunks.done or reader.finish_reason is not None
         return (written + gate.close()[0]).strip() if whole and not _refused(reader) else ""
@@ -136,7 +138,7 @@ class Summarizer:
 class _Request:
     """What the backend is asked for."""
 
-    model: str
+    route: Route
     bound: int
     summary: str
 
@@ -148,7 +150,8 @@ class _Request:
 
     def body(self, text: str) -> bytes:
         """Return the request."""
-        return orjson.dumps({"model": self.model, "messages": self.messages(text), "stream": True})
+        model, messages = self.route.model, self.messages(text)
+        return orjson.dumps({"model": model, "messages": messages, "stream": True})
 
 
 def _refused(reader: StepReader) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from memgpt_proxy.backend.client import Backend
+from memgpt_proxy.backend.client import Backends, Route
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.backend.models import reported_windows
 from memgpt_proxy.backend.overflow import Overflow
@@ -151,27 +151,30 @@ class Windows:
     """Finds the window of each model: as set, as reported, as published, else 8 192 tokens.
 
     What a refusal tells of it counts for more than all of these, for the life of the process.
+    Models are named here as clients name them; what is learned belongs to what they stand for.
 
     Args:
         fixed: The operator's setting; None to find out.
     """
 
-    def __init__(self, fixed: int | None, backend: Backend, thresholds: Thresholds) -> None:
+    def __init__(self, fixed: int | None, backends: Backends, thresholds: Thresholds) -> None:
         self._fixed = fixed
-        self._backend = backend
+        self._backends = backends
         self._thresholds = thresholds
-        self._reported: Mapping[str, int] | None = None
+        self._reported: dict[str, Mapping[str, int]] = {}
         self._calibrations: dict[str, Calibration] = {}
         self._learned: dict[str, int] = {}
 
     async def of(self, model: str, headers: RawHeaders) -> Window:
         """Return the window of ``model``; asks the backend until it answers, with this key."""
-        known = self._calibrations.get(model)  # anybody can ask for a model that there is not
+        route = self._route(model)
+        key, fixed = route.key, route.window or self._fixed
+        known = self._calibrations.get(key)  # anybody can ask for a model that there is not
         ratio = known.ratio if known else Calibration().ratio
-        if learned := self._learned.get(model):
-            size = min(learned, self._fixed or learned)
+        if learned := self._learned.get(key):
+            size = min(learned, fixed or learned)
             return Window(size, ratio, self._thresholds, learned=True)
-        size = self._fixed or await self._found(model, headers)
+        size = fixed or await self._found(route, headers)
         return Window(size, ratio, self._thresholds)
 
     def learn(self, model: str, overflow: Overflow, counted: int, answer: int | None) -> None:
@@ -196,27 +199,35 @@ class Windows:
 
     def calibration(self, model: str) -> Calibration:
         """Return what was learned of the model's tokens."""
-        known = self._calibrations.get(model)
+        key = self._route(model).key
+        known = self._calibrations.get(key)
         if known is None:
             _make_room(self._calibrations)
-            known = self._calibrations[model] = Calibration()
+            known = self._calibrations[key] = Calibration()
         return known
 
-    def _keep(self, model: str, size: int) -> None:
-        if model not in self._learned and size < (self._fixed or 0):
-            log.warning("the window set is too large for %r, which has %d tokens", model, size)
-        if model not in self._learned:
-            _make_room(self._learned)
-        self._learned[model] = max(size, _SMALLEST)
+    def _route(self, model: str) -> Route:
+        return self._backends.routes(model)[0]
 
-    async def _found(self, model: str, headers: RawHeaders) -> int:
-        if self._reported is None:
-            self._reported = await reported_windows(self._backend, headers)
-        windows = self._reported or {}
-        reported = windows.get(model)
+    def _keep(self, model: str, size: int) -> None:
+        route = self._route(model)
+        if route.key not in self._learned:
+            if size < (route.window or self._fixed or 0):
+                log.warning("the window set is too large for %r, which has %d tokens", model, size)
+            _make_room(self._learned)
+        self._learned[route.key] = max(size, _SMALLEST)
+
+    async def _found(self, route: Route, headers: RawHeaders) -> int:
+        windows = self._reported.get(route.backend.name)
+        if windows is None:
+            windows = await reported_windows(route.backend, headers)
+            if windows is not None:
+                self._reported[route.backend.name] = windows
+        windows = windows or {}
+        reported = windows.get(route.model)
         if reported is None and len(windows) == 1:
             reported = next(iter(windows.values()))  # one model, whatever it is called
-        return reported or known_window(model) or DEFAULT_WINDOW
+        return reported or known_window(route.model) or DEFAULT_WINDOW
 
 
 def _make_room(learned: dict[str, Any]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import httpx
 from starlette.types import Receive, Scope, Send
@@ -23,18 +24,21 @@ PREFIX = "/v1"
 _WHOLE = 2**20
 """Bytes of a request body up to which it is read before it is sent on."""
 
+Exchange = Callable[[], AbstractAsyncContextManager[httpx.Response]]
+"""Sends a request and gives its response; raises GatewayError where there is none."""
 
-@dataclass(frozen=True, slots=True)
+
 class Passthrough:
     """The endpoint: an ASGI application for all paths under ``/v1``."""
 
-    backend: Backend
-    admission: Admission
+    def __init__(self, backend: Backend, admission: Admission) -> None:
+        self._backend = backend
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request if it is let in."""
         try:
-            admitted = await self.admission.admit(scope["headers"])
+            admitted = await self._admission.admit(scope["headers"])
         except GatewayError as error:
             await send_error(send, error)
             return
@@ -49,48 +53,51 @@ class Passthrough:
             body: The request's body, where it has been read from ``receive`` already.
         """
         response = _Response(send)
-        upload = _Upload(receive)
+        upload = Upload(receive)
         try:
-            request = await self._request(scope, receive, upload, body)
+            exchange = await self._exchange(scope, receive, upload, body)
         except ClientGone:
             return
         except GatewayError as error:
             await response.fail(error)
             return
         try:
-            await while_client_stays(self._answer(request, response), _watch(receive, upload))
+            await while_client_stays(_answer(exchange, response), _watch(receive, upload))
         except asyncio.CancelledError:  # by the server, which waits for us no longer
             await response.fail(Stopping())
 
-    async def _request(
-        self, scope: Scope, receive: Receive, upload: _Upload, body: bytes | None
-    ) -> httpx.Request:
-        if ".." in scope["path"].split("/"):
-            raise InvalidRequest(f"The path leads out of {PREFIX}.")
+    async def _exchange(
+        self, scope: Scope, receive: Receive, upload: Upload, body: bytes | None
+    ) -> Exchange:
         headers: RawHeaders = scope["headers"]
+        target = target_of(scope)
         if body is None:
             body = await _whole(receive, headers)
         if body is not None:
             upload.read.set()
-        target = scope["raw_path"].decode("ascii").removeprefix(PREFIX)
-        if query := scope["query_string"]:
-            target = f"{target}?{query.decode('ascii')}"
-        return self.backend.forward(
-            scope["method"], target, headers, upload if body is None else body
-        )
-
-    async def _answer(self, request: httpx.Request, response: _Response) -> None:
-        try:
-            answer = await self.backend.send(request)
-            try:
-                await response.relay(answer)
-            finally:
-                await answer.aclose()
-        except GatewayError as error:
-            await response.fail(error)
+        sent = upload if body is None else body
+        request = self._backend.forward(scope["method"], target, headers, sent)
+        return partial(self._backend.exchange, request)
 
 
-class _Upload(httpx.AsyncByteStream):
+async def _answer(exchange: Exchange, response: _Response) -> None:
+    try:
+        async with exchange() as answer:
+            await response.relay(answer)
+    except GatewayError as error:
+        await response.fail(error)
+
+
+def target_of(scope: Scope) -> str:
+    """Return a request's path below ``/v1``, with its query; raises InvalidRequest."""
+    if ".." in scope["path"].split("/"):
+        raise InvalidRequest(f"The path leads out of {PREFIX}.")
+    target: str = scope["raw_path"].decode("ascii").removeprefix(PREFIX)
+    query = scope["query_string"]
+    return f"{target}?{query.decode('ascii')}" if query else target
+
+
+class Upload(httpx.AsyncByteStream):
     """A request body on its way to the backend, as the client sends it."""
 
     def __init__(self, receive: Receive) -> None:
@@ -139,7 +146,7 @@ class _Response:
             await send_error(self._send, error)
 
 
-async def _watch(receive: Receive, upload: _Upload) -> None:
+async def _watch(receive: Receive, upload: Upload) -> None:
     await upload.read.wait()
     while (await receive())["type"] != "http.disconnect":
         pass

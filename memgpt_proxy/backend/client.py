@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 import httpx
 import orjson
@@ -35,15 +37,65 @@ _JSON = (
     (b"accept-encoding", b"identity"),
 )
 _END_SECONDS = 0.1
+_REMEMBERED_MODELS = 1024
 _LARGEST_WHOLE_ANSWER = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the backend may take, in seconds."""
+    """How long the backend may take, in seconds.
+
+    Attributes:
+        connect: To be connected to.
+        idle: Between two pieces of an answer.
+        first_byte: To begin to answer; None is as long as between two pieces.
+    """
 
     connect: float
     idle: float
+    first_byte: float | None = None
+
+    def as_extension(self) -> dict[str, float | None]:
+        """Return them as a request's extension ``timeout`` tells them to the transport."""
+        told = {"connect": self.connect, "read": self.idle, "pool": None}
+        return told if self.first_byte is None else {**told, "first_byte": self.first_byte}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the requests for a model go.
+
+    Attributes:
+        name: The model, as clients call it.
+        model: What it is called there.
+        key: What is learned of it is kept by: the same for all of its names.
+        window: Its context window in tokens, where the operator has set one for this backend.
+    """
+
+    backend: Backend
+    name: str
+    model: str
+    key: str
+    window: int | None = None
+
+
+class Backends(Protocol):
+    """One backend or several."""
+
+    def routes(self, model: str) -> Sequence[Route]:
+        """Return where ``model`` is, and then what may answer in its place.
+
+        Raises:
+            ModelNotFound: No backend takes it.
+        """
+        ...
+
+
+def available(routes: Sequence[Route]) -> Sequence[Route]:
+    """Return those routes whose backends are worth asking; of several, the last always is."""
+    if len(routes) == 1:
+        return routes
+    return [route for route in routes if not route.backend.is_left_out]
 
 
 class Backend:
@@ -54,6 +106,7 @@ class Backend:
         transport: What carries the requests; shared, and not closed from here.
         api_key: Its key; None sends each client's own.
         timeouts: Raises BackendTimeout where one of them is exceeded.
+        name: What the operator calls it; its URL by default.
     """
 
     def __init__(
@@ -63,14 +116,24 @@ class Backend:
         *,
         api_key: str | None,
         timeouts: Timeouts,
+        name: str = "",
     ) -> None:
         self.url = url.rstrip("/")
+        self.name = name or self.url
         self._transport = transport
         self._api_key = api_key
         self._completions = httpx.URL(f"{self.url}/chat/completions")
-        self._extensions = {
-            "timeout": {"connect": timeouts.connect, "read": timeouts.idle, "pool": None}
-        }
+        self._extensions = {"timeout": timeouts.as_extension()}
+        self.routes = lru_cache(_REMEMBERED_MODELS)(self._routes)
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether there is no use in asking it now."""
+        return False
+
+    def _routes(self, model: str) -> Sequence[Route]:
+        """Return where ``model`` is: here, under the same name."""
+        return (Route(self, model, model, model),)
 
     @asynccontextmanager
     async def stream(self, body: bytes, headers: RawHeaders) -> AsyncIterator[ChunkStream]:
@@ -88,8 +151,26 @@ class Backend:
         response = await self.send(request)
         try:
             if response.status_code != 200:
-                raise await _refusal(response)
+                raise await refusal(response)
             yield ChunkStream(response)
+        finally:
+            await response.aclose()
+
+    @asynccontextmanager
+    async def exchange(
+        self, request: httpx.Request, *, repeatable: bool = False
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request as it is and give its response, the body still to be read.
+
+        Args:
+            repeatable: To be asked twice does no harm; nothing is made or stored.
+
+        Raises:
+            BackendUnreachable, BackendTimeout: It did not answer.
+        """
+        response = await self.send(request)
+        try:
+            yield response
         finally:
             await response.aclose()
 
@@ -110,13 +191,13 @@ class Backend:
         Raises:
             BackendRefused, BackendUnreachable, BackendTimeout, BackendBroken: As ``stream``.
         """
-        headers = with_authorization(list(_JSON), self._api_key)
+        headers = self._authorized(list(_JSON))
         response = await self.send(
             self._request("POST", httpx.URL(self.url + target), headers, body)
         )
         try:
             if response.status_code != 200:
-                raise await _refusal(response)
+                raise await refusal(response)
             return await _read_bounded(response, _LARGEST_WHOLE_ANSWER)
         finally:
             await response.aclose()
@@ -130,8 +211,11 @@ class Backend:
             target: Path and query below the base URL, such as ``/models?limit=2``.
         """
         url = httpx.URL(self.url + target)
-        kept = with_authorization(forwarded(headers), self._api_key)
-        return self._request(method, url, kept, body)
+        return self._request(method, url, self._authorized(forwarded(headers)), body)
+
+    def _authorized(self, headers: RawHeaders) -> RawHeaders:
+        """Return a request's headers with the key that the backend is to see."""
+        return with_authorization(headers, self._api_key)
 
     def _request(
         self, method: str, url: httpx.URL, headers: RawHeaders, body: httpx.AsyncByteStream | bytes
@@ -143,7 +227,7 @@ class Backend:
 
     def _step_headers(self, headers: RawHeaders) -> RawHeaders:
         return [
-            *with_authorization(for_a_step(headers), self._api_key),
+            *self._authorized(for_a_step(headers)),
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream, application/json"),
             (b"accept-encoding", b"identity"),
@@ -158,19 +242,41 @@ class ChunkStream:
         self._parser = EventParser()
         self.done = False
         """Whether the backend said ``[DONE]``, or answered whole."""
+        self._begun: tuple[list[Chunk], AsyncIterator[list[Chunk]]] | None = None
 
     @property
     def headers(self) -> RawHeaders:
         """The response's headers about the call: request id, rate limits."""
         return about_the_call(self._response.headers.raw)
 
-    async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
+    def __aiter__(self) -> AsyncIterator[list[Chunk]]:
         """Yield chunks until the backend is done or closes.
 
         Raises:
             BackendBroken: The stream broke off or is none.
             BackendTimeout: It was silent for too long.
         """
+        return self._read() if self._begun is None else self._rest(*self._begun)
+
+    async def begin(self) -> Sequence[Chunk]:
+        """Wait for the first chunks and return them; iteration gives them all the same.
+
+        Raises as iteration does.
+        """
+        reading = self._read()
+        first: list[Chunk] = await anext(reading, [])
+        self._begun = (first, reading)
+        return first
+
+    async def _rest(
+        self, first: list[Chunk], reading: AsyncIterator[list[Chunk]]
+    ) -> AsyncIterator[list[Chunk]]:
+        if first:
+            yield first
+        async for chunks in reading:
+            yield chunks
+
+    async def _read(self) -> AsyncIterator[list[Chunk]]:
         try:
             if _is_json(self._response):
                 yield [await self._whole()]
@@ -225,8 +331,10 @@ def map_transport_error(error: httpx.TransportError, *, answering: bool = False)
     match error:
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return BackendTimeout("The backend could not be connected to in time.")
+        case httpx.TimeoutException() if answering:
+            return BackendTimeout("The backend was silent for too long within its answer.")
         case httpx.TimeoutException():
-            return BackendTimeout("The backend was silent for too long.")
+            return BackendTimeout("The backend was silent for too long before its answer.")
         case httpx.ConnectError() | httpx.UnsupportedProtocol():
             return BackendUnreachable("The backend cannot be reached.")
         case _ if answering:
@@ -250,7 +358,8 @@ def _is_json(response: httpx.Response) -> bool:
     return kind.startswith("application/json")
 
 
-async def _refusal(response: httpx.Response) -> BackendRefused:
+async def refusal(response: httpx.Response) -> BackendRefused:
+    """Return an answer of another status than 200 as the error that hands it on."""
     body = await _read_bounded(response, _LARGEST_WHOLE_ANSWER)
     kept = [
         (name, value)

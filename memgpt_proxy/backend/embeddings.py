@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from memgpt_proxy.backend.client import Backend
+from memgpt_proxy.backend.retrying import Retries, may_pass
 from memgpt_proxy.errors import (
     BackendBroken,
     BackendRefused,
@@ -44,19 +43,6 @@ _LARGE_ANSWER = 2**16
 _HARMLESS = "A text that any embedding model takes."
 _TOO_LONG = re.compile(rb"too (?:large|long)|exceed|maximum context length", re.IGNORECASE)
 _ABOUT_THE_TEXTS = frozenset({400, 413, 422})
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How often a request is made at most, and how long the pauses in between are.
-
-    A pause is random: up to ``pause`` seconds at first, twice as much each time, or as
-    long as the server asks for, up to ``longest``.
-    """
-
-    attempts: int = 4
-    pause: float = 1.0
-    longest: float = 60.0
 
 
 class Embeddings:
@@ -137,7 +123,7 @@ class Embeddings:
             except (BackendRefused, BackendUnreachable, BackendTimeout, BackendBroken) as error:
                 if not _may_pass(error):
                     raise
-                pause = pause_after(error, attempt, self._retries)
+                pause = min(self._retries.pause_after(error, attempt), self._retries.longest)
             await asyncio.sleep(pause)
         return await self._ask(texts)
 
@@ -218,16 +204,6 @@ def _is_about_the_texts(error: BackendRefused) -> bool:
 
 
 def _may_pass(error: GatewayError) -> bool:
-    if not isinstance(error, BackendRefused):
-        return True
-    if error.status in (408, 425, 429):
-        return True
-    return error.status >= 500 and error.status != 501 and not _is_about_the_texts(error)
-
-
-def pause_after(error: GatewayError, attempt: int, retries: Retries) -> float:
-    """Return how many seconds to wait after a failed attempt; they count from 1."""
-    told = dict(error.headers).get(b"retry-after", b"")
-    asked = float(told) if told.isdigit() else 0.0
-    ours = random.uniform(0, retries.pause * 2 ** (attempt - 1))  # noqa: S311
-    return min(max(asked, ours), retries.longest)
+    if isinstance(error, BackendRefused) and _is_about_the_texts(error):
+        return False
+    return may_pass(error)

@@ -39,6 +39,20 @@ _ABOUT_THE_CALL = frozenset({b"x-request-id", b"retry-after", b"retry-after-ms"}
 _ABOUT_THE_CALL_PREFIXES = (b"x-ratelimit-", b"openai-")
 
 
+# By what a client shows who it is, or who pays.
+_OF_THE_CLIENT = frozenset(
+    {
+        b"api-key",
+        b"authorization",
+        b"cookie",
+        b"openai-organization",
+        b"openai-project",
+        b"x-api-key",
+        b"x-goog-api-key",
+    }
+)
+
+
 def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return ``headers``, names in lower case, without those of one connection."""
     kept = ((name.lower(), value) for name, value in headers)
@@ -82,3 +96,8 @@ def with_authorization(headers: RawHeaders, api_key: str | None) -> RawHeaders:
         return headers
     others = [(name, value) for name, value in headers if name != b"authorization"]
     return [*others, (b"authorization", b"Bearer " + api_key.encode())]
+
+
+def without_client(headers: RawHeaders) -> RawHeaders:
+    """Return ``headers`` without what tells who the client is: keys above all."""
+    return [(name, value) for name, value in headers if name not in _OF_THE_CLIENT]

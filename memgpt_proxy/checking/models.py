@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import httpx
 import orjson
 
 from memgpt_proxy.backend.discovery import ListedModels, find_local_server, list_models
 from memgpt_proxy.backend.http1 import Http1Transport
+from memgpt_proxy.backends_file import BackendEntry, read_backends
 from memgpt_proxy.checking.findings import Finding, fail, milliseconds, ok, told, warn
-from memgpt_proxy.config import Settings
+from memgpt_proxy.config import Settings, SettingsFileError
 from memgpt_proxy.connections import without_credentials
 
 BACKEND, EMBEDDINGS = "backend", "embedding model"
@@ -22,12 +25,19 @@ _PATIENCE = {"timeout": {"connect": 2.0, "read": 6.0, "write": 2.0, "pool": 2.0}
 
 
 async def backend(settings: Settings) -> Sequence[Finding]:
-    """Ask the backend for its models."""
+    """Ask the backend for its models; each, where there are several."""
+    try:
+        several = read_backends(settings)
+    except SettingsFileError as error:
+        return [fail(BACKEND, str(error))]
     transport = Http1Transport(CONNECTIONS)
     try:
+        if several is not None:
+            asked = map(_one_of_several, several.backends)
+            return await asyncio.gather(*(_answers(one, transport) for one in asked))
         if settings.backend_url is None:
             return [await _local_server(transport)]
-        return [await _named(settings, str(settings.backend_url).rstrip("/"), transport)]
+        return [await _answers(_only(settings), transport)]
     finally:
         await transport.aclose()
 
@@ -41,30 +51,70 @@ async def _local_server(transport: httpx.AsyncBaseTransport) -> Finding:
     return ok(BACKEND, f"{found.name} at {found.url}, model {found.model}")
 
 
-async def _named(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Finding:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A backend to be asked.
+
+    Attributes:
+        set_by: What its URL and its key are called where they are set.
+        by_clients: Each client brings the key.
+    """
+
+    part: str
+    url: str
+    key: str | None
+    set_by: tuple[str, str]
+    by_clients: bool
+
+    @property
+    def shown(self) -> str:
+        return without_credentials(self.url)
+
+
+def _only(settings: Settings) -> _Asked:
     key = settings.backend_api_key
-    shown = without_credentials(url)
+    return _Asked(
+        BACKEND,
+        str(settings.backend_url).rstrip("/"),
+        key.get_secret_value() if key else None,
+        ("backend_url", "backend_api_key"),
+        by_clients=key is None,
+    )
+
+
+def _one_of_several(entry: BackendEntry) -> _Asked:
+    return _Asked(
+        f"{BACKEND} {entry.name}",
+        str(entry.url).rstrip("/"),
+        entry.key(),
+        ("its url", "its key"),
+        by_clients=entry.pass_client_key,
+    )
+
+
+async def _answers(asked: _Asked, transport: httpx.AsyncBaseTransport) -> Finding:
     began = time.perf_counter()
     try:
-        listed = await list_models(transport, url, key.get_secret_value() if key else None)
+        listed = await list_models(transport, asked.url, asked.key)
     except httpx.TransportError as error:
-        return fail(BACKEND, f"{shown} cannot be reached: {told(error)}: check backend_url")
-    took = milliseconds(time.perf_counter() - began)
-    return _answered(shown, listed, took, has_key=key is not None)
+        why = f"{told(error)}: check {asked.set_by[0]}"
+        return fail(asked.part, f"{asked.shown} cannot be reached: {why}")
+    return _answered(asked, listed, milliseconds(time.perf_counter() - began))
 
 
-def _answered(shown: str, listed: ListedModels, took: str, *, has_key: bool) -> Finding:
+def _answered(asked: _Asked, listed: ListedModels, took: str) -> Finding:
+    part, shown = asked.part, asked.shown
     if listed.models:
         count = len(listed.models)
         named = f"{count} model{'s' if count > 1 else ''}, {listed.models[0]} first"
-        return ok(BACKEND, f"{shown}: {named} ({took})")
+        return ok(part, f"{shown}: {named} ({took})")
     if listed.status in _UNAUTHORIZED:
-        if has_key:
-            return fail(BACKEND, f"{shown} refuses backend_api_key ({listed.status})")
-        return ok(BACKEND, f"{shown} asks for a key, which each client brings ({took})")
+        if asked.by_clients:
+            return ok(part, f"{shown} asks for a key, which each client brings ({took})")
+        return fail(part, f"{shown} refuses {asked.set_by[1]} ({listed.status})")
     if listed.status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return fail(BACKEND, f"{shown} answers with an error ({listed.status})")
-    return warn(BACKEND, f"{shown} lists no models ({listed.status}): is its path right (…/v1)?")
+        return fail(part, f"{shown} answers with an error ({listed.status})")
+    return warn(part, f"{shown} lists no models ({listed.status}): is its path right (…/v1)?")
 
 
 async def embedding_model(settings: Settings) -> Sequence[Finding]:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from memgpt_proxy import __version__
+from memgpt_proxy.telemetry.backends import BackendTelemetry
 from memgpt_proxy.telemetry.instruments import Count, Distribution, Tally
 from memgpt_proxy.telemetry.spans import Spans
 from memgpt_proxy.telemetry.turns import TurnMetrics
@@ -33,6 +34,7 @@ class Telemetry:
 
     Attributes:
         turns: What is measured of turns.
+        backends: What is counted of several backends.
         spans: Where spans come from; None where nobody wants them.
     """
 
@@ -40,6 +42,7 @@ class Telemetry:
         self.spans = spans
         self._registry = CollectorRegistry()
         self.turns = TurnMetrics(self._registry)
+        self.backends = BackendTelemetry(self._registry)
         self._measure_requests()
         self._measure_memory()
         self._measure_journals()

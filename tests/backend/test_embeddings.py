@@ -17,12 +17,11 @@ from memgpt_proxy.backend.embeddings import (
     MOST_CHARACTERS,
     MOST_TEXTS,
     Embeddings,
-    Retries,
     batches,
-    pause_after,
     vectors_in,
 )
 from memgpt_proxy.backend.http1 import Http1Transport
+from memgpt_proxy.backend.retrying import Retries
 from memgpt_proxy.errors import BackendBroken, BackendRefused, BackendUnreachable
 from tests.support.concepts import unit
 from tests.support.embedding_server import EmbeddingServer, refusal
@@ -113,27 +112,6 @@ async def test_what_may_pass_is_tried_again(
     server.failures += [failure() for _ in range(3)]
     assert same(await connect().embed(["cat"]), ["cat"])
     assert len(server.requests) == 4
-
-
-@pytest.mark.parametrize(
-    ("told", "attempt", "least", "most"),
-    [
-        (b"", 1, 0, 1),
-        (b"", 3, 0, 4),
-        (b"", 30, 0, 60),
-        (b"7", 1, 7, 7),
-        (b"2", 3, 2, 4),
-        (b"3600", 1, 60, 60),
-        (b"Wed, 21 Oct 2015 07:28:00 GMT", 1, 0, 1),
-        (b"-1", 1, 0, 1),
-    ],
-)
-def test_a_pause_is_as_long_as_the_server_asks(
-    told: bytes, attempt: int, least: float, most: float
-) -> None:
-    error = BackendRefused(429, [(b"retry-after", told)], b"")
-    for _ in range(50):
-        assert least <= pause_after(error, attempt, Retries(pause=1.0, longest=60.0)) <= most
 
 
 async def test_a_failure_that_stays_is_told(server: EmbeddingServer, connect: Connect) -> None:

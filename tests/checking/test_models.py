@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from memgpt_proxy.backend import discovery
 from memgpt_proxy.checking import models
@@ -100,3 +102,31 @@ async def test_no_embedding_model_at_all() -> None:
         finding = await embedding(backend_url=f"{url}/v1", backend_api_key=KEY)
     assert finding.level is Level.FAIL
     assert "refuses embedder (404)" in finding.said
+
+
+async def test_each_of_several_backends_is_told_of(tmp_path: Path) -> None:
+    with answering(LISTED) as url, answering({}, 401) as asking:
+        entries = [
+            {"name": "good", "url": f"{url}/v1", "api_key": KEY},
+            {"name": "away", "url": f"http://127.0.0.1:{free_port()}/v1"},
+            {"name": "refuses", "url": f"{asking}/v1", "api_key": KEY},
+            {"name": "keyless", "url": f"{asking}/v1"},
+            {"name": "clients", "url": f"{asking}/v1", "pass_client_key": True},
+        ]
+        file = tmp_path / "backends.yaml"
+        file.write_text(yaml.safe_dump({"backends": entries}))
+        findings = await models.backend(Settings(backends_file=file))
+    assert [(finding.part, finding.level) for finding in findings] == [
+        ("backend good", Level.OK),
+        ("backend away", Level.FAIL),
+        ("backend refuses", Level.FAIL),
+        ("backend keyless", Level.FAIL),
+        ("backend clients", Level.OK),
+    ]
+    assert KEY not in "".join(map(str, findings))
+
+
+async def test_a_file_of_backends_that_is_wrong(tmp_path: Path) -> None:
+    [finding] = await models.backend(Settings(backends_file=tmp_path / "none.yaml"))
+    assert finding.level is Level.FAIL
+    assert "none.yaml" in finding.said

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from memgpt_proxy.backend.client import Backend, Timeouts
-from memgpt_proxy.backend.embeddings import Embeddings, Retries
+from memgpt_proxy.backend.embeddings import Embeddings
 from memgpt_proxy.backend.http1 import Http1Transport
+from memgpt_proxy.backend.retrying import Retries
 from memgpt_proxy.memory.embedding import MOST_CHARACTERS, MOST_WAITING, UNRELATED, Embedder, Pace
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.vectors import SqliteVectors

@@ -13,6 +13,11 @@ def exercised() -> Telemetry:
     telemetry.writes_wait("disk", 1)
     telemetry.queue("traces", lambda: 0)
     telemetry.read_hot(hit=True)
+    telemetry.backends.retried("b")
+    telemetry.backends.fell_back("b")
+    telemetry.backends.was_busy("b")
+    telemetry.backends.left_out("b", out=True)
+    telemetry.backends.requests_wait("b", 1)
     telemetry.turns.models.accepted("m")
     telemetry.turns.called("recall_storage_search", "", 0.1)
     return telemetry

@@ -57,6 +57,7 @@ class Exchange(httpx.AsyncByteStream):
         self.headers: list[tuple[bytes, bytes]] = []
         self._connection: Line | None = connection
         self._read_timeout = timeouts.get("read")
+        self._head_timeout = timeouts.get("first_byte", self._read_timeout)
         self._write_timeout = timeouts.get("write")
         self._parts: list[bytes] = []
         self._buffered = 0
@@ -166,14 +167,19 @@ class Exchange(httpx.AsyncByteStream):
         if (error := upload.exception()) is not None:
             self.fail(error)
         elif self.waiting and self._connection is not None:
-            self._connection.watch(self._read_timeout)
+            self._connection.watch(self._patience)
 
     # Between the two.
+
+    @property
+    def _patience(self) -> float | None:
+        """How many seconds the server may be silent now."""
+        return self._read_timeout if self.status else self._head_timeout
 
     def _news(self, connection: Line) -> asyncio.Future[None]:
         """Return what is done when something arrived."""
         self._waiter = waiter = connection.loop.create_future()
-        connection.watch(None if self.uploading else self._read_timeout)
+        connection.watch(None if self.uploading else self._patience)
         return waiter
 
     def _wake(self) -> None:

@@ -18,8 +18,9 @@ class Http1Transport(httpx.AsyncBaseTransport):
     """HTTP/1.1 over connections that are kept and used again; for one event loop.
 
     Timeouts come with each request (httpx's ``timeout`` extension: connect, read, write,
-    pool, in seconds; None waits for ever). Raises httpx's transport errors only, besides
-    what a request's own stream raises.
+    pool, and first_byte, which is for the head of a response and as long as read by default;
+    in seconds; None waits for ever). Raises httpx's transport errors only, besides what a
+    request's own stream raises.
 
     Args:
         max_connections: Open connections at the most, to all hosts together; who comes

@@ -384,3 +384,24 @@ async def test_an_error_of_the_upload_after_the_answer_began_is_raised_while_rea
         begun.set()
         with pytest.raises(KeyError):
             await items(response)
+
+
+async def test_a_head_has_a_time_of_its_own() -> None:
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.gone()
+        peer.send(CHUNKED + b"1\r\na\r\n")
+        await peer.gone()
+
+    async with connected(handler) as (server, transport):
+        soon, late = get(server.url(), read=30), get(server.url(), read=0.05)
+        soon.extensions["timeout"]["first_byte"] = 0.05
+        late.extensions["timeout"]["first_byte"] = 30
+        with pytest.raises(httpx.ReadTimeout):
+            await transport.handle_async_request(soon)
+        response = await transport.handle_async_request(late)
+        body = aiter(response.stream)  # type: ignore[arg-type]
+        assert await anext(body) == b"a"
+        with pytest.raises(httpx.ReadTimeout):
+            await anext(body)
