@@ -23,6 +23,7 @@ from memgpt_proxy.agent.habits import Habits
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
+from memgpt_proxy.agent.solitary import Solitary
 from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.window import Thresholds, Windows
@@ -35,7 +36,7 @@ from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import Discarded, Rendering, Settings, WhenDegraded
+from memgpt_proxy.config import Discarded, Rendering, ReplyMode, Settings, WhenDegraded
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
@@ -179,6 +180,8 @@ def _agent(
         queue_manager=QueueManager(store, summarizer, settings.pressure_at, telemetry),
         windows=Windows(settings.context_window, backend, thresholds),
         habits=Habits(settings.reply_mode),
+        clean_habits=Habits(ReplyMode.AUTO),
+        solitary=Solitary(),
         telemetry=telemetry,
         tracer=tracer,
         max_steps=settings.max_steps,
@@ -197,6 +200,7 @@ def _agent(
         opener,
         settings.reply_mode,
         settings.working_context_limit,
+        settings.clean_turns,
         refuses=settings.when_degraded is WhenDegraded.REFUSE,
     )
 

@@ -10,10 +10,11 @@ from memgpt_proxy.agent import instructions
 from memgpt_proxy.agent.executor import CallPlace
 from memgpt_proxy.agent.healing import Prepared
 from memgpt_proxy.agent.opening import Opener
+from memgpt_proxy.agent.reply import Offer
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import Faculties, RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
-from memgpt_proxy.config import ReplyMode
+from memgpt_proxy.config import CleanTurns, ReplyMode
 from memgpt_proxy.errors import MemoryAway
 from memgpt_proxy.stores.protocols import StoreError
 
@@ -29,6 +30,7 @@ class Agent:
         opener: Finds what is new in a request.
         mode: How the model is to speak to the user.
         context_limit: Size of the working context, in characters.
+        clean_turns: Whether memory functions may be called before an answer of the backend's own.
         refuses: A request that cannot be answered with memory is refused.
     """
 
@@ -36,6 +38,7 @@ class Agent:
     opener: Opener
     mode: ReplyMode
     context_limit: int
+    clean_turns: CleanTurns = CleanTurns.MEMORY
     refuses: bool = False
 
     async def open(self, request: TurnRequest) -> RunningTurn:
@@ -52,8 +55,10 @@ class Agent:
         by_content = speaks_by_content(self.mode, request.tools)
         window = await self.faculties.windows.of(request.model, request.headers)
         now = self.faculties.clock()
-        told = _instructions(request, by_content=by_content)
         steps = StepRequests(request, by_content=by_content)
+        if steps.offer.awaits_client and self._is_alone(request):
+            steps = StepRequests(request, by_content=True, remembers=False)
+        told = _instructions(request, steps.offer, by_content=by_content)
         counter = self.faculties.counter
         fixed = counter.remembered(f"{told}\n{request.application}")
         room = window.room(fixed + counter.remembered(steps.tools_text), self.context_limit)
@@ -69,9 +74,18 @@ class Agent:
         degraded = self.faculties.store.degraded or not opening.remembers
         return Prepared(opening, steps, window, place, degraded)
 
+    def _is_alone(self, request: TurnRequest) -> bool:
+        """Return whether memory functions stay out of a turn that awaits something of its own."""
+        return (
+            request.alone
+            or self.clean_turns is CleanTurns.PLAIN
+            or request.model in self.faculties.solitary
+        )
 
-def _instructions(request: TurnRequest, *, by_content: bool) -> str:
-    if request.clean:
+
+def _instructions(request: TurnRequest, offer: Offer, *, by_content: bool) -> str:
+    if offer.awaits_client and not offer.ours:
         return instructions.without_functions()
+    by_content = by_content or offer.awaits_client
     told = instructions.by_content() if by_content else instructions.by_function()
     return told if request.writes else instructions.read_only(told)

@@ -160,6 +160,8 @@ def _asked(
         stop=request.stop,
         max_tokens=request.max_tokens,
         clean=request.clean,
+        alone=request.alone,
+        whole=request.whole,
         headers=headers,
         conversation=told.conversation,
         writes=told.memory is Memory.ON,
