@@ -139,7 +139,7 @@ class Turn:
         if not self.offer.clean or self._aside or self.steps >= self.max_steps - 1:
             return False
         ours = (call for call in step.calls if not self.offer.is_theirs(call.name))
-        return any(parse_arguments(call.arguments) is None for call in ours)
+        return any(not _is_json(call.arguments or "{}") for call in ours)
 
     def _sort(self, index: int, call: StepCall) -> None:
         """Decide a call at once where that is possible, else have it run."""
@@ -238,8 +238,14 @@ def _plain(arguments: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
 
 def _valid(arguments: str) -> str:
     """Return arguments that backends take back: chat templates parse them as JSON."""
+    if _is_json(arguments):
+        return arguments
+    return orjson.dumps(parse_arguments(arguments) or {}).decode()
+
+
+def _is_json(text: str) -> bool:
     try:
-        orjson.loads(arguments)
+        orjson.loads(text)
     except orjson.JSONDecodeError:
-        return orjson.dumps(parse_arguments(arguments) or {}).decode()
-    return arguments
+        return False
+    return True
