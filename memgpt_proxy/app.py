@@ -30,6 +30,7 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
@@ -120,6 +121,7 @@ def create_app(
         beginnings,
         RequestHeaders(settings.conversation_headers, settings.task_headers),
         TaskPrompts(settings.task_prompts),
+        IdempotencyKeys(),
         settings.max_request_mib * 2**20,
         settings.keepalive_seconds,
     )
