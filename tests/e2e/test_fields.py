@@ -263,3 +263,16 @@ def test_the_usage_chunk_has_no_choices(backend: ScriptedBackend, person: Person
     assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 110)
     assert all(chunk["choices"] and not chunk.get("usage") for chunk in chunks)
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+@STREAMS
+def test_a_forced_custom_tool_is_offered_alone(
+    backend: ScriptedBackend, person: Person, stream: bool
+):
+    choice = {"type": "custom", "custom": {"name": "shell"}}
+    backend.reply(call("archival_storage_search", {"query": "x"}), call("shell", "ls"))
+    ask(person, stream, messages=HELLO, tools=[WEATHER, CUSTOM], tool_choice=choice)
+    for sent in backend.requests:
+        assert sent.body["tools"][-1] == CUSTOM
+        assert WEATHER not in sent.body["tools"]
+        assert sent.body["tool_choice"] == "required"

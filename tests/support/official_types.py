@@ -118,3 +118,42 @@ def _plain(kind: Any) -> st.SearchStrategy[Any]:
     if isinstance(kind, TypeVar) or kind not in plain:
         return ANYTHING
     return plain[kind]
+
+
+def inner_fields(field: str) -> set[str]:
+    """The fields of a request's object."""
+    return {name for kind in _objects_in(request_fields()[field]) for name in _hints(kind)}
+
+
+def kinds(field: str) -> set[str]:
+    """The kinds of which a request's field is: roles, types, or words that stand for one."""
+    kind = request_fields()[field]
+    words = _literals(kind)
+    for each in _objects_in(kind):
+        hints = _hints(each)
+        words |= _literals(hints.get("role", hints.get("type")))
+    return words
+
+
+def part_kinds() -> set[str]:
+    """The kinds of which the parts of a message's content are."""
+    contents = [_hints(each)["content"] for each in _objects_in(request_fields()["messages"])]
+    parts = [part for content in contents for part in _objects_in(content)]
+    return {word for part in parts for word in _literals(_hints(part)["type"])}
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _objects_in(kind: Any) -> list[Any]:
+    """The objects that a type names, in unions and lists, those inside of them apart."""
+    if is_typed_dict(kind) or typing_extensions.is_typeddict(kind):
+        return [kind]
+    return [each for inner in get_args(kind) for each in _objects_in(inner)]
+
+
+def _literals(kind: Any) -> set[str]:
+    if get_origin(kind) is Literal:
+        return set(get_args(kind))
+    return {word for inner in get_args(kind) for word in _literals(inner)}
