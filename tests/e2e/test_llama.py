@@ -111,8 +111,12 @@ def test_a_forced_tool_is_written_by_the_real_grammar(somebody: Person):
 def test_a_schema_is_kept_by_the_real_grammar(somebody: Person):
     """Whatever it does with the memory functions beside it, or without them if it takes none."""
     colour = {"type": "string", "enum": ["red", "blue"]}
-    schema = {"type": "object", "properties": {"colour": colour}, "required": ["colour"]}
-    schema |= {"additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"colour": colour},
+        "required": ["colour"],
+        "additionalProperties": False,
+    }
     form = {"type": "json_schema", "json_schema": {"name": "c", "schema": schema, "strict": True}}
     answer = somebody.ask([user("Which?")], response_format=form, max_tokens=200)
     assert json.loads(answer.text)["colour"] in ("red", "blue")

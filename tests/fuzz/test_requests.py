@@ -21,7 +21,7 @@ from tests.support.gateway import GatewayProcess
 from tests.support.official_types import ANYTHING, messages, request_fields, values
 from tests.support.replies import Reply, call, text
 
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "800"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "600"))
 """How many are sent in all."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + REQUESTS)]
