@@ -24,6 +24,7 @@ from memgpt_proxy.agent.habits import Habits
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
+from memgpt_proxy.agent.solitary import Solitary
 from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.window import Thresholds, Windows
@@ -31,6 +32,7 @@ from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, Exchanges
+from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
@@ -40,7 +42,7 @@ from memgpt_proxy.backend.client import Backend, Backends, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backend.several import SeveralBackends
 from memgpt_proxy.backends_file import BackendsFile
-from memgpt_proxy.config import Discarded, Rendering, Settings, WhenDegraded
+from memgpt_proxy.config import Discarded, Rendering, ReplyMode, Settings, WhenDegraded
 from memgpt_proxy.draining import Draining
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
@@ -135,6 +137,7 @@ def create_app(
         beginnings,
         RequestHeaders(settings.conversation_headers, settings.task_headers),
         TaskPrompts(settings.task_prompts),
+        IdempotencyKeys(),
         settings.max_request_mib * 2**20,
         settings.keepalive_seconds,
     )
@@ -234,6 +237,8 @@ def _agent(
         queue_manager=QueueManager(store, summarizer, settings.pressure_at, telemetry),
         windows=Windows(settings.context_window, backend, thresholds),
         habits=Habits(settings.reply_mode),
+        clean_habits=Habits(ReplyMode.AUTO),
+        solitary=Solitary(),
         telemetry=telemetry,
         tracer=tracer,
         max_steps=settings.max_steps,
@@ -252,6 +257,7 @@ def _agent(
         opener,
         settings.reply_mode,
         settings.working_context_limit,
+        settings.clean_turns,
         refuses=settings.when_degraded is WhenDegraded.REFUSE,
     )
 

@@ -42,6 +42,13 @@ class ReplyMode(StrEnum):
     CONTENT = "content"
 
 
+class CleanTurns(StrEnum):
+    """What comes before an answer that has to be the backend's own."""
+
+    MEMORY = "memory"
+    PLAIN = "plain"
+
+
 class Rendering(StrEnum):
     """Which working context the prompt shows."""
 
@@ -268,6 +275,12 @@ class Settings(BaseSettings):
         ReplyMode.AUTO,
         description="How the model replies: by the function send_message, by plain content, "
         "or auto: asks for send_message and accepts content.",
+    )
+    clean_turns: CleanTurns = Field(
+        CleanTurns.MEMORY,
+        description="Whether the model may use memory where the client gets the backend's own "
+        "answer (n, logprobs, response_format, a required tool): memory, or plain: one step "
+        "without memory functions, streamed as it comes.",
     )
     discarded_replies: Discarded = Field(
         Discarded.ROLL_BACK,

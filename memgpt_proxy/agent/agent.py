@@ -8,13 +8,15 @@ from functools import partial
 
 from memgpt_proxy.agent import instructions
 from memgpt_proxy.agent.executor import CallPlace
+from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.healing import Prepared
 from memgpt_proxy.agent.opening import Opener
+from memgpt_proxy.agent.reply import Offer
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.running import Faculties, RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
 from memgpt_proxy.backend.client import Route, available
-from memgpt_proxy.config import ReplyMode
+from memgpt_proxy.config import CleanTurns, ReplyMode
 from memgpt_proxy.errors import MemoryAway
 from memgpt_proxy.stores.protocols import StoreError
 
@@ -30,6 +32,7 @@ class Agent:
         opener: Finds what is new in a request.
         mode: How the model is to speak to the user.
         context_limit: Size of the working context, in characters.
+        clean_turns: Whether memory functions may be called before an answer of the backend's own.
         refuses: A request that cannot be answered with memory is refused.
     """
 
@@ -37,6 +40,7 @@ class Agent:
     opener: Opener
     mode: ReplyMode
     context_limit: int
+    clean_turns: CleanTurns = CleanTurns.MEMORY
     refuses: bool = False
 
     async def open(self, request: TurnRequest) -> RunningTurn:
@@ -61,8 +65,10 @@ class Agent:
         if route.model != request.model:
             request = replace(request, model=route.model)
         now = self.faculties.clock()
-        told = _instructions(request, by_content=by_content)
         steps = StepRequests(request, by_content=by_content)
+        if steps.offer.awaits_client and self._is_alone(request, route):
+            steps = StepRequests(request, by_content=True, remembers=False)
+        told = _instructions(request, steps.offer)
         counter = self.faculties.counter
         fixed = counter.remembered(f"{told}\n{request.application}")
         room = window.room(fixed + counter.remembered(steps.tools_text), self.context_limit)
@@ -78,9 +84,18 @@ class Agent:
         degraded = self.faculties.store.degraded or not opening.remembers
         return Prepared(opening, steps, window, place, degraded)
 
+    def _is_alone(self, request: TurnRequest, route: Route) -> bool:
+        """Return whether memory functions stay out of a turn that awaits something of its own."""
+        return (
+            request.alone
+            or self.clean_turns is CleanTurns.PLAIN
+            or route.key in self.faculties.solitary
+        )
 
-def _instructions(request: TurnRequest, *, by_content: bool) -> str:
-    if request.clean:
+
+def _instructions(request: TurnRequest, offer: Offer) -> str:
+    if offer.awaits_client and not offer.ours:
         return instructions.without_functions()
-    told = instructions.by_content() if by_content else instructions.by_function()
+    speaks = SEND_MESSAGE in offer.ours
+    told = instructions.by_function() if speaks else instructions.by_content()
     return told if request.writes else instructions.read_only(told)

@@ -6,10 +6,12 @@ is decoded out of its streaming arguments, the client's own tool calls go throug
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
 
-from memgpt_proxy.agent.functions import SEND_MESSAGE
+from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.memory.transcript import Message
@@ -29,6 +31,16 @@ class Text:
     text: str
 
 
+class Kind(StrEnum):
+    """The kind of a call, as OpenAI tells it."""
+
+    FUNCTION = "function"
+    CUSTOM = "custom"
+    """Its arguments are any text."""
+    LEGACY = "function_call"
+    """Of the deprecated ``functions``: one in a message, without an id."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallPart:
     """A piece of a call of the client's own tool; ``id`` and ``name`` come with the first."""
@@ -37,16 +49,26 @@ class CallPart:
     id: str | None
     name: str | None
     arguments: str
+    kind: Kind = Kind.FUNCTION
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a message has beside its text: a piece of its refusal, or annotations."""
+
+    field: str
+    value: str | list[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A chunk of a clean step, which goes to the client as it came."""
+    """What of a chunk of a clean step goes to the client: its choices, and ``more`` fields."""
 
-    chunk: Chunk
+    choices: list[Choice]
+    more: Mapping[str, Any]
 
 
-Delta = Text | CallPart | Raw
+Delta = Text | CallPart | Beside | Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +78,20 @@ class Offer:
     ours: Collection[str]
     theirs: Collection[str]
     clean: bool = False
-    """No function of ours is offered, so that every call is for the client."""
+    """The answer is the backend's own, in which calls of functions unknown here may be, too."""
+    must_call: bool = False
+    """The client wants one of its tools to be called."""
+    legacy: bool = False
+    """Theirs are the deprecated ``functions``."""
+
+    @property
+    def awaits_client(self) -> bool:
+        """Return whether the turn ends with what the client has asked for and nothing else."""
+        return self.clean or self.must_call
 
     def is_theirs(self, name: str) -> bool:
         """Return whether a call of ``name`` is for the client to run."""
-        return self.clean or name in self.theirs
+        return name in self.theirs or (self.clean and name not in FUNCTIONS)
 
 
 @dataclass(slots=True)
@@ -71,6 +102,15 @@ class ClientCall:
     id: str
     name: str
     arguments: str = ""
+    kind: Kind = Kind.FUNCTION
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A spoken reply: by what the backend knows it, and its words."""
+
+    id: str
+    transcript: str
 
 
 @dataclass(slots=True)
@@ -83,6 +123,9 @@ class Reply:
     """Whether a ``send_message`` was among it."""
     messages: list[str] = field(default_factory=list)
     """The messages said, each whole once the next begins."""
+    refusal: str = ""
+    audio: Audio | None = None
+    annotations: list[Any] = field(default_factory=list)
     _between: bool = True
 
     @property
@@ -94,20 +137,19 @@ class Reply:
         """Return the text of this message and those after it."""
         return _BETWEEN_MESSAGES.join(self.messages[message:])
 
+    @property
+    def answered(self) -> bool:
+        """Whether anything was said."""
+        return bool(self.messages or self.refusal or self.audio)
+
+    @property
+    def words(self) -> str:
+        """What was said, for recall: spoken words and refusals, too."""
+        return self.text or self.refusal or (self.audio.transcript if self.audio else "")
+
     def message(self) -> Message:
         """Return the reply as the client will send it back in its history."""
-        silence = None if self.calls else ""
-        message: Message = {"role": "assistant", "content": self.text or silence}
-        if self.calls:
-            message["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments},
-                }
-                for call in self.calls
-            ]
-        return message
+        return said_message(self.text, self.calls, self.refusal, self.audio)
 
     def say(self, text: str) -> list[Delta]:
         """Add text; return what of it goes to the client."""
@@ -116,7 +158,12 @@ class Reply:
     def call(self, call: ClientCall) -> list[Delta]:
         """Add a call of the client's tool, whole or as far as it is known."""
         self.calls.append(call)
-        return [CallPart(call.index, call.id, call.name, call.arguments)]
+        return [CallPart(call.index, call.id, call.name, call.arguments, call.kind)]
+
+    def refuse(self, text: str) -> list[Delta]:
+        """Add to the refusal, which the client gets apart from the text."""
+        self.refusal += text
+        return [Beside("refusal", text)]
 
     def end_message(self) -> list[Delta]:
         """Return what was held back for a stop text that never came; a new message may begin."""
@@ -142,6 +189,35 @@ class StepCall:
     id: str
     name: str
     arguments: str
+    kind: Kind = Kind.FUNCTION
+
+
+def said_message(
+    text: str,
+    calls: Sequence[ClientCall | StepCall],
+    refusal: str = "",
+    audio: Audio | None = None,
+) -> Message:
+    """Return an assistant's message that says all this."""
+    silence = None if calls or refusal or audio else ""
+    message: Message = {"role": "assistant", "content": text or silence}
+    if refusal:
+        message["refusal"] = refusal
+    if audio:
+        message["audio"] = {"id": audio.id}
+    if calls and calls[0].kind is Kind.LEGACY:
+        message["function_call"] = {"name": calls[0].name, "arguments": calls[0].arguments}
+    elif calls:
+        message["tool_calls"] = [_tool_call(call) for call in calls]
+    return message
+
+
+def _tool_call(call: ClientCall | StepCall) -> dict[str, Any]:
+    if call.kind is Kind.CUSTOM:
+        custom = {"name": call.name, "input": call.arguments}
+        return {"id": call.id, "type": "custom", "custom": custom}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +233,8 @@ class Step:
     content: str
     calls: tuple[StepCall, ...]
     finish_reason: str | None
+    refusal: str = ""
+    audio: Audio | None = None
 
 
 class StepListener:
@@ -181,6 +259,8 @@ class StepListener:
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk and what it added; return what goes to the client now."""
         deltas = self._hear_content(self._gate.feed(progress.content)) if progress.content else []
+        if progress.refusal:
+            deltas += self._reply.refuse(progress.refusal)
         for call, arguments in progress.calls:
             if arguments:
                 deltas += self._hear_call(call, arguments)
@@ -190,20 +270,28 @@ class StepListener:
         """Return what is left for the client, and the step."""
         rest, found = self._gate.close()
         deltas = self._hear_content(rest)
-        calls = [StepCall(c.id or f"call_{c.index}", c.name, c.arguments) for c in reader.calls]
+        calls = [step_call(call) for call in reader.calls]
         calls += [StepCall(f"call_text_{n}", c.name, c.text) for n, c in enumerate(found)]
         content = "".join(self._content)
         if self._content_is_reply and not self._streams and not calls:
             deltas += self._reply.say(content)
-        if not content and not calls:
-            deltas += self._reply.say(reader.refusal)
+        if content and self._content_is_reply and not calls:
+            deltas += self._annotate(reader.annotations)
         decoded = (index for index, decoder in self._decoders.items() if decoder.found)
         heard = {*decoded, *self._forwarded}
         unheard = [call for at, call in enumerate(calls) if self._index(reader, at) not in heard]
         for call in unheard:
             deltas += self._say_whole(call)
         deltas += self._reply.end_message()
-        return deltas, Step(content, tuple(calls), reader.finish_reason)
+        return deltas, Step(content, tuple(calls), reader.finish_reason, reader.refusal)
+
+    def note(self) -> None:
+        """The reply says at any time what was shown."""
+
+    def _annotate(self, annotations: list[Any]) -> list[Delta]:
+        """Take the sources of a reply in content: they name places in its very text."""
+        self._reply.annotations += annotations
+        return [Beside("annotations", annotations)] if annotations else []
 
     def _hear_content(self, text: str) -> list[Delta]:
         if not text:
@@ -235,15 +323,18 @@ class StepListener:
     def _forward(self, call: CallInProgress, arguments: str) -> list[Delta]:
         known = self._forwarded.get(call.index)
         if known is None:
-            known = self._client_call(call.id or f"call_{call.index}", call.name, arguments)
+            named = step_call(call)
+            known = self._client_call(replace(named, arguments=arguments))
             self._forwarded[call.index] = known
             return self._reply.call(known)
         known.arguments += arguments
-        return [CallPart(known.index, None, None, arguments)]
+        return [CallPart(known.index, None, None, arguments, known.kind)]
 
     def _say_whole(self, call: StepCall) -> list[Delta]:
         if self._offer.is_theirs(call.name):
-            return self._reply.call(self._client_call(call.id, call.name, call.arguments or "{}"))
+            silent = "" if call.kind is Kind.CUSTOM else "{}"
+            whole = replace(call, arguments=call.arguments or silent)
+            return self._reply.call(self._client_call(whole))
         if call.name != SEND_MESSAGE or SEND_MESSAGE not in self._offer.ours:
             return []
         before = self._reply.end_message()
@@ -253,38 +344,16 @@ class StepListener:
         self._reply.by_function = True
         return before + self._reply.say(message)
 
-    def _client_call(self, call_id: str, name: str, arguments: str) -> ClientCall:
-        return ClientCall(len(self._reply.calls), call_id, name, arguments)
+    def _client_call(self, call: StepCall) -> ClientCall:
+        place = len(self._reply.calls)
+        return ClientCall(place, call.id, call.name, call.arguments, call.kind)
 
     @staticmethod
     def _index(reader: StepReader, at: int) -> int:
         return reader.calls[at].index if at < len(reader.calls) else -1
 
 
-class CleanListener:
-    """Listens to a clean step: the client sees its chunks as they come, all choices."""
-
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-
-    def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
-        """Return the chunk itself; one that only tells the usage is not for the client."""
-        choices = chunk.get("choices")
-        for choice in choices or ():
-            _without_reasoning(choice)
-        return [Raw(chunk)] if choices else []
-
-    def close(self, reader: StepReader) -> tuple[list[Delta], Step]:
-        """Return nothing more, and the step: its first choice is what is remembered."""
-        self._reply.messages.append(reader.content)
-        calls = tuple(StepCall(call.id, call.name, call.arguments) for call in reader.calls)
-        for index, call in enumerate(calls):
-            self._reply.call(ClientCall(index, call.id, call.name, call.arguments))
-        return [], Step(reader.content, calls, reader.finish_reason)
-
-
-def _without_reasoning(choice: Choice) -> None:
-    """Inner thoughts stay here, in whichever field a backend puts them."""
-    delta = choice.get("delta") or {}
-    delta.pop("reasoning_content", None)
-    delta.pop("reasoning", None)
+def step_call(call: CallInProgress) -> StepCall:
+    """Return a call as it stands; one without an id gets one."""
+    kind = Kind.CUSTOM if call.custom else Kind.FUNCTION
+    return StepCall(call.id or f"call_{call.index}", call.name, call.arguments, kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from memgpt_proxy.agent.reply import Delta, Reply
@@ -47,8 +47,10 @@ class TurnRequest:
         tools: The client's own tools.
         stop: Texts before which the visible text ends.
         max_tokens: Length of the visible text at the most.
-        clean: Something has to see the answer itself (``n``, ``logprobs``, a forced tool, a
-            response format): one step without memory functions, its chunks handed on.
+        clean: Something has to see the answer itself (``n``, ``logprobs``, a response format):
+            the chunks of the step that has it are handed on.
+        alone: No memory function may stand beside what is asked for.
+        whole: The backend is to answer whole: it could not stream what is asked for.
         headers: The client's headers, for the backend.
         conversation: The conversation that the client names, if it names one.
         writes: Whether the turn may change memory; otherwise it only reads.
@@ -66,6 +68,8 @@ class TurnRequest:
     max_tokens: int | None
     clean: bool
     headers: RawHeaders
+    alone: bool = False
+    whole: bool = False
     conversation: NamedConversation | None = None
     writes: bool = True
     is_retry: bool = False
@@ -74,12 +78,16 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """How a turn ended: all that the client has to be told at its end."""
+    """How a turn ended: all that the client has to be told at its end.
+
+    ``more`` is what its last step said of the whole answer beside that.
+    """
 
     reply: Reply
     finish_reason: str
     usage: Usage
     degraded: bool
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ReplySink(Protocol):

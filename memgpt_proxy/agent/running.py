@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, assert_never
 
 import orjson
 
+from memgpt_proxy.agent.clean import CleanListener
 from memgpt_proxy.agent.executor import CallResult, FunctionCall, FunctionExecutor
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit, Habits
@@ -22,8 +23,9 @@ from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.remains import placed, unplaced
-from memgpt_proxy.agent.reply import CleanListener, Delta, Reply, Step, StepListener
+from memgpt_proxy.agent.reply import Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
+from memgpt_proxy.agent.solitary import Solitary, is_about_fields
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
@@ -38,7 +40,7 @@ from memgpt_proxy.errors import (
 )
 from memgpt_proxy.memory.reconcile import history
 from memgpt_proxy.memory.tokens import TokenCounter
-from memgpt_proxy.memory.transcript import content_id, node_id, said
+from memgpt_proxy.memory.transcript import content_id, node_id
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.records import (
@@ -74,6 +76,8 @@ class Faculties:
     queue_manager: QueueManager
     windows: Windows
     habits: Habits
+    clean_habits: Habits
+    solitary: Solitary
     telemetry: Telemetry
     tracer: Tracer
     max_steps: int
@@ -107,6 +111,7 @@ class RunningTurn:
         self._healing = Healing(faculties.windows, self._route.name, faculties.telemetry)
         self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
+        self._more: Mapping[str, Any] = {}
         self._unreported = 0  # tokens of a prompt that the backend has taken, but not told of
         self._accepted = False
         self._storable = True
@@ -152,7 +157,9 @@ class RunningTurn:
             self._trace.ended(degraded=self.degraded, usage=self._usage, finish_reason=reason)
         if finish.reason is None:
             raise NoReply("The model came to no reply within the steps allowed for one turn.")
-        return TurnResult(self._reply, finish.reason, self._total_usage(), self.degraded)
+        return TurnResult(
+            self._reply, finish.reason, self._total_usage(), self.degraded, self._more
+        )
 
     async def settle(self) -> None:
         """Flush the queue if this turn has filled it: after the reply, so that nobody waits."""
@@ -178,8 +185,8 @@ class RunningTurn:
         action = self._turn.begin()
         while True:
             match action:
-                case RunStep(last=last):
-                    step = await self._step(sink, last=last)  # it may begin the turn anew
+                case RunStep() as run:
+                    step = await self._step(sink, run)  # it may begin the turn anew
                     action = self._turn.stepped(step)
                 case Execute(calls=calls):
                     action = self._turn.executed(await self._execute(calls))
@@ -189,22 +196,28 @@ class RunningTurn:
                 case _:
                     assert_never(action)
 
-    async def _step(self, sink: ReplySink, *, last: bool) -> Step:
+    async def _step(self, sink: ReplySink, run: RunStep) -> Step:
         """Run one step; make it anew and retry where that may help (see ``_recover``)."""
         self._take_added()
+        asked = run
         while True:
             await self._make_room()
-            body = self._steps.body(
-                self._context, last=last, longest=self._window.longest_answer(self._prompt)
-            )
+            longest = self._window.longest_answer(self._prompt)
+            body = self._steps.body(self._context, last=run.last, longest=longest, aside=run.aside)
             self._healing.check(body)
             try:
-                step = await self._stream(sink, body)
+                step = await self._stream(sink, body, run)
             except GatewayError as error:
-                if not await self._recover(error, body):
+                if await self._recover(error, body):
+                    continue
+                if run is asked and self._may_be_plain(error, run):
+                    run = RunStep(last=True)
+                else:
                     raise
             else:
                 self._healing.succeeded()
+                if run is not asked:
+                    self._can.solitary.learn(self._route.key)
                 return step
 
     async def _recover(self, error: GatewayError, body: bytes) -> bool:
@@ -232,6 +245,12 @@ class RunningTurn:
         self._take_up(prepared)
         return True
 
+    def _may_be_plain(self, error: GatewayError, run: RunStep) -> bool:
+        """Return whether the backend may take a step without the functions that we added."""
+        offer = self._steps.offer
+        added = offer.awaits_client and offer.ours and not run.last
+        return bool(added) and is_about_fields(error)
+
     async def _prepare_anew(self) -> None:
         """Take up a window that was learned."""
         self._take_up(await self._prepare(self._route))
@@ -247,25 +266,28 @@ class RunningTurn:
             self._begin(prepared)
             self._warn_of_pressure()
 
-    async def _stream(self, sink: ReplySink, body: bytes) -> Step:
+    async def _stream(self, sink: ReplySink, body: bytes, run: RunStep) -> Step:
         """Send one step's request, showing the client what it may see as it comes."""
         with self._trace.step():
-            reader, listener = StepReader(), self._listener()
-            await self._read(sink, reader, listener, body)
+            reader, listener = StepReader(), self._listener(run)
+            try:
+                await self._hear(sink, body, reader, listener)
+            finally:
+                listener.note()  # it may have broken off
             deltas, step = listener.close(reader)
             if deltas:
                 await self._tell(sink, deltas)
-            self._learn(reader, step)
+            self._learn(reader, step, run)
         return step
 
-    async def _read(
+    async def _hear(
         self,
         sink: ReplySink,
+        body: bytes,
         reader: StepReader,
         listener: StepListener | CleanListener,
-        body: bytes,
     ) -> None:
-        """Read a step's answer as it comes, until its end or until the client has enough."""
+        """Hear a step to its end, or until the client has enough."""
         headers = self._trace.headers(self._request.headers)
         self._answering = False
         async with self._route.backend.stream(body, headers) as chunks:
@@ -313,18 +335,38 @@ class RunningTurn:
             results.append(result)
         return results
 
-    def _listener(self) -> StepListener | CleanListener:
-        if self._request.clean:
-            return CleanListener(self._reply)
-        return StepListener(self._reply, self._steps.offer, self._habit())
+    def _listener(self, run: RunStep) -> StepListener | CleanListener:
+        offer = self._steps.offer
+        if not self._request.clean:
+            return StepListener(self._reply, offer, self._habit())
+        may_remember = bool(offer.ours) and not run.last
+        habit = self._can.clean_habits.of(self._route.key)
+        return CleanListener(
+            self._reply,
+            offer,
+            holds=may_remember and habit is not Habit.CONTENT,
+            json=_is_json(self._request.options),
+            shows=not run.aside,
+        )
 
     def _habit(self) -> Habit:
         """Without ``send_message`` among the functions, content is the only voice."""
-        if SEND_MESSAGE not in self._steps.offer.ours:
+        offer = self._steps.offer
+        if offer.must_call and offer.ours:
+            return Habit.HELD
+        if SEND_MESSAGE not in offer.ours:
             return Habit.CONTENT
         return self._can.habits.of(self._route.key)
 
-    def _learn(self, reader: StepReader, step: Step) -> None:
+    def _learn_clean(self, reader: StepReader, step: Step) -> None:
+        ours = [call for call in step.calls if not self._steps.offer.is_theirs(call.name)]
+        self._can.clean_habits.learn(
+            self._route.key, sent=False, content=bool(reader.content), called=bool(ours)
+        )
+
+    def _learn(self, reader: StepReader, step: Step, run: RunStep) -> None:
+        if self._request.clean and self._steps.offer.ours and not run.last:
+            self._learn_clean(reader, step)
         if SEND_MESSAGE in self._steps.offer.ours:
             names = [call.name for call in step.calls]
             self._can.habits.learn(
@@ -337,6 +379,7 @@ class RunningTurn:
         usage = reader.usage or self._estimated(counted, step)
         self._trace.step_ended(step, usage)
         self._usage = add_usage(self._usage, usage)
+        self._more = reader.more
         if reader.usage is None:
             return
         reported = reader.usage.get("prompt_tokens", 0)
@@ -459,7 +502,7 @@ class RunningTurn:
     def _node(self, *, complete: bool) -> Node | None:
         """Return the reply as a node, or None where nothing was said."""
         message = self._reply.message()
-        if not said(message) and not self._reply.calls:
+        if not self._reply.words and not self._reply.calls:
             return None
         if not complete and (rest := self._reply.text_from(self._recorded)):
             self._context.add({"role": "assistant", "content": rest})
@@ -473,7 +516,7 @@ class RunningTurn:
             parent=opening.author.node,
             depth=opening.depth + 1,
             role=Role.ASSISTANT,
-            text=said(message),
+            text=self._reply.words,
             entries=orjson.dumps(self._context.added).decode(),
             tokens=self._context.added_tokens,
             created=self._can.clock().timestamp(),
@@ -485,6 +528,12 @@ class RunningTurn:
 
     def _total_usage(self) -> Usage:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+def _is_json(options: Mapping[str, Any]) -> bool:
+    """Return whether the answer is to be a JSON object."""
+    form = options.get("response_format")
+    return isinstance(form, dict) and form.get("type") in ("json_object", "json_schema")
 
 
 def _broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:

@@ -8,14 +8,14 @@ without a word to the user is run again, and one that will not end is ended.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
 from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE, asks_heartbeat
-from memgpt_proxy.agent.reply import Offer, Reply, Step, StepCall
+from memgpt_proxy.agent.reply import Kind, Offer, Reply, Step, StepCall, said_message
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.wire.arguments import parse_arguments
@@ -29,9 +29,13 @@ _CUT_SHORT = frozenset({"length", _FILTERED})
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """Run the model once more. ``last``: it may only reply."""
+    """Run the model once more.
+
+    ``last``: it may only reply. ``aside``: it may only call memory functions, with room for them.
+    """
 
     last: bool
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Turn:
     _finish_reason: str | None = None
     _made: set[tuple[str, object]] = field(default_factory=set)
     _reminders: int = 0
+    _aside: bool = False
 
     def begin(self) -> Action:
         """Return the first action."""
@@ -87,6 +92,9 @@ class Turn:
     def stepped(self, step: Step) -> Action:
         """Take a finished step."""
         self.steps += 1
+        if self._is_cut_off(step):
+            self._aside = True
+            return RunStep(last=False, aside=True)
         if not step.calls:
             return self._answered(step)
         self.added.append(_assistant(step))
@@ -107,6 +115,8 @@ class Turn:
             return self._end(self._finish_reason, whole="tool_calls")
         if self._replied and self._is_cut_short:
             return self._end(self._finish_reason)
+        if self._replied and self.offer.clean:  # what was shown is the whole answer
+            return self._end(self._finish_reason)
         if self.steps >= self.max_steps:
             return Finish("stop" if self._replied else None)
         if self._goes_on():
@@ -119,7 +129,17 @@ class Turn:
 
     @property
     def _replied(self) -> bool:
-        return bool(self.reply.messages or self.reply.limit.reached)
+        return self.reply.answered or bool(self.reply.limit.reached)
+
+    def _is_cut_off(self, step: Step) -> bool:
+        """Return whether a call of ours was cut off by a limit that is about the answer.
+
+        It is made again, once in a turn, without that limit.
+        """
+        if not self.offer.clean or self._aside or self.steps >= self.max_steps - 1:
+            return False
+        ours = (call for call in step.calls if not self.offer.is_theirs(call.name))
+        return any(not _is_json(call.arguments or "{}") for call in ours)
 
     def _sort(self, index: int, call: StepCall) -> None:
         """Decide a call at once where that is possible, else have it run."""
@@ -171,8 +191,8 @@ class Turn:
 
     def _answered(self, step: Step) -> Action:
         """Take a step of plain content only."""
-        if step.content:
-            self.added.append({"role": "assistant", "content": step.content})
+        if step.content or step.refusal or step.audio:
+            self.added.append(said_message(step.content, (), step.refusal, step.audio))
         if self._replied or step.finish_reason == _FILTERED:
             return self._end(step.finish_reason)
         if self.steps >= self.max_steps:
@@ -187,13 +207,13 @@ class Turn:
         self._reminders += 1
         if self._reminders > _REMINDERS:
             self.steps = max(self.steps, self.max_steps - 1)
-        else:
+        elif not self.offer.must_call:
             self.added.append(alerts.user_waiting(self._voice))
         return self._run_again()
 
     def _run_again(self) -> RunStep:
         last = self.steps >= self.max_steps - 1
-        if last and not self._replied:
+        if last and not self._replied and not self.offer.must_call:
             self.added.append(alerts.last_step(self._voice))
         return RunStep(last=last)
 
@@ -203,18 +223,12 @@ class Turn:
 
 
 def _assistant(step: Step) -> Message:
-    return {
-        "role": "assistant",
-        "content": step.content or None,
-        "tool_calls": [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": _valid(call.arguments)},
-            }
-            for call in step.calls
-        ],
-    }
+    calls = [replace(call, arguments=_written(call)) for call in step.calls]
+    return said_message(step.content, calls, step.refusal)
+
+
+def _written(call: StepCall) -> str:
+    return call.arguments if call.kind is Kind.CUSTOM else _valid(call.arguments)
 
 
 def _plain(arguments: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
@@ -224,8 +238,14 @@ def _plain(arguments: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
 
 def _valid(arguments: str) -> str:
     """Return arguments that backends take back: chat templates parse them as JSON."""
+    if _is_json(arguments):
+        return arguments
+    return orjson.dumps(parse_arguments(arguments) or {}).decode()
+
+
+def _is_json(text: str) -> bool:
     try:
-        orjson.loads(arguments)
+        orjson.loads(text)
     except orjson.JSONDecodeError:
-        return orjson.dumps(parse_arguments(arguments) or {}).decode()
-    return arguments
+        return False
+    return True

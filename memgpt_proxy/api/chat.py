@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,6 +16,7 @@ from memgpt_proxy.api.admission import Admission, Admitted
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.chat_request import ChatRequest, check_messages, parse_chat_request
+from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.passthrough import Passthrough
 from memgpt_proxy.api.replies import Reply, StreamedReply, WholeReply, send_error
 from memgpt_proxy.api.request_headers import Memory, RequestHeaders, ToldByHeaders
@@ -56,6 +57,7 @@ class ChatCompletions:
     beginnings: Beginnings
     headers: RequestHeaders
     tasks: TaskPrompts
+    idempotency_keys: IdempotencyKeys
     max_body: int
     keepalive: float
 
@@ -86,7 +88,7 @@ class ChatCompletions:
         return request, await self.agent.open(asked)
 
     async def _read(
-        self, key: bytes, scope: Scope, receive: Receive
+        self, api_key: bytes, scope: Scope, receive: Receive
     ) -> tuple[ChatRequest, TurnRequest] | _Apart:
         headers = scope["headers"]
         told = self.headers.read(headers)
@@ -94,12 +96,15 @@ class ChatCompletions:
             return _Apart(None)
         body = await read_body(receive, self.max_body)
         request = parse_chat_request(body, newest_only=told.newest_only)
-        namespace = self.authenticator.namespace(key, request.user)
+        namespace = self.authenticator.namespace(api_key, request.user)
         root = told.conversation.root if told.conversation else ROOT
         stops = self.beginnings.stops(namespace, root, request.messages)
         check_messages(request, known(stops))
         if self.tasks.fit(request):
             return _Apart(body)
+        key = told.idempotency_key
+        if key and self.idempotency_keys.repeats(namespace, key, body):
+            told = replace(told, is_retry=True)
         return request, _asked(namespace, headers, told, request, stops)
 
     async def _converse(
@@ -160,6 +165,8 @@ def _asked(
         stop=request.stop,
         max_tokens=request.max_tokens,
         clean=request.clean,
+        alone=request.alone,
+        whole=request.whole,
         headers=headers,
         conversation=told.conversation,
         writes=told.memory is Memory.ON,

@@ -14,6 +14,14 @@ from typing import Any
 import orjson
 
 from memgpt_proxy.agent.main_context import application_prompt
+from memgpt_proxy.api.answer_fields import (
+    check_answer_fields,
+    check_function,
+    is_alone,
+    is_clean,
+    is_whole,
+)
+from memgpt_proxy.api.checks import invalid, typed
 from memgpt_proxy.errors import InvalidRequest
 from memgpt_proxy.memory.transcript import Message, said
 
@@ -39,7 +47,7 @@ class ChatRequest:
         leading: How many messages come before them.
         options: Every field that is not read here, as it came.
         include_usage: A stream is to end with a usage chunk.
-        clean: Something has to see the answer itself; see ``TurnRequest``.
+        clean, alone, whole: What the answer has to be; see ``TurnRequest``.
     """
 
     model: str
@@ -54,6 +62,8 @@ class ChatRequest:
     stop: Sequence[str]
     max_tokens: int | None
     clean: bool
+    alone: bool
+    whole: bool
 
 
 def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest:
@@ -71,8 +81,9 @@ def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest
     _check_depth({**fields, "messages": messages[: leading + 1]})
     tools = _list(fields, "tools")
     options = {name: value for name, value in fields.items() if name not in _OURS}
-    stream = _typed(fields, "stream", bool, "a boolean") or False
-    clean = _is_clean(fields, tools)
+    stream = typed(fields, "stream", bool, "a boolean") or False
+    check_answer_fields(fields, tools)
+    clean = is_clean(fields, tools)
     return ChatRequest(
         model=_model(fields),
         application=application_prompt([said(message) for message in messages[:leading]]),
@@ -82,10 +93,12 @@ def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest
         options=options,
         stream=stream,
         include_usage=_include_usage(fields, stream=stream),
-        user=_typed(fields, "user", str, "a string"),
+        user=typed(fields, "user", str, "a string"),
         stop=() if clean else _stop(fields.get("stop")),
         max_tokens=None if clean else _max_tokens(fields),
         clean=clean,
+        alone=is_alone(fields),
+        whole=is_whole(fields),
     )
 
 
@@ -123,7 +136,7 @@ def _check_depth(what: object) -> None:
 
 
 def _model(fields: Mapping[str, Any]) -> str:
-    model: str | None = _typed(fields, "model", str, "a string")
+    model: str | None = typed(fields, "model", str, "a string")
     if not model:
         raise InvalidRequest("You must provide a model parameter.", param="model")
     if len(model) > _LONGEST_MODEL:
@@ -135,40 +148,14 @@ def _model(fields: Mapping[str, Any]) -> str:
     return model
 
 
-def _typed(fields: Mapping[str, Any], name: str, kind: type, called: str) -> Any:
-    value = fields.get(name)
-    if value is None or (isinstance(value, kind) and not _is_bool_as_int(value, kind)):
-        return value
-    raise InvalidRequest(
-        f"Invalid type for '{name}': expected {called}.", param=name, code="invalid_type"
-    )
-
-
-def _is_bool_as_int(value: object, kind: type) -> bool:
-    return kind is int and isinstance(value, bool)
-
-
 def _list(fields: Mapping[str, Any], name: str) -> Sequence[Any]:
-    items = _typed(fields, name, list, "an array") or ()
+    items = typed(fields, name, list, "an array") or ()
     for index, item in enumerate(items):
         if not isinstance(item, dict):
-            raise _invalid(f"{name}[{index}]", "an object")
+            raise invalid(f"{name}[{index}]", "an object")
         if item.get("type") == "function":
-            _check_function(item.get("function"), f"{name}[{index}].function")
+            check_function(item.get("function"), f"{name}[{index}].function")
     return items
-
-
-def _check_function(function: object, param: str) -> None:
-    if not isinstance(function, dict):
-        raise _invalid(param, "an object")
-    if not isinstance(function.get("name"), str) or not function["name"]:
-        raise _invalid(f"{param}.name", "a string")
-
-
-def _invalid(param: str, expected: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"Invalid type for '{param}': expected {expected}.", param=param, code="invalid_type"
-    )
 
 
 def _messages(messages: object) -> list[Message]:
@@ -179,7 +166,7 @@ def _messages(messages: object) -> list[Message]:
             code="missing_required_parameter",
         )
     if not isinstance(messages, list):
-        raise _invalid("messages", "an array of objects")
+        raise invalid("messages", "an array of objects")
     if not messages:
         raise InvalidRequest(
             "Invalid 'messages': empty array. Expected at least one message.",
@@ -214,7 +201,7 @@ def _is_plain(message: object) -> bool:
 def _check_message(message: object, previous: Message | None, index: int) -> None:
     param = f"messages[{index}]"
     if not isinstance(message, dict):
-        raise _invalid(param, "an object")
+        raise invalid(param, "an object")
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise InvalidRequest(
@@ -237,25 +224,25 @@ def _check_content(message: Message, param: str) -> None:
     if content is None:
         if message["role"] == "assistant":
             return
-        raise _invalid(param, "a string or an array of content parts")
+        raise invalid(param, "a string or an array of content parts")
     if not isinstance(content, list):
-        raise _invalid(param, "a string or an array of content parts")
+        raise invalid(param, "a string or an array of content parts")
     for index, part in enumerate(content):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise _invalid(f"{param}[{index}]", "an object with a type")
+            raise invalid(f"{param}[{index}]", "an object with a type")
         if part["type"] == "text" and not isinstance(part.get("text"), str):
-            raise _invalid(f"{param}[{index}].text", "a string")
+            raise invalid(f"{param}[{index}].text", "a string")
 
 
 def _check_calls(calls: object, param: str) -> None:
     if not isinstance(calls, list):
-        raise _invalid(param, "an array")
+        raise invalid(param, "an array")
     for index, call in enumerate(calls):
         if not isinstance(call, dict) or not isinstance(call.get("id"), str):
-            raise _invalid(f"{param}[{index}]", "an object with an id")
+            raise invalid(f"{param}[{index}]", "an object with an id")
         function = call.get("function")
         if function is not None and not isinstance(function, dict):
-            raise _invalid(f"{param}[{index}].function", "an object")
+            raise invalid(f"{param}[{index}].function", "an object")
 
 
 def _check_tool_message(message: Message, previous: Message | None, param: str) -> None:
@@ -275,7 +262,7 @@ def _check_tool_message(message: Message, previous: Message | None, param: str) 
 
 
 def _include_usage(fields: Mapping[str, Any], *, stream: bool) -> bool:
-    options = _typed(fields, "stream_options", dict, "an object")
+    options = typed(fields, "stream_options", dict, "an object")
     if options is None:
         return False
     if not stream:
@@ -283,13 +270,13 @@ def _include_usage(fields: Mapping[str, Any], *, stream: bool) -> bool:
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
             param="stream_options",
         )
-    return bool(options.get("include_usage"))
+    return bool(typed(options, "include_usage", bool, "a boolean"))
 
 
 def _stop(stop: object) -> Sequence[str]:
     texts = [stop] if isinstance(stop, str) else [] if stop is None else stop
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise _invalid("stop", "a string or an array of strings")
+        raise invalid("stop", "a string or an array of strings")
     if len(texts) > _MOST_STOPS:
         raise InvalidRequest(
             f"Invalid 'stop': array too long. Expected at most {_MOST_STOPS} strings.",
@@ -301,7 +288,7 @@ def _stop(stop: object) -> Sequence[str]:
 
 def _max_tokens(fields: Mapping[str, Any]) -> int | None:
     for name in ("max_completion_tokens", "max_tokens"):
-        limit = _typed(fields, name, int, "an integer")
+        limit = typed(fields, name, int, "an integer")
         if limit is None:
             continue
         if limit < 1:
@@ -312,19 +299,3 @@ def _max_tokens(fields: Mapping[str, Any]) -> int | None:
             )
         return int(limit)
     return None
-
-
-def _is_clean(fields: Mapping[str, Any], tools: Sequence[Any]) -> bool:
-    """Return whether the answer has to be the backend's own, choice by choice."""
-    count = _typed(fields, "n", int, "an integer")
-    form = _typed(fields, "response_format", dict, "an object")
-    choice = fields.get("tool_choice")
-    return bool(
-        (count is not None and count != 1)
-        or fields.get("logprobs")
-        or (form and form.get("type", "text") != "text")
-        or (choice is not None and choice not in ("auto", "none"))
-        or fields.get("functions")
-        or fields.get("audio")
-        or any(tool.get("type") != "function" for tool in tools)
-    )

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
 from starlette.types import Send
 
-from memgpt_proxy.agent.reply import CallPart, Delta, Raw, Text
+from memgpt_proxy.agent.reply import Beside, CallPart, Delta, Kind, Raw, Text
 from memgpt_proxy.agent.request import TurnResult
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError
-from memgpt_proxy.wire.chat import Chunk
 from memgpt_proxy.wire.merge import ChoiceMerger
 from memgpt_proxy.wire.step import StepReader
 
@@ -28,6 +27,7 @@ _EVENT_STREAM: RawHeaders = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+_NOTHING: Mapping[str, Any] = {}
 _KEEP_ALIVE = b": keep-alive\n\n"
 _DONE = b"data: [DONE]\n\n"
 
@@ -102,7 +102,7 @@ class StreamedReply:
         self._started = False
         self._silent = False
         self._role_sent = False
-        self._raw = False
+        self._raw: dict[int, bool] = {}  # the choices of a clean step, and whether they have ended
         self._text_head = b""
 
     async def begin(self, first: StepReader, headers: RawHeaders) -> None:
@@ -117,14 +117,20 @@ class StreamedReply:
 
     async def finish(self, result: TurnResult) -> None:
         """Send the finish reason, the usage where it is wanted, and ``[DONE]``."""
-        events = []
-        if not self._raw:
-            events += [self._role(), self._chunk({}, finish_reason=result.finish_reason)]
+        events = self._ends(result)
         if self._include_usage:
             fields = self._heading.with_fields(choices=[], usage=result.usage)
             events.append(_event(fields))
         events.append(_DONE)
         await self._write(b"".join(events), last=True)
+
+    def _ends(self, result: TurnResult) -> list[bytes]:
+        """Return the ends of all choices that have not ended yet."""
+        reason = result.finish_reason
+        if not self._raw:
+            return [self._role(), self._chunk({}, finish_reason=reason, more=result.more)]
+        lasting = [index for index, ended in self._raw.items() if not ended]
+        return [self._chunk({}, finish_reason=reason, index=index) for index in lasting]
 
     async def fail(self, error: GatewayError) -> None:
         """Send an error: as a response of its own, or as the last event of what has begun."""
@@ -145,9 +151,13 @@ class StreamedReply:
                 return self._text(text)
             case CallPart():
                 return self._role() + self._chunk({"tool_calls": [_call_delta(delta)]})
-            case Raw(chunk=chunk):
-                self._raw = True
-                return _event(_without_usage(chunk))
+            case Beside(field=field, value=value):
+                return self._role() + self._chunk({field: value})
+            case Raw(choices=choices, more=more):
+                for choice in choices:
+                    ended = self._raw.get(choice["index"], False)
+                    self._raw[choice["index"]] = ended or bool(choice["finish_reason"])
+                return _event(self._heading.with_fields(choices=choices, **more))
 
     def _text(self, text: str) -> bytes:
         """Return a text chunk; all but the text is the same for the whole reply."""
@@ -162,9 +172,15 @@ class StreamedReply:
         self._role_sent = True
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return _event(self._heading.with_fields(choices=[choice]))
+    def _chunk(
+        self,
+        delta: dict[str, Any],
+        finish_reason: str | None = None,
+        index: int = 0,
+        more: Mapping[str, Any] = _NOTHING,
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return _event(self._heading.with_fields(choices=[choice], **more))
 
     async def _write(self, data: bytes, *, last: bool = False) -> None:
         self._silent = False
@@ -185,6 +201,7 @@ class WholeReply:
         self._heading = Heading(model)
         self._headers: RawHeaders = []
         self._merger: ChoiceMerger | None = None
+        self._more: dict[str, Any] = {}
 
     async def begin(self, first: StepReader, headers: RawHeaders) -> None:
         """Know what the reply begins with."""
@@ -196,13 +213,17 @@ class WholeReply:
         for delta in deltas:
             if isinstance(delta, Raw):
                 self._merger = self._merger or ChoiceMerger()
-                self._merger.add(delta.chunk)
+                self._merger.add({"choices": delta.choices})
+                self._more |= delta.more
 
     async def finish(self, result: TurnResult) -> None:
         """Send the completion."""
         choices = self._merger.choices() if self._merger else [_choice(result)]
         completion = self._heading.with_fields(
-            object="chat.completion", choices=choices, usage=result.usage
+            object="chat.completion",
+            choices=choices,
+            usage=result.usage,
+            **(self._more or result.more),
         )
         headers = [*self._headers, DEGRADED] if result.degraded else self._headers
         await send_json(self._send, 200, orjson.dumps(completion), headers)
@@ -244,21 +265,20 @@ def _one_line(body: bytes) -> bytes:
     return body.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
-def _without_usage(chunk: Chunk) -> Chunk:
-    """The sum over all steps comes at the end, where it is wanted."""
-    chunk.pop("usage", None)
-    return chunk
-
-
 def _call_delta(part: CallPart) -> dict[str, Any]:
+    text = "input" if part.kind is Kind.CUSTOM else "arguments"
     if part.id is None:
-        return {"index": part.index, "function": {"arguments": part.arguments}}
-    function = {"name": part.name, "arguments": part.arguments}
-    return {"index": part.index, "id": part.id, "type": "function", "function": function}
+        return {"index": part.index, part.kind.value: {text: part.arguments}}
+    called = {"name": part.name, text: part.arguments}
+    head = {"index": part.index, "id": part.id, "type": part.kind.value}
+    return {**head, part.kind.value: called}
 
 
 def _choice(result: TurnResult) -> dict[str, Any]:
-    message = {**result.reply.message(), "refusal": None}
+    reply = result.reply
+    message = {**reply.message(), "refusal": reply.refusal or None}
+    if reply.annotations:
+        message["annotations"] = reply.annotations
     return {
         "index": 0,
         "message": message,

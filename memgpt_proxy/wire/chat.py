@@ -85,6 +85,13 @@ class FunctionCallDelta(TypedDict, total=False):
     arguments: str | dict[str, Any] | None
 
 
+class CustomDelta(TypedDict, total=False):
+    """A piece of a custom tool's call."""
+
+    name: str | None
+    input: str | None
+
+
 class ToolCallDelta(TypedDict, total=False):
     """A piece of the tool call at `index`."""
 
@@ -92,6 +99,7 @@ class ToolCallDelta(TypedDict, total=False):
     id: str | None
     type: str | None
     function: FunctionCallDelta | None
+    custom: CustomDelta | None
 
 
 class Delta(TypedDict, total=False):
@@ -104,6 +112,8 @@ class Delta(TypedDict, total=False):
     reasoning: str | None
     tool_calls: list[ToolCallDelta] | None
     function_call: FunctionCallDelta | None
+    annotations: list[Any] | None
+    audio: dict[str, Any] | None
 
 
 class Choice(TypedDict, total=False):

@@ -48,7 +48,7 @@ def _merge_calls(calls: list[dict[str, Any]], deltas: list[dict[str, Any]]) -> N
     for delta in deltas:
         index = delta.get("index", len(calls) - 1 if calls else 0)
         while len(calls) <= index:
-            calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
+            calls.append({"id": "", "type": "custom" if "custom" in delta else "function"})
         call = calls[index]
         for name, value in delta.items():
             if name in ("id", "type"):

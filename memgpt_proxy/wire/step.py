@@ -6,20 +6,31 @@ from typing import Any, cast
 
 import orjson
 
-from memgpt_proxy.wire.chat import Choice, Chunk, Delta, FunctionCallDelta, ToolCallDelta, Usage
+from memgpt_proxy.wire.chat import (
+    Choice,
+    Chunk,
+    CustomDelta,
+    Delta,
+    FunctionCallDelta,
+    ToolCallDelta,
+    Usage,
+)
 
+MORE = frozenset({"moderation", "metadata", "citations", "search_results", "provider"})
 _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
 
 
 class CallInProgress:
     """A function call of the model while it arrives; `id` and `name` are "" until known."""
 
-    __slots__ = ("_arguments", "id", "index", "name")
+    __slots__ = ("_arguments", "custom", "id", "index", "name")
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.id = ""
         self.name = ""
+        self.custom = False
+        """Of a custom tool, whose arguments are any text."""
         self._arguments: list[str] = []
 
     @property
@@ -40,9 +51,10 @@ class CallInProgress:
 
 @dataclass(slots=True)
 class Progress:
-    """What one chunk added: content, and for each call it touched the new arguments' text."""
+    """What one chunk added: text, and for each call it touched the new arguments' text."""
 
     content: str = ""
+    refusal: str = ""
     calls: list[tuple[CallInProgress, str]] = field(default_factory=list)
 
 
@@ -63,6 +75,10 @@ class StepReader:
         self.usage: Usage | None = None
         self.error: dict[str, Any] | None = None
         self.calls: list[CallInProgress] = []
+        self.annotations: list[Any] = []
+        """Sources of the content."""
+        self.more: dict[str, Any] = {}
+        """What the chunks say of the whole answer beside all this."""
         self._call_at: dict[int, CallInProgress] = {}  # by the index that the backend gave
         self._content: list[str] = []
         self._refusal: list[str] = []
@@ -91,6 +107,8 @@ class StepReader:
             self.usage = usage
         if error := chunk.get("error"):
             self.error = error if isinstance(error, dict) else {"message": error}
+        if chunk.keys() & MORE:
+            self.more |= more_of(chunk)
         progress = Progress()
         for choice in chunk.get("choices") or ():
             if not choice.get("index"):
@@ -112,8 +130,11 @@ class StepReader:
         if content := delta.get("content"):
             progress.content = content if isinstance(content, str) else _text_of(content)
             self._content.append(progress.content)
-        if refusal := delta.get("refusal"):
+        if (refusal := delta.get("refusal")) and isinstance(refusal, str):
+            progress.refusal = refusal
             self._refusal.append(refusal)
+        if isinstance(annotations := delta.get("annotations"), list):
+            self.annotations += annotations
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if reasoning and isinstance(reasoning, str):
             self._reasoning.append(reasoning)
@@ -121,9 +142,10 @@ class StepReader:
             progress.calls = [self._add_call(call) for call in _call_deltas(delta)]
 
     def _add_call(self, delta: ToolCallDelta) -> tuple[CallInProgress, str]:
-        function = delta.get("function") or {}
+        function = delta.get("function") or _of_custom(delta.get("custom"))
         call = self._call_of(delta, function.get("name"))
         call.id = call.id or delta.get("id") or ""
+        call.custom = call.custom or "custom" in delta
         return call, call.add(function)
 
     def _call_of(self, delta: ToolCallDelta, name: str | None) -> CallInProgress:
@@ -151,6 +173,20 @@ class StepReader:
         self._call_at[call.index if index is None else index] = call
         self.calls.append(call)
         return call
+
+
+def more_of(chunk: Chunk) -> dict[str, Any]:
+    """Return what a chunk says of the whole answer that a client is to see and we do not read.
+
+    Nothing else is shown that a backend adds: some repeat the prompt there.
+    """
+    fields = cast("dict[str, Any]", chunk)
+    return {name: fields[name] for name in MORE if fields.get(name) is not None}
+
+
+def _of_custom(custom: CustomDelta | None) -> FunctionCallDelta:
+    """Return a piece of a custom tool's call like that of a function."""
+    return {"name": custom.get("name"), "arguments": custom.get("input")} if custom else {}
 
 
 def _call_deltas(delta: Delta) -> Iterable[ToolCallDelta]:

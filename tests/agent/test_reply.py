@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memgpt_proxy.agent.habits import Habit
-from memgpt_proxy.agent.reply import CleanListener, Raw, Reply, Step, StepCall, StepListener
+from memgpt_proxy.agent.reply import Step, StepCall, StepListener
 from memgpt_proxy.wire.step import StepReader
 from tests.agent.build import (
     Call,
     Said,
     call,
-    delta,
     forwarded,
     hear,
     new_reply,
@@ -221,36 +219,3 @@ def test_what_a_stop_text_held_back_is_not_said_twice() -> None:
     reply = new_reply(stop=["END"])
     deltas, _ = hear(reply, offer(), said(send("E"), send("E")).chunks())
     assert visible(deltas) == reply.text == "E"
-
-
-def clean(*chunks: Any) -> tuple[Reply, list[Any], Step]:
-    reply, reader = new_reply(), StepReader()
-    listener = CleanListener(reply)
-    deltas = [d for chunk in chunks for d in listener.hear(chunk, reader.add(chunk))]
-    rest, step = listener.close(reader)
-    return reply, [d.chunk for d in deltas + rest if isinstance(d, Raw)], step
-
-
-def test_a_clean_step_is_seen_as_it_comes() -> None:
-    second = {"choices": [{"index": 1, "delta": {"content": "Hey"}, "finish_reason": None}]}
-    usage = {"choices": [], "usage": {"total_tokens": 3}}
-    chunks = [delta({"content": "Hi"}), second, delta({}, "stop")]
-    reply, seen, step = clean(*chunks, usage)
-    assert seen == chunks
-    assert reply.messages == ["Hi"]
-    assert step == Step("Hi", (), "stop")
-
-
-def test_a_clean_step_shows_no_reasoning() -> None:
-    _, seen, _ = clean(delta({"reasoning_content": "Hm.", "reasoning": "Hm.", "content": "Hi"}))
-    assert seen == [delta({"content": "Hi"})]
-
-
-def test_a_clean_steps_calls_are_the_clients() -> None:
-    reply, seen, step = clean(*said(call("get_weather", id="w1", city="Lisbon")).chunks())
-    assert [(c.id, c.name, c.arguments) for c in reply.calls] == [
-        ("w1", "get_weather", '{"city": "Lisbon"}')
-    ]
-    assert seen
-    assert step.calls == (StepCall("w1", "get_weather", '{"city": "Lisbon"}'),)
-    assert reply.message()["content"] is None

@@ -9,6 +9,7 @@ import pytest
 
 from memgpt_proxy.agent.main_context import Head, MainContext
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
+from memgpt_proxy.agent.tool_choice import tool_name
 from memgpt_proxy.config import ReplyMode
 from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.stores.records import Counts, NodeId, QueueState, WorkingContext
@@ -42,11 +43,16 @@ def context() -> MainContext:
 
 
 def body(
-    *, by_content: bool = False, remembers: bool = True, last: bool = False, **changes: Any
+    *,
+    by_content: bool = False,
+    remembers: bool = True,
+    last: bool = False,
+    aside: bool = False,
+    **changes: Any,
 ) -> dict[str, Any]:
     asked = request(user("hi"), **changes)
     steps = StepRequests(asked, by_content=by_content, remembers=remembers)
-    written: dict[str, Any] = json.loads(steps.body(context(), last=last))
+    written: dict[str, Any] = json.loads(steps.body(context(), last=last, aside=aside))
     return written
 
 
@@ -196,21 +202,87 @@ CLEAN: dict[str, Any] = {
 }
 
 
-def test_a_clean_step_is_the_clients_own() -> None:
+def test_a_clean_step_has_memory_functions_beside_what_is_asked_for() -> None:
     written = body(clean=True, tools=[WEATHER], options=CLEAN)
+    assert names(written) == [*MEMORY, "get_weather"]
+    assert {name: written[name] for name in CLEAN} == CLEAN
+
+
+@pytest.mark.parametrize("how", [{"last": True}, {"remembers": False}], ids=str)
+def test_a_plain_clean_step_is_the_clients_own(how: dict[str, Any]) -> None:
+    written = body(clean=True, tools=[WEATHER], options=CLEAN, **how)
     assert names(written) == ["get_weather"]
     assert {name: written[name] for name in CLEAN} == CLEAN
 
 
-def test_a_clean_step_keeps_the_tools_that_are_not_to_be_called() -> None:
-    written = body(clean=True, tools=[WEATHER], options={"tool_choice": "none", "n": 2})
-    assert written["tools"] == [WEATHER]
-    assert written["tool_choice"] == "none"
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_required_tool_is_one_of_the_clients(clean: bool) -> None:
+    options = {"tool_choice": "required"}
+    written = body(clean=clean, tools=[WEATHER, CUSTOM], options=options)
+    assert [tool_name(each) for each in written["tools"]] == [*MEMORY, "get_weather", "shell"]
+    assert written["tool_choice"] == "required"
+    written = body(clean=clean, tools=[WEATHER, CUSTOM], options=options, last=True)
+    assert (written["tools"], written["tool_choice"]) == ([WEATHER, CUSTOM], "required")
+
+
+FORCED: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": "get_weather"}},
+    {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [WEATHER]}},
+]
+
+
+@pytest.mark.parametrize("choice", FORCED, ids=lambda choice: choice["type"])
+def test_a_forced_tool_is_the_only_one_of_the_clients_that_is_offered(choice: Any) -> None:
+    tools, options = [WEATHER, CUSTOM], {"tool_choice": choice}
+    written = body(tools=tools, options=options)
+    assert names(written) == [*MEMORY, "get_weather"]
+    assert written["tool_choice"] == "required"
+    written = body(tools=tools, options=options, last=True)
+    assert (written["tools"], written["tool_choice"]) == (tools, choice)
+
+
+def test_allowed_tools_are_those_that_are_offered() -> None:
+    allowed = {"mode": "auto", "tools": [{"type": "custom", "custom": {"name": "shell"}}]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    written = body(tools=[WEATHER, CUSTOM], options={"tool_choice": choice})
+    assert [tool_name(each) for each in written["tools"]] == [*OURS, "shell"]
+    assert "tool_choice" not in written
+
+
+def test_tools_that_are_not_to_be_called_stay_where_only_the_answer_is_left() -> None:
+    options = {"tool_choice": "none", "n": 2}
+    assert names(body(clean=True, tools=[WEATHER], options=options)) == MEMORY
+    written = body(clean=True, tools=[WEATHER], options=options, last=True)
+    assert (written["tools"], written["tool_choice"]) == ([WEATHER], "none")
+
+
+def test_legacy_functions_stand_beside_ours() -> None:
+    function = WEATHER["function"]
+    written = body(clean=True, options={"functions": [function], "function_call": "auto"})
+    assert [each["name"] for each in written["functions"]] == [*MEMORY, "get_weather"]
+    assert "tools" not in written
+    assert "function_call" not in written
+    plain = body(clean=True, options={"functions": [function], "function_call": "auto"}, last=True)
+    assert (plain["functions"], plain["function_call"]) == ([function], "auto")
+
+
+def test_a_step_aside_has_room_for_calls_and_nothing_else() -> None:
+    options = {**CLEAN, "response_format": {"type": "json_object"}, "seed": 7}
+    written = body(clean=True, tools=[WEATHER], options=options, aside=True)
+    assert names(written) == MEMORY
+    assert (written["max_tokens"], written["seed"]) == (100 + 1024, 7)
+    assert not {"stop", "n", "logprobs", "tool_choice", "response_format"} & written.keys()
+
+
+def test_what_cannot_be_streamed_is_asked_for_whole() -> None:
+    written = body(clean=True, whole=True, options={"audio": {"format": "wav", "voice": "ash"}})
+    assert written["stream"] is False
+    assert "stream_options" not in written
 
 
 def test_tools_of_other_kinds_are_forwarded() -> None:
     written = body(clean=True, tools=[CUSTOM, WEATHER])
-    assert written["tools"] == [CUSTOM, WEATHER]
+    assert written["tools"][-2:] == [CUSTOM, WEATHER]
 
 
 @pytest.mark.parametrize(
@@ -250,3 +322,9 @@ def test_no_length_is_asked_for_where_the_client_asks_for_none() -> None:
     steps = StepRequests(request(user("hi")), by_content=False)
     assert steps.answer is None
     assert "max_tokens" not in json.loads(steps.body(context(), last=False, longest=700))
+
+
+@pytest.mark.parametrize(("count", "left"), [(121, 7), (126, 2), (128, 0), (129, 7)])
+def test_our_functions_do_not_make_the_clients_tools_too_many(count: int, left: int) -> None:
+    written = body(tools=[tool(f"t{number}") for number in range(count)])
+    assert [name for name in names(written) if not name.startswith("t")] == OURS[:left]

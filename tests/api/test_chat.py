@@ -12,6 +12,7 @@ from memgpt_proxy.agent.request import NamedConversation, TurnRequest
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.passthrough import Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
@@ -56,6 +57,7 @@ async def post(
         Beginnings(),
         known,
         TaskPrompts(),
+        IdempotencyKeys(),
         max_body=2**20,
         keepalive=1,
     )

@@ -118,6 +118,10 @@ def test_every_other_field_is_kept_as_it_came():
     assert request.options["user"] == request.user == "ann"
 
 
+TOOLS = [{"type": "function", "function": {"name": "t"}}]
+NAMED = {"type": "function", "function": {"name": "t"}}
+
+
 @pytest.mark.parametrize(
     ("fields", "clean"),
     [
@@ -130,13 +134,55 @@ def test_every_other_field_is_kept_as_it_came():
         ({"response_format": {"type": "json_object"}}, True),
         ({"tool_choice": "auto"}, False),
         ({"tool_choice": "none"}, False),
-        ({"tool_choice": "required"}, True),
+        ({"tool_choice": "required", "tools": TOOLS}, False),
+        ({"tool_choice": NAMED, "tools": TOOLS}, False),
+        ({"tool_choice": "any", "tools": TOOLS}, True),
+        ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, False),
+        ({"tools": [{"type": "browser_search"}]}, True),
         ({"functions": [{"name": "f"}]}, True),
+        ({"audio": {"voice": "ash", "format": "wav"}}, True),
+        ({"modalities": ["text", "audio"]}, True),
+        ({"modalities": ["text"]}, False),
+        ({"prediction": {"type": "content", "content": "x"}}, True),
+        ({"web_search_options": {}}, True),
     ],
     ids=str,
 )
 def test_what_has_to_see_the_answer_itself_is_clean(fields: dict[str, Any], clean: bool):
     assert parsed(**fields).clean is clean
+
+
+@pytest.mark.parametrize(
+    ("fields", "alone"),
+    [
+        ({"n": 2}, False),
+        ({"functions": [{"name": "f"}]}, False),
+        ({"functions": [{"name": "f"}], "function_call": "none"}, False),
+        ({"functions": [{"name": "f"}], "function_call": {"name": "f"}}, True),
+        ({"functions": [{"name": "f"}], "tools": TOOLS}, True),
+        ({"tool_choice": "any", "tools": TOOLS}, True),
+        ({"prediction": {"type": "content", "content": "x"}}, True),
+        ({"web_search_options": {}}, True),
+    ],
+    ids=str,
+)
+def test_what_takes_no_functions_beside_it(fields: dict[str, Any], alone: bool):
+    assert parsed(**fields).alone is alone
+
+
+@pytest.mark.parametrize(
+    ("fields", "whole"),
+    [
+        ({"audio": {"voice": "ash", "format": "wav"}}, True),
+        ({"audio": {"voice": "ash", "format": "pcm16"}, "stream": True}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_sounds_are_asked_for_whole_unless_they_are_to_be_streamed(
+    fields: dict[str, Any], whole: bool
+):
+    assert parsed(**fields).whole is whole
 
 
 RESULTS = [{"role": "tool", "tool_call_id": id, "content": "x"} for id in ("c1", "c2")]

@@ -10,10 +10,8 @@ import pytest
 
 from tests.e2e.chatting import (
     Person,
-    data_of,
     from_chunks,
     offered,
-    raw,
     results,
     send,
     tool,
@@ -21,7 +19,7 @@ from tests.e2e.chatting import (
     user,
 )
 from tests.support.backend import ScriptedBackend
-from tests.support.replies import Reply, call, choices, event, text, thoughts
+from tests.support.replies import call, text, thoughts
 
 WEATHER = tool("get_weather", city="string")
 CLOCK = tool("get_time", zone="string")
@@ -243,25 +241,6 @@ def test_tool_choice_auto_offers_all(backend: ScriptedBackend, with_tools: Perso
     assert backend.requests[0].body["parallel_tool_calls"] is False
 
 
-@pytest.mark.parametrize(
-    "choice", ["required", {"type": "function", "function": {"name": "get_weather"}}], ids=str
-)
-def test_a_forced_tool_is_forced(backend: ScriptedBackend, with_tools: Person, choice: Any):
-    backend.reply(call("get_weather", OSLO, id="call_w"), send("It is 4 °C."))
-    answer = with_tools.say("Weather?", tool_choice=choice)
-    assert answer.calls == [("call_w", "get_weather", OSLO)]
-    body = backend.requests[0].body
-    assert body["tool_choice"] == choice
-    assert offered(backend.requests[0]) == ["get_weather", "get_time"]
-    assert "send_message" not in body["messages"][0]["content"]
-    with_tools.said.append(tool_result("call_w", "4 °C"))
-    assert with_tools.ask(with_tools.said).text == "It is 4 °C."
-    assert tail(backend, 1)[1:] == [
-        called(("call_w", "get_weather", OSLO)),
-        tool_result("call_w", "4 °C"),
-    ]
-
-
 def test_a_tool_named_like_one_of_ours_is_the_clients(backend: ScriptedBackend, anyone: Person):
     mine = tool("archival_storage_search", needle="string")
     anyone.options["tools"] = [mine]
@@ -284,124 +263,6 @@ def test_a_tool_named_send_message_is_the_clients(backend: ScriptedBackend, anyo
     assert answer.text == ""
     anyone.said.append(tool_result("call_s", "sent"))
     assert anyone.ask(anyone.said).text == "It is sent."
-
-
-# What has to see the answer itself
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_several_choices_come_back_whole(backend: ScriptedBackend, person: Person, stream: bool):
-    backend.reply(choices(text("Red."), text("Green."), text("Blue.")))
-    with openai.OpenAI(base_url=person.base_url, api_key=person.api_key, max_retries=0) as client:
-        create: Any = client.chat.completions.create
-        answer = create(model=person.model, messages=[user("Colour?")], n=3, stream=stream)
-        texts = ["", "", ""]
-        if stream:
-            for chunk in answer:
-                for choice in chunk.choices:
-                    texts[choice.index] += choice.delta.content or ""
-        else:
-            assert [choice.index for choice in answer.choices] == [0, 1, 2]
-            texts = [choice.message.content for choice in answer.choices]
-    assert texts == ["Red.", "Green.", "Blue."]
-    body = backend.requests[0].body
-    assert body["n"] == 3
-    assert "tools" not in body
-
-
-FORMAT = {
-    "type": "json_schema",
-    "json_schema": {"name": "colour", "schema": {"type": "object"}, "strict": True},
-}
-
-
-def test_a_response_format_is_one_clean_step(backend: ScriptedBackend, anyone: Person):
-    backend.reply(text('{"colour": "red"}').but(piece=3))
-    answer = anyone.say("Colour?", response_format=FORMAT, stop=["\n"], max_tokens=20)
-    assert answer.text == '{"colour": "red"}'
-    assert answer.finish_reason == "stop"
-    body = backend.requests[0].body
-    assert body["response_format"] == FORMAT
-    assert (body["stop"], body["max_tokens"]) == (["\n"], 20)
-    assert "tools" not in body
-
-
-def logprobs_chunks() -> tuple[list[dict[str, Any]], Reply]:
-    """Two tokens with their probabilities, as the backend streams them."""
-    entries = [
-        {"token": token, "logprob": -0.5, "bytes": list(token.encode()), "top_logprobs": []}
-        for token in ("Bl", "ue")
-    ]
-    reply = Reply()
-    for entry in entries:
-        choice = {
-            "index": 0,
-            "delta": {"content": entry["token"]},
-            "logprobs": {"content": [entry], "refusal": None},
-            "finish_reason": None,
-        }
-        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-        reply += event({**chunk, "choices": [choice]})
-    return entries, reply
-
-
-def test_logprobs_come_back_whole(backend: ScriptedBackend, person: Person):
-    entries, reply = logprobs_chunks()
-    backend.reply(reply)
-    request: dict[str, Any] = {"model": person.model, "messages": [user("Colour?")]}
-    response = raw(person.base_url, person.api_key, **request, logprobs=True, top_logprobs=0).json()
-    (choice,) = response["choices"]
-    assert choice["message"]["content"] == "Blue"
-    assert choice["logprobs"]["content"] == entries
-    assert backend.requests[0].body["logprobs"] is True
-    assert backend.requests[0].body["top_logprobs"] == 0
-
-
-def test_logprobs_are_streamed_as_they_come(backend: ScriptedBackend, person: Person):
-    entries, reply = logprobs_chunks()
-    backend.reply(reply)
-    response = raw(
-        person.base_url,
-        person.api_key,
-        model=person.model,
-        messages=[user("Colour?")],
-        logprobs=True,
-        stream=True,
-    )
-    *chunks, done = data_of(response.content)
-    assert done == "[DONE]"
-    seen = [c["choices"][0].get("logprobs") for c in chunks if c["choices"]]
-    assert [entry for probs in seen if probs for entry in probs["content"]] == entries
-
-
-def test_a_clean_answer_is_remembered(backend: ScriptedBackend, person: Person):
-    backend.reply(
-        text('{"colour": "ultramarine"}'),
-        call("recall_storage_search", {"query": "ultramarine"}),
-        send("It was that."),
-    )
-    person.say("Which colour?", response_format=FORMAT)
-    person.anew().say("What was it?")
-    (result,) = results(backend.requests[2])
-    assert result.startswith("Showing 1 of 1 results (page 1/1): ")
-    assert '{"colour": "ultramarine"}' in result
-
-
-def test_a_clean_step_keeps_thoughts_inside(backend: ScriptedBackend, person: Person):
-    thinking = {"index": 0, "delta": {"reasoning_content": "secret"}, "finish_reason": None}
-    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    backend.reply(*[event({**chunk, "choices": [thinking]}) + text("{}")] * 2)
-    for stream in (False, True):
-        response = raw(
-            person.base_url,
-            person.api_key,
-            model=person.model,
-            messages=[user("Colour?")],
-            response_format={"type": "json_object"},
-            stream=stream,
-        )
-        assert response.status_code == 200
-        assert b"secret" not in response.content
 
 
 def test_the_sdks_own_parser_reads_the_stream(backend: ScriptedBackend, person: Person):

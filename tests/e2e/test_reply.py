@@ -449,12 +449,6 @@ def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> Reply:
     return event({**said, "choices": [choice]})
 
 
-def test_a_refusal_is_a_reply(backend: ScriptedBackend, anyone: Person):
-    refused = chunk({"refusal": "I can't "}) + chunk({"refusal": "do that."}) + chunk({}, "stop")
-    backend.reply(refused)
-    assert anyone.say("do it").text == "I can't do that."
-
-
 def test_a_filtered_answer_is_not_asked_for_again(backend: ScriptedBackend, anyone: Person):
     backend.reply(text("").but(finish_reason="content_filter"))
     answer = anyone.say("do it")
