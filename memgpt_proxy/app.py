@@ -30,8 +30,10 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
+from memgpt_proxy.api.reading import RequestReader
 from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
@@ -112,17 +114,11 @@ def create_app(
     agent = _agent(settings, backend, kept.store, beginnings, clock, telemetry, tracer)
     admission = _admission(authenticator, kept.limiter, telemetry)
     passthrough = Passthrough(backend, admission)
-    chat = ChatCompletions(
-        agent,
-        admission,
-        authenticator,
-        passthrough,
-        beginnings,
-        RequestHeaders(settings.conversation_headers, settings.task_headers),
-        TaskPrompts(settings.task_prompts),
-        settings.max_request_mib * 2**20,
-        settings.keepalive_seconds,
+    reader = _reader(settings, authenticator, beginnings)
+    endpoint = partial(
+        Endpoint, admission=admission, reader=reader, keepalive=settings.keepalive_seconds
     )
+    chat = endpoint(ChatCompletions(agent, reader, passthrough))
     opened = partial(_opened, kept, transport)
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
@@ -144,6 +140,18 @@ def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) 
 def _authenticator(settings: Settings) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
     return Authenticator(secret_of(settings), accepted, anonymous=settings.anonymous)
+
+
+def _reader(
+    settings: Settings, authenticator: Authenticator, beginnings: Beginnings
+) -> RequestReader:
+    return RequestReader(
+        authenticator,
+        beginnings,
+        RequestHeaders(settings.conversation_headers, settings.task_headers),
+        TaskPrompts(settings.task_prompts),
+        settings.max_request_mib * 2**20,
+    )
 
 
 def _admission(
