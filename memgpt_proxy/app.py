@@ -35,6 +35,7 @@ from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.reading import RequestReader
 from memgpt_proxy.api.request_headers import RequestHeaders
+from memgpt_proxy.api.responses.endpoint import Responses, StoredResponses
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
@@ -54,6 +55,7 @@ from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.telemetry import Telemetry
 
 CHAT_COMPLETIONS = f"{PREFIX}/chat/completions"
+RESPONSES = f"{PREFIX}/responses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Gateway:
     """
 
     chat: ASGIApp
+    responses: ASGIApp
     passthrough: ASGIApp
     rest: ASGIApp
     opened: Callable[[], AbstractAsyncContextManager[None]]
@@ -77,6 +80,10 @@ class Gateway:
         path: str = scope["path"]
         if path == CHAT_COMPLETIONS and scope["method"] == "POST":
             await self.chat(scope, receive, send)
+        elif path == RESPONSES and scope["method"] == "POST":
+            await self.responses(scope, receive, send)
+        elif path.startswith(f"{RESPONSES}/"):
+            await self.rest(scope, receive, send)
         elif path.startswith(f"{PREFIX}/"):
             await self.passthrough(scope, receive, send)
         else:
@@ -119,12 +126,15 @@ def create_app(
         Endpoint, admission=admission, reader=reader, keepalive=settings.keepalive_seconds
     )
     chat = endpoint(ChatCompletions(agent, reader, passthrough))
+    responses = endpoint(Responses(agent, reader, kept.store))
     opened = partial(_opened, kept, transport)
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
-    rest = _starlette(kept.store, telemetry, opened, [*owner_routes.routes(), *routes])
-    return Gateway(chat, passthrough, rest, opened)
+    stored = StoredResponses(admission, authenticator, kept.store)
+    served = [*owner_routes.routes(), *stored.routes(), *routes]
+    rest = _starlette(kept.store, telemetry, opened, served)
+    return Gateway(chat, responses, passthrough, rest, opened)
 
 
 def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from memgpt_proxy.agent import instructions
+from memgpt_proxy.agent.apart import TurnApart
 from memgpt_proxy.agent.executor import CallPlace
 from memgpt_proxy.agent.healing import Prepared
 from memgpt_proxy.agent.opening import Opener
@@ -41,8 +42,15 @@ class Agent:
     clean_turns: CleanTurns = CleanTurns.MEMORY
     refuses: bool = False
 
-    async def open(self, request: TurnRequest) -> RunningTurn:
-        """Return the turn that answers ``request``, ready to run. Raises MemoryAway."""
+    async def open(self, request: TurnRequest) -> RunningTurn | TurnApart:
+        """Return the turn that answers ``request``, ready to run.
+
+        Raises:
+            MemoryAway: Memory cannot be read, and no answer is wanted without it.
+            InvalidRequest: What was sent does not go on from what is known.
+        """
+        if not request.remembers:
+            return TurnApart(self.faculties.backend, request, self.faculties.counter)
         prepared = await self._prepare(request, refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
         return RunningTurn(self.faculties, request, prepared, anew)

@@ -69,13 +69,20 @@ class ChatRequest:
 def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest:
     """Return the request in ``body``. Raises InvalidRequest, which names the parameter.
 
+    See ``read_chat_request``.
+    """
+    return read_chat_request(json_object(body), newest_only=newest_only)
+
+
+def read_chat_request(fields: Mapping[str, Any], *, newest_only: bool) -> ChatRequest:
+    """Return what these fields ask for. Raises InvalidRequest, which names the parameter.
+
     ``check_messages`` has to check those of its messages that are not known yet.
 
     Args:
         newest_only: It may hold only the newest messages of a conversation: ``tool`` messages
             may come first, and answer calls that are not in it.
     """
-    fields = _json_object(body)
     messages = _messages(fields.get("messages"))
     leading = _leading(messages, _CALLS_BEFORE if newest_only else None)
     _check_depth({**fields, "messages": messages[: leading + 1]})
@@ -115,7 +122,8 @@ def check_messages(request: ChatRequest, known: int = 1) -> None:
             _check_message(message, previous, index)
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body. Raises InvalidRequest."""
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:

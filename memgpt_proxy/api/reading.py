@@ -16,7 +16,7 @@ from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.names import Stop, known
-from memgpt_proxy.stores.records import ROOT, Namespace
+from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,10 @@ class Call:
         """Whether its headers keep memory out of it."""
         return self.told.is_task or self.told.memory is Memory.OFF
 
-    def naming(self, conversation: NamedConversation) -> Call:
-        """Return the same, of this conversation."""
+    def naming(self, conversation: NamedConversation | None) -> Call:
+        """Return the same, of this conversation if one is named."""
+        if conversation is None:
+            return self
         return replace(self, told=replace(self.told, conversation=conversation))
 
 
@@ -75,21 +77,29 @@ class RequestReader:
         """Return whether a user interface asks this for itself."""
         return self.tasks.fit(request)
 
-    def namespace(self, call: Call, request: ChatRequest) -> Namespace:
+    def namespace(self, call: Call, user: str | None) -> Namespace:
         """Return whose memory a request is about."""
-        return self.authenticator.namespace(call.key, request.user)
+        return self.authenticator.namespace(call.key, user)
 
-    def asked(self, call: Call, request: ChatRequest) -> TurnRequest:
-        """Return what is asked of a turn. Raises InvalidRequest, for its messages."""
-        namespace = self.namespace(call, request)
-        root = call.told.conversation.root if call.told.conversation else ROOT
+    def asked(self, call: Call, request: ChatRequest, after: NodeId | None = None) -> TurnRequest:
+        """Return what is asked of a turn. Raises InvalidRequest, for its messages.
+
+        Args:
+            after: The reply that the client goes on from, where it names that.
+        """
+        namespace = self.namespace(call, request.user)
+        root = after or (call.told.conversation.root if call.told.conversation else ROOT)
         stops = self.beginnings.stops(namespace, root, request.messages)
         check_messages(request, known(stops))
-        return _asked(namespace, call, request, stops)
+        return _asked(namespace, call, request, stops, after)
 
 
 def _asked(
-    namespace: Namespace, call: Call, request: ChatRequest, stops: Sequence[Stop]
+    namespace: Namespace,
+    call: Call,
+    request: ChatRequest,
+    stops: Sequence[Stop],
+    after: NodeId | None,
 ) -> TurnRequest:
     return TurnRequest(
         namespace=namespace,
@@ -108,4 +118,5 @@ def _asked(
         writes=call.told.memory is Memory.ON,
         is_retry=call.told.is_retry,
         stops=stops,
+        after=after,
     )
