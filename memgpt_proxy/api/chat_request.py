@@ -85,7 +85,7 @@ def read_chat_request(fields: Mapping[str, Any], *, newest_only: bool) -> ChatRe
     """
     messages = _messages(fields.get("messages"))
     leading = _leading(messages, _CALLS_BEFORE if newest_only else None)
-    _check_depth({**fields, "messages": messages[: leading + 1]})
+    check_depth({**fields, "messages": messages[: leading + 1]})
     tools = _list(fields, "tools")
     options = {name: value for name, value in fields.items() if name not in _OURS}
     stream = typed(fields, "stream", bool, "a boolean") or False
@@ -116,7 +116,7 @@ def check_messages(request: ChatRequest, known: int = 1) -> None:
         known: How many of them have been checked: the first, or more in an earlier request.
     """
     rest = request.messages[known - 1 :]
-    _check_depth({"messages": rest})
+    check_depth({"messages": rest})
     for index, (previous, message) in enumerate(pairwise(rest), request.leading + known):
         if not _is_plain(message):
             _check_message(message, previous, index)
@@ -135,7 +135,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _check_depth(what: object) -> None:
+def check_depth(what: object) -> None:
     """Refuse what can be read but not be written again: the backend could not be sent it."""
     try:
         orjson.dumps(what)

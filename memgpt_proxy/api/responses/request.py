@@ -10,20 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from memgpt_proxy.agent.request import NamedConversation
-from memgpt_proxy.api.chat_request import ChatRequest, read_chat_request
+from memgpt_proxy.api.chat_request import ChatRequest, check_depth, read_chat_request
 from memgpt_proxy.api.checks import invalid, typed
 from memgpt_proxy.api.responses.formats import check_include, text_options
 from memgpt_proxy.api.responses.items import REFERENCE, kind_of, messages_of
 from memgpt_proxy.api.responses.names import node_of_response
-from memgpt_proxy.api.responses.refusals import refuse
+from memgpt_proxy.api.responses.refusals import REFUSED, refuse
 from memgpt_proxy.api.responses.tools import choice_of, tools_of
 from memgpt_proxy.errors import InvalidRequest
 from memgpt_proxy.stores.records import NodeId
 
 _READ = frozenset(
     {
-        "background",
-        "background_options",
         "conversation",
         "include",
         "input",
@@ -42,6 +40,7 @@ _READ = frozenset(
         "tools",
         "top_logprobs",
         "truncation",
+        *REFUSED,
     }
 )
 """Fields that are read here; chats have the others by the same name, or do not know them."""
@@ -79,12 +78,6 @@ def input_of(fields: Mapping[str, Any]) -> list[Any]:
         return [{"type": "message", "role": "user", "content": given}]
     if not isinstance(given, list):
         raise invalid("input", "a string or an array of items")
-    if not given:
-        raise InvalidRequest(
-            "Invalid 'input': empty array. Expected at least one item.",
-            param="input",
-            code="empty_array",
-        )
     return given
 
 
@@ -104,6 +97,9 @@ def read_request(
         newest_only: They may hold only the newest messages of a conversation.
     """
     refuse(fields)
+    typed(fields, "metadata", dict, "an object")
+    repeated = {name: value for name, value in fields.items() if name != "input"}
+    check_depth([[repeated]])  # the response has them deeper inside
     after, conversation = _after(fields), _conversation(fields)
     newest_only = newest_only or after is not None or conversation is not None
     return ResponsesRequest(
@@ -128,6 +124,12 @@ def not_found(name: str) -> InvalidRequest:
 def _chat(
     fields: Mapping[str, Any], messages: list[dict[str, Any]], *, newest_only: bool
 ) -> ChatRequest:
+    if not messages:
+        raise InvalidRequest(
+            "Invalid 'input': nothing in it is a message. Expected at least one.",
+            param="input",
+            code="empty_array",
+        )
     instructions = typed(fields, "instructions", str, "a string")
     told = [{"role": "system", "content": instructions}] if instructions else []
     choice, tools = choice_of(fields, tools_of(fields))
