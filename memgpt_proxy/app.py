@@ -31,6 +31,7 @@ from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.endpoint import Endpoint
+from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.reading import RequestReader
@@ -160,6 +161,7 @@ def _reader(
         beginnings,
         RequestHeaders(settings.conversation_headers, settings.task_headers),
         TaskPrompts(settings.task_prompts),
+        IdempotencyKeys(),
         settings.max_request_mib * 2**20,
     )
 

@@ -9,6 +9,7 @@ from functools import partial
 from memgpt_proxy.agent import instructions
 from memgpt_proxy.agent.apart import TurnApart
 from memgpt_proxy.agent.executor import CallPlace
+from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.healing import Prepared
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.reply import Offer
@@ -66,7 +67,7 @@ class Agent:
         steps = StepRequests(request, by_content=by_content)
         if steps.offer.awaits_client and self._is_alone(request):
             steps = StepRequests(request, by_content=True, remembers=False)
-        told = _instructions(request, steps.offer, by_content=by_content)
+        told = _instructions(request, steps.offer)
         counter = self.faculties.counter
         fixed = counter.remembered(f"{told}\n{request.application}")
         room = window.room(fixed + counter.remembered(steps.tools_text), self.context_limit)
@@ -91,9 +92,9 @@ class Agent:
         )
 
 
-def _instructions(request: TurnRequest, offer: Offer, *, by_content: bool) -> str:
+def _instructions(request: TurnRequest, offer: Offer) -> str:
     if offer.awaits_client and not offer.ours:
         return instructions.without_functions()
-    by_content = by_content or offer.awaits_client
-    told = instructions.by_content() if by_content else instructions.by_function()
+    speaks = SEND_MESSAGE in offer.ours
+    told = instructions.by_function() if speaks else instructions.by_content()
     return told if request.writes else instructions.read_only(told)

@@ -82,6 +82,12 @@ class CleanListener:
             return [], Step("", ours, reader.finish_reason)
         return self._release(), self._answered(reader, ours)
 
+    def note(self) -> None:
+        """Have the reply say what was shown by now: the step may break off."""
+        first = self._choices.get(0)
+        if self._streams and first is not None and first.text.seen:
+            self._reply.messages[:] = [first.text.seen]
+
     def _flows(self) -> bool:
         """Return whether what comes is certainly the answer."""
         if not self._streams and self._json and self._shows:
@@ -102,7 +108,7 @@ class CleanListener:
         if first is None or not (first.says or self._says(reader)):
             return Step("", ours, reader.finish_reason)
         text, calls = first.text.seen, first.theirs
-        self._reply.messages.append(text)
+        self._reply.messages[:] = [text]
         self._reply.refusal, self._reply.audio = first.refusal, first.audio
         for place, call in enumerate(calls):
             self._reply.call(ClientCall(place, call.id, call.name, call.arguments, call.kind))

@@ -285,6 +285,9 @@ class StepListener:
         deltas += self._reply.end_message()
         return deltas, Step(content, tuple(calls), reader.finish_reason, reader.refusal)
 
+    def note(self) -> None:
+        """The reply says at any time what was shown."""
+
     def _annotate(self, annotations: list[Any]) -> list[Delta]:
         """Take the sources of a reply in content: they name places in its very text."""
         self._reply.annotations += annotations

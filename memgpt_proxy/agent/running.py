@@ -237,6 +237,24 @@ class RunningTurn:
         """Send one step's request, showing the client what it may see as it comes."""
         reader, listener = StepReader(), self._listener(run)
         self._trace.step_began()
+        try:
+            await self._hear(sink, body, reader, listener)
+        finally:
+            listener.note()  # it may have broken off
+        deltas, step = listener.close(reader)
+        if deltas:
+            await sink.write(deltas)
+        self._learn(reader, step, run)
+        return step
+
+    async def _hear(
+        self,
+        sink: ReplySink,
+        body: bytes,
+        reader: StepReader,
+        listener: StepListener | CleanListener,
+    ) -> None:
+        """Hear a step to its end."""
         async with self._can.backend.stream(body, self._request.headers) as chunks:
             self._unreported = self._prompt
             async for several in chunks:
@@ -251,11 +269,6 @@ class RunningTurn:
                     break
             else:
                 check_whole(reader, chunks)
-        deltas, step = listener.close(reader)
-        if deltas:
-            await sink.write(deltas)
-        self._learn(reader, step, run)
-        return step
 
     async def _accept(self, sink: ReplySink, reader: StepReader, chunks: ChunkStream) -> None:
         """The backend takes the turn: from now on it is remembered, whatever happens."""

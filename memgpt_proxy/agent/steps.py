@@ -23,6 +23,9 @@ _THOUGHTS_AND_CALLS = 1024
 _MOST_TOKENS = 2**53
 """Beyond it no JSON reader can be relied on."""
 
+_MOST_TOOLS = 128
+"""OpenAI takes no more: a client that comes near has fewer of ours beside its own."""
+
 _ABOUT_CALLS = frozenset({"tool_choice", "functions", "function_call"})
 _OF_THE_TEXT = _ABOUT_CALLS | {"stop", "n"}
 _OF_A_CLEAN_STEP = _OF_THE_TEXT | {"logprobs", "top_logprobs", "response_format"}
@@ -47,6 +50,8 @@ class StepRequests:
         names = frozenset(map(tool_name, theirs)).union(each["name"] for each in legacy)
         own = request.clean or choice.required
         ours = _our_names(names, by_content or own, request.writes) if remembers else ()
+        if len(theirs) <= _MOST_TOOLS:
+            ours = ours[: _MOST_TOOLS - len(theirs)]
         self.offer = Offer(ours, names, request.clean, choice.required, bool(legacy))
         self._tools = _joined(_declared(ours, bool(legacy)), legacy or theirs)
         self._options = self._forwarded()

@@ -33,7 +33,7 @@ class ChatCompletions:
             return self._forward(call, None)
         body = await self.reader.body(call)
         request = parse_chat_request(body, newest_only=call.told.newest_only)
-        asked = self.reader.asked(call, request)
+        asked = self.reader.asked(call, body, request)
         if self.reader.is_task(request):
             return self._forward(call, body)
         turn = await self.agent.open(asked)

@@ -11,6 +11,7 @@ from memgpt_proxy.agent.request import NamedConversation, TurnRequest
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.body import read_body
 from memgpt_proxy.api.chat_request import ChatRequest, check_messages
+from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.request_headers import Memory, RequestHeaders, ToldByHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.headers import RawHeaders
@@ -49,6 +50,10 @@ class Call:
             return self
         return replace(self, told=replace(self.told, conversation=conversation))
 
+    def again_if(self, repeated: bool) -> Call:
+        """Return the same, as one that the client sends again if it does."""
+        return replace(self, told=replace(self.told, is_retry=True)) if repeated else self
+
 
 @dataclass(frozen=True, slots=True)
 class RequestReader:
@@ -63,6 +68,7 @@ class RequestReader:
     beginnings: Beginnings
     headers: RequestHeaders
     tasks: TaskPrompts
+    idempotency_keys: IdempotencyKeys
     max_body: int
 
     def call(self, key: bytes, scope: Scope, receive: Receive) -> Call:
@@ -81,16 +87,22 @@ class RequestReader:
         """Return whose memory a request is about."""
         return self.authenticator.namespace(call.key, user)
 
-    def asked(self, call: Call, request: ChatRequest, after: NodeId | None = None) -> TurnRequest:
+    def asked(
+        self, call: Call, body: bytes, request: ChatRequest, after: NodeId | None = None
+    ) -> TurnRequest:
         """Return what is asked of a turn. Raises InvalidRequest, for its messages.
 
         Args:
+            body: As the client sent it: it may be the same again.
             after: The reply that the client goes on from, where it names that.
         """
         namespace = self.namespace(call, request.user)
         root = after or (call.told.conversation.root if call.told.conversation else ROOT)
         stops = self.beginnings.stops(namespace, root, request.messages)
         check_messages(request, known(stops))
+        key = call.told.idempotency_key
+        if key and not self.is_task(request):
+            call = call.again_if(self.idempotency_keys.repeats(namespace, key, body))
         return _asked(namespace, call, request, stops, after)
 
 

@@ -21,6 +21,9 @@ MEMORY = "X-MemGPT-Memory"
 _RETRY = b"x-stainless-retry-count"
 """Sent by OpenAI's SDKs: how often they have tried before."""
 
+_IDEMPOTENCY = b"idempotency-key"
+"""Names a request that may be sent several times; so may OpenAI's SDKs do."""
+
 _LONGEST_NAME = 512
 _UNFILLED = b"{{"
 """Begins a placeholder that a client did not know and sent as it stands."""
@@ -42,12 +45,14 @@ class ToldByHeaders:
 
     Attributes:
         is_task: A user interface asks this for itself: a title, tags and the like.
+        idempotency_key: What the client calls this request, however often it sends it.
     """
 
     conversation: NamedConversation | None = None
     memory: Memory = Memory.ON
     is_task: bool = False
     is_retry: bool = False
+    idempotency_key: bytes = b""
 
     @property
     def newest_only(self) -> bool:
@@ -71,7 +76,7 @@ class RequestHeaders:
     def __init__(self, conversation: Iterable[str], task: Iterable[str]) -> None:
         self._conversation = {_raw(name): name for name in conversation}
         self._task = frozenset(map(_raw, task))
-        own = {_raw(CONVERSATION), _raw(MEMORY), _RETRY}
+        own = {_raw(CONVERSATION), _raw(MEMORY), _RETRY, _IDEMPOTENCY}
         self._known = own | self._conversation.keys() | self._task
 
     def read(self, headers: RawHeaders) -> ToldByHeaders:
@@ -84,6 +89,7 @@ class RequestHeaders:
             memory=_memory(found.get(_raw(MEMORY))),
             is_task=any(_filled(found.get(name)) for name in self._task),
             is_retry=_is_retry(found.get(_RETRY, b"")),
+            idempotency_key=found.get(_IDEMPOTENCY, b""),
         )
 
     def _named(self, found: Mapping[bytes, bytes]) -> NamedConversation | None:

@@ -322,3 +322,9 @@ def test_no_length_is_asked_for_where_the_client_asks_for_none() -> None:
     steps = StepRequests(request(user("hi")), by_content=False)
     assert steps.answer is None
     assert "max_tokens" not in json.loads(steps.body(context(), last=False, longest=700))
+
+
+@pytest.mark.parametrize(("count", "left"), [(121, 7), (126, 2), (128, 0), (129, 7)])
+def test_our_functions_do_not_make_the_clients_tools_too_many(count: int, left: int) -> None:
+    written = body(tools=[tool(f"t{number}") for number in range(count)])
+    assert [name for name in names(written) if not name.startswith("t")] == OURS[:left]

@@ -13,6 +13,7 @@ from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.endpoint import Endpoint
+from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.passthrough import Passthrough
 from memgpt_proxy.api.reading import RequestReader
 from memgpt_proxy.api.request_headers import RequestHeaders
@@ -50,7 +51,9 @@ async def post(
     known = RequestHeaders(["X-OpenWebUI-Chat-Id"], ["X-OpenWebUI-Task"])
     admission = Admission(authenticator)
     passthrough = Passthrough(backend, admission)
-    reader = RequestReader(authenticator, Beginnings(), known, TaskPrompts(), max_body=2**20)
+    reader = RequestReader(
+        authenticator, Beginnings(), known, TaskPrompts(), IdempotencyKeys(), max_body=2**20
+    )
     chat = ChatCompletions(asked, reader, passthrough)  # type: ignore[arg-type]
     app = Endpoint(chat, admission, reader, keepalive=1)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:

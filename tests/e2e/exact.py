@@ -41,7 +41,7 @@ def ask(person: Person, stream: bool, **request: Any) -> Exact:
         create: Any = client.chat.completions.create
         if not stream:
             completion: ChatCompletion = create(**asked)
-            told = completion.to_dict(exclude_unset=False)
+            told = completion.to_dict()
             choices: Any = told.pop("choices")
             return Exact(choices, told)
         return gathered([chunk.to_dict() for chunk in create(**asked, stream=True)])

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from tests.conftest import StartGateway
@@ -430,3 +431,12 @@ def test_a_clean_step_is_put_back_when_the_history_comes_again(
     ask(person, stream, messages=[*HELLO, said, user("Thanks.")])
     roles = [message["role"] for message in backend.requests[2].body["messages"]]
     assert roles == ["system", "user", "user", "assistant", "tool", "assistant", "user"]
+
+
+def test_what_was_shown_of_an_answer_that_broke_off_is_kept(
+    backend: ScriptedBackend, person: Person
+):
+    backend.reply(text('{"colour": "topaz"}' * 3).die_after(events=9))
+    with pytest.raises(openai.APIError):
+        ask(person, True, messages=HELLO, response_format=OBJECT)
+    assert HELLO[0]["content"] in recalled(backend, person, "colour")

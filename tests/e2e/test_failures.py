@@ -23,6 +23,8 @@ from tests.e2e.chatting import (
     send,
     user,
 )
+from tests.e2e.chatting import streamed as streamed_way
+from tests.e2e.chatting import whole as whole_way
 from tests.e2e.raw_server import raw_server, read_request, respond
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
@@ -385,3 +387,147 @@ def test_an_error_after_a_comment_is_an_event(
         )
         with pytest.raises(openai.APIError, match="silent"):
             next(stream)
+
+
+# What SDKs look at
+
+
+LIMITS = {
+    "x-ratelimit-limit-requests": "60",
+    "x-ratelimit-remaining-tokens": "149984",
+    "x-ratelimit-reset-tokens": "6m0s",
+    "x-request-id": "req_1",
+    "openai-processing-ms": "12",
+    "openai-version": "2020-10-01",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("asked", [{}, {"n": 2}], ids=["", "clean"])
+@pytest.mark.parametrize("status", [200, 429])
+def test_limits_and_ids_are_told_with_answers_and_errors(
+    backend: ScriptedBackend, person: Person, status: int, asked: dict[str, Any], stream: bool
+):
+    answer = send("Hi.").but(headers=LIMITS) if status == 200 else error(status, headers=LIMITS)
+    backend.reply(answer)
+    response = raw(
+        person.base_url,
+        person.api_key,
+        model=person.model,
+        messages=HELLO,
+        stream=stream,
+        **asked,
+    )
+    assert response.status_code == status
+    assert {name: response.headers.get(name) for name in LIMITS} == LIMITS
+
+
+TOLD: dict[str, tuple[int, dict[str, Any]]] = {
+    "model": (
+        404,
+        {
+            "message": "The model `x` does not exist or you do not have access to it.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "model_not_found",
+        },
+    ),
+    "quota": (
+        429,
+        {
+            "message": "You exceeded your current quota.",
+            "type": "insufficient_quota",
+            "param": None,
+            "code": "insufficient_quota",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("asked", [{}, {"n": 2}], ids=["", "clean"])
+@pytest.mark.parametrize("told", TOLD.values(), ids=TOLD)
+def test_errors_keep_status_and_code(
+    backend: ScriptedBackend,
+    person: Person,
+    told: tuple[int, dict[str, Any]],
+    asked: dict[str, Any],
+    stream: bool,
+):
+    status, failure = told
+    backend.reply(error(status, {"error": failure}))
+    request: dict[str, Any] = {"model": person.model, "messages": HELLO, "stream": stream}
+    response = raw(person.base_url, person.api_key, **request, **asked)
+    assert (response.status_code, response.json()) == (status, {"error": failure})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_context_that_stays_too_long_is_told_as_such(
+    backend: ScriptedBackend, person: Person, stream: bool
+):
+    failure = {
+        "message": "This model's maximum context length is 16 tokens. However, your messages "
+        "resulted in 900 tokens. Please reduce the length of the messages.",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": "context_length_exceeded",
+    }
+    backend.script(lambda _: error(400, {"error": failure}))
+    with pytest.raises(openai.BadRequestError) as refused:
+        (streamed_way if stream else whole_way)(
+            person.base_url, person.api_key, model=person.model, messages=HELLO
+        )
+    assert refused.value.code == "context_length_exceeded"
+    assert refused.value.body == failure
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_sent_again_under_its_key_is_stored_once(
+    backend: ScriptedBackend, person: Person, stream: bool
+):
+    """A client that sends its newest message only: nothing else tells a retry from new words."""
+    backend.reply(send("One."), send("Two."), send("Three."))
+    names = {"X-MemGPT-Conversation": person.model}
+    key = {"Idempotency-Key": "k-1"}
+    for headers in (names | key, names | key, names | {"Idempotency-Key": "k-2"}):
+        person.way = streamed_way if stream else whole_way
+        person.ask([user("a peridot")], extra_headers=headers)
+    told = [message.get("content") for message in backend.requests[1].body["messages"]]
+    assert told.count("a peridot") == 1
+    told = [message.get("content") for message in backend.requests[2].body["messages"]]
+    assert told.count("a peridot") == 2
+    assert "idempotency-key" not in backend.requests[0].headers
+
+
+STORED = [
+    ("GET", "?limit=2"),
+    ("GET", "/chatcmpl-1"),
+    ("POST", "/chatcmpl-1"),
+    ("DELETE", "/chatcmpl-1"),
+    ("GET", "/chatcmpl-1/messages?after=m"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), STORED, ids=str)
+def test_stored_completions_are_the_backends(
+    backend: ScriptedBackend, person: Person, method: str, path: str
+):
+    backend.script(lambda _: error(418, ODD_BODY))  # the scripted backend lists none
+    url = f"{person.base_url}/chat/completions{path}"
+    response = httpx.request(method, url, headers={"authorization": f"Bearer {person.api_key}"})
+    if path.startswith("/"):
+        assert response.headers["x-echo-target"] == f"/v1/chat/completions{path}"
+        assert response.headers["x-echo-method"] == method
+    else:
+        assert (response.status_code, response.content) == (418, ODD_BODY)
+        assert (backend.requests[0].method, backend.requests[0].query) == (method, "limit=2")
+
+
+@pytest.mark.parametrize("path", ["/", "/chat/completions", "/v2/chat/completions", "/favicon.ico"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_unknown_routes_are_errors_in_openais_shape(
+    gateway: GatewayProcess, path: str, method: str
+):
+    response = httpx.request(method, f"{gateway.origin}{path}")
+    assert response.status_code in (404, 405)
+    assert error_of(response)["type"] == "invalid_request_error"

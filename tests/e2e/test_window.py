@@ -371,7 +371,7 @@ def test_a_clean_step_is_healed(
     backend: ScriptedBackend, person: Person, windowed: Callable[..., Script]
 ) -> None:
     windowed(4096, openai, lambda _: text('{"yes": true}'))
-    person.said = history(40, 150)
+    person.said = history(32, 150)
     answer = person.say("the newest", response_format={"type": "json_object"})
     assert answer.text == '{"yes": true}'
     assert len(turns(backend)) == 2

@@ -50,11 +50,12 @@ class Responses:
 
     async def open(self, call: Call) -> Opened | Forward:
         """Read a request and open its turn; without memory where that is kept out."""
-        fields = json_object(await self.reader.body(call))
+        body = await self.reader.body(call)
+        fields = json_object(body)
         items = await self._input(call, fields)
         request = read_request(fields, items, newest_only=call.told.newest_only)
         node = new_node()
-        asked = self._asked(call, request, node)
+        asked = self._asked(call, body, request, node)
         try:
             turn = await self.agent.open(asked)
         except UnknownReply as error:
@@ -69,8 +70,11 @@ class Responses:
         namespace = self.reader.namespace(call, typed(fields, "user", str, "a string"))
         return await resolved(self.store, namespace, items)
 
-    def _asked(self, call: Call, request: ResponsesRequest, node: NodeId) -> TurnRequest:
-        asked = self.reader.asked(call.naming(request.conversation), request.chat, request.after)
+    def _asked(
+        self, call: Call, body: bytes, request: ResponsesRequest, node: NodeId
+    ) -> TurnRequest:
+        named = call.naming(request.conversation)
+        asked = self.reader.asked(named, body, request.chat, request.after)
         apart = call.is_apart or self.reader.is_task(request.chat)
         if apart and request.after is not None:
             raise InvalidRequest(
