@@ -253,3 +253,37 @@ def _delta(call: dict[str, Any]) -> Reply:
 def events_of(response: httpx.Response) -> list[dict[str, Any]]:
     parts = [part for part in response.text.split("\n\n") if "data: " in part]
     return [json.loads(part.split("data: ", 1)[1]) for part in parts]
+
+
+def test_probabilities_come_with_the_text(backend: ScriptedBackend, asker: Asker):
+    top = {"token": "Hi", "bytes": [72, 105], "logprob": -0.1}
+    told = {"content": [{**top, "top_logprobs": [top]}], "refusal": None}
+    choice = {"index": 0, "delta": {"content": "Hi"}, "logprobs": told, "finish_reason": "stop"}
+    backend.reply(event({"choices": [choice]}))
+    with openai.OpenAI(base_url=asker.base_url, api_key=asker.api_key) as client:
+        stream = client.responses.create(
+            model=asker.model,
+            input="Hi.",
+            include=["message.output_text.logprobs"],
+            top_logprobs=1,
+            stream=True,
+        )
+        response = gathered(stream)
+    (item,) = response.model_dump()["output"]
+    assert item["content"][0]["logprobs"] == told["content"]
+    assert backend.requests[-1].body["top_logprobs"] == 1
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "required",
+        {"type": "function", "name": "f"},
+        {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]},
+    ],
+)
+def test_a_call_that_is_asked_for_is_made(backend: ScriptedBackend, asker: Asker, choice: Any):
+    backend.reply(call("f", {"a": 1}, id="call_f"))
+    tools = [tool("f", a="integer"), tool("g")]
+    response = asker.ask("Do it.", tools=tools, tool_choice=choice)
+    assert calls(response) == [("call_f", "f", '{"a": 1}')]
