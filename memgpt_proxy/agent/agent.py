@@ -74,7 +74,7 @@ class Agent:
         try:
             opening = await self.opener.open(request, told, now, room)
         except StoreError as error:
-            if refuses:
+            if refuses or request.after is not None:  # nobody else knows what it goes on from
                 raise MemoryAway from error
             log.warning("memory is away, answering without it: %s", error)
             opening = await self.opener.open_without_memory(request, now)

@@ -189,7 +189,7 @@ class Opener:
 
         Its messages have the names that they have for a client which sends all it knows.
         """
-        root = request.root
+        root = request.conversation.root if request.conversation else ROOT
         nothing = QueueState(ROOT, 0, "", WorkingContext(0, ""), Counts(0, 0))
         new = [NewMessage(message, content_id(message), ROOT) for message in request.messages]
         intake = await take_in(
