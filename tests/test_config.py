@@ -55,6 +55,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "task_headers": ("X-A,X-B", "X-C", "X-D , X-E"),
     "task_prompts": ("a.*", "b{2}", "(?i)c"),
     "reply_mode": ("function", "content", "auto"),
+    "clean_turns": ("plain", "memory", "plain"),
     "discarded_replies": ("keep", "roll_back", "keep"),
     "max_steps": ("3", "4", "5"),
     "time_zone": ("Europe/Lisbon", "Asia/Tokyo", "America/New_York"),

@@ -5,6 +5,7 @@ Whatever it writes, a client gets a reply or a clear error, and memory holds.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,16 @@ def test_a_forced_tool_is_written_by_the_real_grammar(somebody: Person):
     answer = somebody.ask([user("Weather?")], **{**options, "tool_choice": "required", "seed": 3})
     assert answer.finish_reason in ("tool_calls", "length")
     assert {name for _, name, _ in answer.calls} <= {"get_weather"}
+
+
+def test_a_schema_is_kept_by_the_real_grammar(somebody: Person):
+    """Whatever it does with the memory functions beside it, or without them if it takes none."""
+    colour = {"type": "string", "enum": ["red", "blue"]}
+    schema = {"type": "object", "properties": {"colour": colour}, "required": ["colour"]}
+    schema |= {"additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "c", "schema": schema, "strict": True}}
+    answer = somebody.ask([user("Which?")], response_format=form, max_tokens=200)
+    assert json.loads(answer.text)["colour"] in ("red", "blue")
 
 
 def test_what_it_refuses_is_its_own_error(in_front_of_llama: GatewayProcess, api_key: str):

@@ -21,10 +21,10 @@ from tests.support.gateway import GatewayProcess
 from tests.support.official_types import ANYTHING, messages, request_fields, values
 from tests.support.replies import Reply, call, text
 
-pytestmark = pytest.mark.slow
-
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "800"))
 """How many are sent in all."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + REQUESTS)]
 
 FUZZED = settings(
     max_examples=REQUESTS // 4,
