@@ -31,11 +31,14 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
-from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, Exchanges
+from memgpt_proxy.api.endpoint import Endpoint
+from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
+from memgpt_proxy.api.reading import RequestReader
 from memgpt_proxy.api.request_headers import RequestHeaders
+from memgpt_proxy.api.responses.endpoint import Responses, StoredResponses
 from memgpt_proxy.api.routed import RoutedPassthrough
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Backends, Timeouts
@@ -70,6 +73,7 @@ class Gateway:
     """
 
     chat: ASGIApp
+    responses: ASGIApp
     passthrough: ASGIApp
     rest: ASGIApp
     exchanges: Exchanges
@@ -90,7 +94,10 @@ class Gateway:
         path: str = scope["path"]
         if path == CHAT_COMPLETIONS and scope["method"] == "POST":
             return self.chat
-        return self.passthrough if path.startswith(f"{PREFIX}/") else self.rest
+        if path == RESPONSES and scope["method"] == "POST":
+            return self.responses
+        forwarded = path.startswith(f"{PREFIX}/") and not path.startswith(f"{RESPONSES}/")
+        return self.passthrough if forwarded else self.rest
 
 
 def create_app(
@@ -129,27 +136,23 @@ def create_app(
     else:
         backends, passthrough = _several(settings, several, transport, admission, telemetry)
     agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer)
-    chat = ChatCompletions(
-        agent,
-        admission,
-        authenticator,
-        passthrough,
-        beginnings,
-        RequestHeaders(settings.conversation_headers, settings.task_headers),
-        TaskPrompts(settings.task_prompts),
-        IdempotencyKeys(),
-        settings.max_request_mib * 2**20,
-        settings.keepalive_seconds,
+    reader = _reader(settings, authenticator, beginnings)
+    endpoint = partial(
+        Endpoint, admission=admission, reader=reader, keepalive=settings.keepalive_seconds
     )
+    chat = endpoint(ChatCompletions(agent, reader, passthrough))
+    responses = endpoint(Responses(agent, reader, kept.store))
     opened = partial(_opened, kept, transport, telemetry.spans)
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
+    stored = StoredResponses(admission, authenticator, kept.store)
+    served = [*owner_routes.routes(), *stored.routes(), *routes]
     draining = Draining()
     telemetry.streams(lambda: draining.running)
-    rest = _starlette(kept.store, telemetry, draining, opened, [*owner_routes.routes(), *routes])
+    rest = _starlette(kept.store, telemetry, draining, opened, served)
     exchanges = Exchanges(telemetry, draining, settings.access_log)
-    return Gateway(chat, passthrough, rest, exchanges, opened)
+    return Gateway(chat, responses, passthrough, rest, exchanges, opened)
 
 
 def _spans(settings: Settings) -> Spans | None:
@@ -201,6 +204,19 @@ def _timeouts(settings: Settings) -> Timeouts:
 def _authenticator(settings: Settings) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
     return Authenticator(secret_of(settings), accepted, anonymous=settings.anonymous)
+
+
+def _reader(
+    settings: Settings, authenticator: Authenticator, beginnings: Beginnings
+) -> RequestReader:
+    return RequestReader(
+        authenticator,
+        beginnings,
+        RequestHeaders(settings.conversation_headers, settings.task_headers),
+        TaskPrompts(settings.task_prompts),
+        IdempotencyKeys(),
+        settings.max_request_mib * 2**20,
+    )
 
 
 def _admission(

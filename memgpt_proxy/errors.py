@@ -4,6 +4,8 @@
 
     GatewayError              has a status and OpenAI's error body
     ├── InvalidRequest        400  the client's mistake; names the parameter
+    │   ├── UnknownReply      400  there is no such reply to go on from
+    │   └── NotFound          404  what was asked for by its id is not there
     ├── Unauthenticated       401  no key, or one that is not accepted here
     ├── RequestTooLarge       413
     ├── RateLimited           429  the key has used what it may in a minute
@@ -78,6 +80,21 @@ class InvalidRequest(GatewayError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class UnknownReply(InvalidRequest):
+    """The reply that the client wants to go on from is not there."""
+
+    code = "reply_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such reply to go on from.")
+
+
+class NotFound(InvalidRequest):
+    """What was asked for by its id is not there, or is somebody else's."""
+
+    status = 404
 
 
 class Unauthenticated(GatewayError):

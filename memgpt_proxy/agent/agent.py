@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from memgpt_proxy.agent import instructions
+from memgpt_proxy.agent.apart import TurnApart
 from memgpt_proxy.agent.executor import CallPlace
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.healing import Prepared
@@ -43,14 +44,17 @@ class Agent:
     clean_turns: CleanTurns = CleanTurns.MEMORY
     refuses: bool = False
 
-    async def open(self, request: TurnRequest) -> RunningTurn:
+    async def open(self, request: TurnRequest) -> RunningTurn | TurnApart:
         """Return the turn that answers ``request``, ready to run.
 
         Raises:
             MemoryAway: It needs memory, and that is away.
             ModelNotFound: No backend takes its model.
+            InvalidRequest: What was sent does not go on from what is known.
         """
         routes = available(self.faculties.backend.routes(request.model))
+        if not request.remembers:
+            return TurnApart(routes[0], request, self.faculties.counter)
         prepared = await self._prepare(request, routes[0], refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
         return RunningTurn(self.faculties, request, routes, prepared, anew)
@@ -75,7 +79,7 @@ class Agent:
         try:
             opening = await self.opener.open(request, told, now, room)
         except StoreError as error:
-            if refuses:
+            if refuses or request.after is not None:  # nobody else knows what it goes on from
                 raise MemoryAway from error
             log.warning("memory is away, answering without it: %s", error)
             opening = await self.opener.open_without_memory(request, now)

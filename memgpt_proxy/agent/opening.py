@@ -131,6 +131,7 @@ class Opener:
         Raises:
             StoreError: The store is away.
             InvalidRequest: The result of a tool comes that nobody has called.
+            UnknownReply: The reply to go on from is not there.
         """
         sent, place = await self._placed(request, now)
         _check_results(place)
@@ -235,8 +236,7 @@ class Opener:
 def _transcript(request: TurnRequest, now: datetime) -> Transcript:
     asked = request.conversation
     named = Named(asked.root, asked.resends) if asked else None
-    root = named.root if named else ROOT
-    contents, keys = names(request.namespace, request.messages, root, request.stops)
+    contents, keys = names(request.namespace, request.messages, request.root, request.stops)
     return Transcript(
         namespace=request.namespace,
         messages=request.messages,
@@ -246,6 +246,7 @@ def _transcript(request: TurnRequest, now: datetime) -> Transcript:
         is_retry=request.is_retry,
         now=now,
         history=history(request.messages),
+        after=request.after,
     )
 
 
@@ -294,7 +295,8 @@ def _answered(sent: Transcript, place: Place) -> Place:
 
     Backends refuse calls without results, and this client could not mend its history.
     """
-    if sent.named is None or sent.history or place.last is None or not place.new:
+    newest_only = sent.after is not None or (sent.named is not None and not sent.history)
+    if not newest_only or place.last is None or not place.new:
         return place
     results = list(takewhile(lambda new: new.message["role"] == "tool", place.new))
     given = {new.message["tool_call_id"] for new in results}

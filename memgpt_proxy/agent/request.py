@@ -10,7 +10,7 @@ from memgpt_proxy.agent.reply import Delta, Reply
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.memory.names import Stop
 from memgpt_proxy.memory.transcript import Message, root_of
-from memgpt_proxy.stores.records import Namespace, NodeId
+from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
 from memgpt_proxy.wire.chat import Tool, Usage
 from memgpt_proxy.wire.step import StepReader
 
@@ -56,6 +56,10 @@ class TurnRequest:
         writes: Whether the turn may change memory; otherwise it only reads.
         is_retry: The client sends a request again that it got no answer to.
         stops: How far the messages are known from an earlier request.
+        after: The reply that the messages go on from, where the client names that in place of
+            its history.
+        reply: What its reply is to be known by; None for the name that its words give it.
+        remembers: Memory has to do with it; otherwise the backend answers alone.
     """
 
     namespace: Namespace
@@ -74,6 +78,14 @@ class TurnRequest:
     writes: bool = True
     is_retry: bool = False
     stops: Sequence[Stop] = ()
+    after: NodeId | None = None
+    reply: NodeId | None = None
+    remembers: bool = True
+
+    @property
+    def root(self) -> NodeId:
+        """What its first message hangs on."""
+        return self.after or (self.conversation.root if self.conversation else ROOT)
 
 
 @dataclass(frozen=True, slots=True)

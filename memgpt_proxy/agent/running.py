@@ -296,7 +296,7 @@ class RunningTurn:
                 self._trace.chunk_came()
                 deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
                 if reader.error is not None:
-                    raise _broken(reader, reader.error)
+                    raise broken(reader, reader.error)
                 self._answering = True
                 if not self._accepted:
                     await self._accept(sink, reader, chunks)
@@ -305,7 +305,7 @@ class RunningTurn:
                 if self._reply.limit.reached:
                     break
             else:
-                _check_whole(reader, chunks)
+                check_whole(reader, chunks)
 
     async def _tell(self, sink: ReplySink, deltas: Sequence[Delta]) -> None:
         self._trace.spoke()
@@ -509,9 +509,11 @@ class RunningTurn:
         opening, namespace = self._opening, self._request.namespace
         content = content_id(message)
         name = node_id(namespace, opening.author.node, content)
+        key = node_id(namespace, opening.key, content) if opening.key else name
+        name = self._request.reply or name
         return Node(
             id=name,
-            key=node_id(namespace, opening.key, content) if opening.key else name,
+            key=key,
             content=content,
             parent=opening.author.node,
             depth=opening.depth + 1,
@@ -536,7 +538,8 @@ def _is_json(options: Mapping[str, Any]) -> bool:
     return isinstance(form, dict) and form.get("type") in ("json_object", "json_schema")
 
 
-def _broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:
+def broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:
+    """Return what an error that was told within an answer means to the client."""
     told = error.get("message")
     message = told if isinstance(told, str) else "The backend reported an error in its answer."
     if reader.content or reader.calls:
@@ -544,7 +547,7 @@ def _broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:
     return ErrorInStream(message, error)
 
 
-def _check_whole(reader: StepReader, chunks: ChunkStream) -> None:
+def check_whole(reader: StepReader, chunks: ChunkStream) -> None:
     """A stream that just ends is no answer: an end is said by ``[DONE]`` or a finish reason."""
     if not chunks.done and reader.finish_reason is None:
         raise BackendBroken("The backend's answer broke off.")

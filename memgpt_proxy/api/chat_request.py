@@ -69,16 +69,23 @@ class ChatRequest:
 def parse_chat_request(body: bytes, *, newest_only: bool = False) -> ChatRequest:
     """Return the request in ``body``. Raises InvalidRequest, which names the parameter.
 
+    See ``read_chat_request``.
+    """
+    return read_chat_request(json_object(body), newest_only=newest_only)
+
+
+def read_chat_request(fields: Mapping[str, Any], *, newest_only: bool) -> ChatRequest:
+    """Return what these fields ask for. Raises InvalidRequest, which names the parameter.
+
     ``check_messages`` has to check those of its messages that are not known yet.
 
     Args:
         newest_only: It may hold only the newest messages of a conversation: ``tool`` messages
             may come first, and answer calls that are not in it.
     """
-    fields = _json_object(body)
     messages = _messages(fields.get("messages"))
     leading = _leading(messages, _CALLS_BEFORE if newest_only else None)
-    _check_depth({**fields, "messages": messages[: leading + 1]})
+    check_depth({**fields, "messages": messages[: leading + 1]})
     tools = _list(fields, "tools")
     options = {name: value for name, value in fields.items() if name not in _OURS}
     stream = typed(fields, "stream", bool, "a boolean") or False
@@ -109,13 +116,14 @@ def check_messages(request: ChatRequest, known: int = 1) -> None:
         known: How many of them have been checked: the first, or more in an earlier request.
     """
     rest = request.messages[known - 1 :]
-    _check_depth({"messages": rest})
+    check_depth({"messages": rest})
     for index, (previous, message) in enumerate(pairwise(rest), request.leading + known):
         if not _is_plain(message):
             _check_message(message, previous, index)
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body. Raises InvalidRequest."""
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -127,7 +135,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _check_depth(what: object) -> None:
+def check_depth(what: object) -> None:
     """Refuse what can be read but not be written again: the backend could not be sent it."""
     try:
         orjson.dumps(what)

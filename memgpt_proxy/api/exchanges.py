@@ -21,6 +21,7 @@ access = logging.getLogger("memgpt_proxy.access")
 
 REQUEST_ID = b"x-request-id"
 CHAT_COMPLETIONS = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 
 _CLOSE = (b"connection", b"close")
 _TURNS = "/v1/"
@@ -28,7 +29,7 @@ _TURNS = "/v1/"
 _OWNERS = "/memgpt/"
 _OWN = ("/healthz", "/readyz", "/metrics", "/demo/")
 """Answered until the end, and neither logged nor counted: operators' probes, and steps of turns."""
-_ROUTES = frozenset({CHAT_COMPLETIONS, "/v1/models", "/v1/embeddings"})
+_ROUTES = frozenset({CHAT_COMPLETIONS, RESPONSES, "/v1/models", "/v1/embeddings"})
 _OTHER = "other"
 _SERVER_ERRORS = 500
 _LONGEST_PATH = 200

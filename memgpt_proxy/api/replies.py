@@ -15,6 +15,7 @@ from starlette.types import Send
 
 from memgpt_proxy.agent.reply import Beside, CallPart, Delta, Kind, Raw, Text
 from memgpt_proxy.agent.request import TurnResult
+from memgpt_proxy.api.event_stream import EventStream
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.wire.merge import ChoiceMerger
@@ -22,13 +23,7 @@ from memgpt_proxy.wire.step import StepReader
 
 DEGRADED = (b"x-memgpt-degraded", b"true")
 
-_EVENT_STREAM: RawHeaders = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
 _NOTHING: Mapping[str, Any] = {}
-_KEEP_ALIVE = b": keep-alive\n\n"
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -98,9 +93,7 @@ class StreamedReply:
         self._send = send
         self._heading = Heading(model)
         self._include_usage = include_usage
-        self._headers = [DEGRADED] if degraded else []
-        self._started = False
-        self._silent = False
+        self._stream = EventStream(send, [DEGRADED] if degraded else [])
         self._role_sent = False
         self._raw: dict[int, bool] = {}  # the choices of a clean step, and whether they have ended
         self._text_head = b""
@@ -108,12 +101,12 @@ class StreamedReply:
     async def begin(self, first: StepReader, headers: RawHeaders) -> None:
         """Know what the reply's chunks begin with; nothing is sent before there is a reply."""
         self._heading.take(first)
-        self._headers += headers
+        self._stream.headers += headers
 
     async def write(self, deltas: Sequence[Delta]) -> None:
         """Send deltas, all in one write."""
         if deltas:
-            await self._write(b"".join([self._event(delta) for delta in deltas]))
+            await self._stream.write(b"".join([self._event(delta) for delta in deltas]))
 
     async def finish(self, result: TurnResult) -> None:
         """Send the finish reason, the usage where it is wanted, and ``[DONE]``."""
@@ -122,7 +115,7 @@ class StreamedReply:
             fields = self._heading.with_fields(choices=[], usage=result.usage)
             events.append(_event(fields))
         events.append(_DONE)
-        await self._write(b"".join(events), last=True)
+        await self._stream.write(b"".join(events), last=True)
 
     def _ends(self, result: TurnResult) -> list[bytes]:
         """Return the ends of all choices that have not ended yet."""
@@ -134,16 +127,14 @@ class StreamedReply:
 
     async def fail(self, error: GatewayError) -> None:
         """Send an error: as a response of its own, or as the last event of what has begun."""
-        if not self._started:
+        if not self._stream.started:
             await send_error(self._send, error)
             return
-        await self._write(b"data: " + _one_line(error.body()) + b"\n\n", last=True)
+        await self._stream.write(b"data: " + _one_line(error.body()) + b"\n\n", last=True)
 
     async def beat(self) -> None:
         """Send a comment if nothing was sent since the last beat."""
-        if self._silent:
-            await self._write(_KEEP_ALIVE)
-        self._silent = True
+        await self._stream.beat()
 
     def _event(self, delta: Delta) -> bytes:
         match delta:
@@ -181,14 +172,6 @@ class StreamedReply:
     ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return _event(self._heading.with_fields(choices=[choice], **more))
-
-    async def _write(self, data: bytes, *, last: bool = False) -> None:
-        self._silent = False
-        if not self._started:
-            self._started = True
-            headers = [*_EVENT_STREAM, *self._headers]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
 
 class WholeReply:

@@ -14,9 +14,10 @@ from datetime import date, datetime
 from itertools import chain as chain_iterables
 from itertools import pairwise, repeat, takewhile
 
+from memgpt_proxy.errors import UnknownReply
 from memgpt_proxy.memory.elsewhere import Elsewhere, Found, Unknown
 from memgpt_proxy.memory.likeness import child_like, child_that_says
-from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.memory.transcript import Message, chain
 from memgpt_proxy.stores.protocols import TranscriptStore
 from memgpt_proxy.stores.records import (
     ROOT,
@@ -55,6 +56,7 @@ class Transcript:
         is_retry: The client says that it repeats a request.
         now: The time, in the time zone of whoever sends it.
         history: How many messages there are up to the last one that we may have sent.
+        after: The reply that they go on from, where the client names it.
     """
 
     namespace: Namespace
@@ -65,6 +67,7 @@ class Transcript:
     is_retry: bool
     now: datetime
     history: int
+    after: NodeId | None = None
 
     @property
     def root(self) -> NodeId:
@@ -108,6 +111,7 @@ class Place:
         begins: The conversation begins here, or begins again.
         conversation: The named conversation so far.
         resends: The client was seen to send its history along.
+        by_name: The client has named the message that it goes on from.
     """
 
     state: TurnState
@@ -117,6 +121,7 @@ class Place:
     begins: bool
     conversation: Conversation | None = None
     resends: bool = False
+    by_name: bool = False
 
     @property
     def last(self) -> Node | None:
@@ -130,11 +135,14 @@ class Place:
         Another reply to the same message always is. Another message of the user is an edited
         one where it follows a reply of ours or its conversation has a name; else it may be
         one of many that a program sends after the same beginning, which stand side by side.
+        So do all that are said after a message which the client names.
         """
         edits = bool(self.conversation or (self.last and self.last.turn))
         again = self.last is not None and self.last.abandoned  # by then all below it are, too
         others = (node for node in self.state.after if node.parent == self.parent)
         left = (node for node in others if again or not node.abandoned)
+        if self.by_name:
+            return [node for node in left if node.role is Role.ASSISTANT]
         return [node for node in left if edits or node.role is not Role.USER]
 
 
@@ -146,7 +154,9 @@ class Reconciler:
         self._elsewhere = Elsewhere(store)
 
     async def place(self, sent: Transcript) -> Place:
-        """Return where ``sent`` stands. Raises StoreError."""
+        """Return where ``sent`` stands. Raises StoreError, UnknownReply."""
+        if sent.after is not None:
+            return await self._continued(sent, sent.after)
         conversation = await self._conversation(sent)
         if conversation and not sent.history and not _resends(sent, conversation):
             return await self._gone_on(sent, conversation)
@@ -160,6 +170,20 @@ class Reconciler:
             after = await self._store.after(sent.namespace, sent.root)
             state = replace(state, after=after)
         return _place(sent, keys, state, state.known, conversation)
+
+    async def _continued(self, sent: Transcript, after: NodeId) -> Place:
+        """Place what goes on from a message that the client names; some may be sent again."""
+        state = await self._store.read_turn(sent.namespace, [after, *sent.keys], enough=1)
+        if not state.known:
+            raise UnknownReply
+        known, last = state.known - 1, state.nodes[-1]
+        keys = chain(sent.namespace, sent.contents[known:], last.key)
+        new = [
+            NewMessage(sent.messages[at], sent.contents[at], key)
+            for at, key in enumerate(keys, start=known)
+        ]
+        conversation = await self._conversation(sent)
+        return Place(state, new, last.id, last.id, False, conversation, by_name=True)
 
     async def _conversation(self, sent: Transcript) -> Conversation | None:
         if sent.named is None:

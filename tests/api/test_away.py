@@ -265,3 +265,23 @@ async def test_a_book_waits_with_its_passages(scene: Scene) -> None:
     assert await scene.journaled.come_back()
     assert "".join(await scene.recalled("passages")).count("sentence") >= 4000
     assert BOOK in await scene.recalled()
+
+
+async def test_an_earlier_response_cannot_be_gone_on_from_meanwhile(scene_of: Open) -> None:
+    async def respond(scene: Scene, **asked: Any) -> httpx.Response:
+        url, headers = "http://gateway/v1/responses", {"authorization": "Bearer k"}
+        body = json.dumps({"model": "m", **asked})
+        return await scene.client.post(url, headers=headers, content=body)
+
+    async with scene_of() as before:
+        first = (await respond(before, input="I am Chad.")).json()["id"]
+    async with scene_of(here=False) as scene:
+        refused = await respond(scene, input="And now?", previous_response_id=first)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert refused.json()["error"]["code"] == "memory_unavailable"
+        assert is_marked(await respond(scene, input="Do you hear me?"))
+        scene.switch.here = True
+        assert await scene.journaled.come_back()
+        answer = await respond(scene, input="And now?", previous_response_id=first)
+        assert answer.status_code == 200
+        assert "I am Chad." in scene.prompt

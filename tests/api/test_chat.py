@@ -12,8 +12,10 @@ from memgpt_proxy.agent.request import NamedConversation, TurnRequest
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.passthrough import Passthrough
+from memgpt_proxy.api.reading import RequestReader
 from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
@@ -49,18 +51,11 @@ async def post(
     known = RequestHeaders(["X-OpenWebUI-Chat-Id"], ["X-OpenWebUI-Task"])
     admission = Admission(authenticator)
     passthrough = Passthrough(backend, admission)
-    app = ChatCompletions(
-        asked,  # type: ignore[arg-type]
-        admission,
-        authenticator,
-        passthrough,
-        Beginnings(),
-        known,
-        TaskPrompts(),
-        IdempotencyKeys(),
-        max_body=2**20,
-        keepalive=1,
+    reader = RequestReader(
+        authenticator, Beginnings(), known, TaskPrompts(), IdempotencyKeys(), max_body=2**20
     )
+    chat = ChatCompletions(asked, reader, passthrough)  # type: ignore[arg-type]
+    app = Endpoint(chat, admission, reader, keepalive=1)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
         body = json.dumps({"model": "m", "messages": messages})
         url = "http://gateway/v1/chat/completions"
