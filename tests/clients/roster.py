@@ -87,7 +87,14 @@ _ALL = (
     Client("llm", PythonEnvironment("llm"), "llm"),
     Client("Pydantic AI", _PYDANTIC_AI, "pydantic-ai-slim"),
     Client("OpenAI Agents", _AGENTS, "openai-agents"),
-    Client("Instructor", PythonEnvironment("instructor"), "instructor"),
+    Client(
+        "Instructor",
+        PythonEnvironment("instructor"),
+        "instructor",
+        cannot=dict.fromkeys(
+            ("tools", "parallel", "streamed tools"), "Its schemas are its tools; it runs none."
+        ),
+    ),
     Client("LlamaIndex", PythonEnvironment("llama-index"), "llama-index-llms-openai-like"),
     Client("openai for Python, responses", _OPENAI_PYTHON, "openai", "responses.py", "responses"),
     Client("openai for Node, responses", _OPENAI_NODE, "openai", "responses.mjs", "responses"),

@@ -1,5 +1,6 @@
 """LlamaIndex, by its ``OpenAILike``."""
 
+import asyncio
 import sys
 
 from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
@@ -47,15 +48,17 @@ def counts(raw):
 
 
 def blocks(prompt, picture):
-    shown = [ImageBlock(image=picture_bytes(picture), image_mimetype="image/png")]
-    return [TextBlock(text=prompt), *(shown if picture else [])]
+    said = [TextBlock(text=prompt)]
+    if picture is not None:
+        said.append(ImageBlock(image=picture_bytes(picture), image_mimetype="image/png"))
+    return said
 
 
 def chat(at, history, stream):
     if not stream:
         return model(at).chat(history)
     answer = None
-    for answer in model(at).stream_chat(history):
+    for answer in model(at).stream_chat(history, stream_options={"include_usage": True}):
         piece(answer.delta)
     return answer
 
@@ -89,11 +92,19 @@ def structured(at, prompt):
     return {"value": said.raw.model_dump()}
 
 
-def leave(at, prompt):
-    answers = model(at).stream_chat([ChatMessage(role="user", content=prompt)])
-    while not next(answers).delta:
-        pass
-    answers.close()
+async def leave(at, prompt):
+    # Closing its generator leaves the connection open; cancelling the task that reads does not.
+    heard = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(read(model(at), prompt, heard))
+        await heard.wait()
+        reading.cancel()
+
+
+async def read(llm, prompt, heard):
+    async for answer in await llm.astream_chat([ChatMessage(role="user", content=prompt)]):
+        if answer.delta:
+            heard.set()
 
 
 serve(sys.modules[__name__])

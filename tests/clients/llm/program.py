@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from serving import TOLD, WEATHER, picture_bytes, piece, serve
+from serving import WEATHER, picture_bytes, piece, serve
 
 TOOL = f'''
 def get_weather(city: str) -> str:
     """The weather in a city."""
+    with open("{{told}}", "a") as told:
+        told.write(city + "\\n")
     return {WEATHER!r}[city]
 '''
 PERSON = {
@@ -25,7 +28,6 @@ MODEL = """\
   model_name: {model}
   api_base: {base_url}
   api_key_name: memgpt
-  can_stream: true
   supports_schema: true
   supports_tools: true
   vision: true
@@ -58,7 +60,7 @@ class Command:
         running = self.start(*arguments)
         said = b""
         while read := os.read(running.stdout.fileno(), 4096):
-            piece(read.decode())
+            piece(read.decode().removesuffix("\n"))  # the command ends its line
             said += read
         error = running.stderr.read().decode()
         if running.wait() != 0:
@@ -67,25 +69,28 @@ class Command:
 
 
 def ask(at, prompts, stream=False, picture=None):
-    texts = []
+    texts, usage = [], None
     with tempfile.TemporaryDirectory() as home:
         command = Command(at, home)
         options = ["-m", "memgpt", "--usage", *([] if stream else ["--no-stream"])]
         if picture:
-            (Path(home) / "picture.png").write_bytes(picture_bytes(picture))
-            options += ["-a", str(Path(home) / "picture.png")]
+            (command.home / "picture.png").write_bytes(picture_bytes(picture))
+            options += ["-a", str(command.home / "picture.png")]
         for number, prompt in enumerate(prompts):
             on = ["-c"] if number else []
             said, told = command.run(*options, *on, prompt)
+            usage = re.search(r"(\d+) input, (\d+) output", told)
             texts.append(said.removesuffix("\n"))
-    return {"texts": texts, "usage": told}
+    return {"texts": texts, "usage": {"input": int(usage[1]), "output": int(usage[2])}}
 
 
 def use_tools(at, prompt, stream=False):
     with tempfile.TemporaryDirectory() as home:
-        options = ["-m", "memgpt", "--functions", TOOL, *([] if stream else ["--no-stream"])]
+        told = Path(home) / "told"
+        options = ["-m", "memgpt", *([] if stream else ["--no-stream"])]
+        options += ["--functions", TOOL.replace("{told}", str(told))]
         said, _ = Command(at, home).run(*options, prompt)
-    return {"text": said.removesuffix("\n"), "told": TOLD}
+        return {"text": said.removesuffix("\n"), "told": told.read_text().split()}
 
 
 def structured(at, prompt):

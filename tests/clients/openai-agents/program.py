@@ -4,6 +4,7 @@ import sys
 
 from agents import (
     Agent,
+    ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     Runner,
@@ -26,7 +27,8 @@ class Person(BaseModel):
 def agent(at, **options):
     kind = OpenAIResponsesModel if at["way"] == "responses" else OpenAIChatCompletionsModel
     client = AsyncOpenAI(base_url=at["base_url"], api_key=at["api_key"])
-    return Agent(name="Helper", model=kind(at["model"], client), **options)
+    counted = ModelSettings(include_usage=True)
+    return Agent(name="Helper", model=kind(at["model"], client), model_settings=counted, **options)
 
 
 async def run(agent, given, stream):

@@ -36,8 +36,7 @@ async def run(agent, prompt, history, stream):
 async def ask(at, prompts, stream=False, picture=None):
     agent, history, texts, usage = Agent(model(at)), [], [], None
     for prompt in prompts:
-        shown = [prompt, BinaryContent(picture_bytes(picture), "image/png")] if picture else prompt
-        said, result = await run(agent, shown, history, stream)
+        said, result = await run(agent, content(prompt, picture), history, stream)
         usage = result.usage
         history = result.all_messages()
         texts.append(said)
@@ -46,6 +45,12 @@ async def ask(at, prompts, stream=False, picture=None):
         "texts": texts,
         "usage": {"input": usage.input_tokens, "output": usage.output_tokens},
     }
+
+
+def content(prompt, picture):
+    if picture is None:
+        return prompt
+    return [prompt, BinaryContent(data=picture_bytes(picture), media_type="image/png")]
 
 
 async def use_tools(at, prompt, stream=False):

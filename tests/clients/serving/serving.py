@@ -1,7 +1,7 @@
 """A client's program, told what to do by lines of JSON: one command in, its answer out.
 
-It tells ``{"ready": true}`` first. ``{"do": verb, …}`` comes in; out go ``{"piece": text}`` as pieces of a stream arrive, and at the
-end ``{"result": …}`` or ``{"failure": {"kind", "status", "message"}}``.
+It tells ``{"ready": true}`` first. ``{"do": verb, …}`` comes in; out go ``{"piece": text}`` as
+pieces of a stream arrive, and at the end ``{"result": …}`` or ``{"failure": …}``.
 """
 
 import asyncio
