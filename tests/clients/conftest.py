@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.clients)
-            item.add_marker(pytest.mark.timeout(START_SECONDS + 2 * DEADLINE), append=False)
+            item.add_marker(pytest.mark.timeout(START_SECONDS + 2 * DEADLINE))
 
 
 @dataclass(slots=True)
