@@ -129,9 +129,8 @@ class NodeEnvironment(Environment):
     def install(self) -> None:
         for name in [*self.locked(), ".npmrc"]:
             shutil.copy(self.source / name, self.directory)
-        _run(
-            ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"], self.directory
-        )
+        quiet = ["--loglevel=error", "--no-audit", "--no-fund"]
+        _run(["npm", "ci", *quiet, "--ignore-scripts"], self.directory)
 
     def command(self, program: Path, work: Path) -> list[str]:
         # Node looks for packages beside the program.

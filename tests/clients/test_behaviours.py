@@ -65,8 +65,6 @@ def test_pieces_arrive_while_the_model_writes(backend: ScriptedBackend, caller: 
 def test_what_one_conversation_tells_is_known_in_another(
     backend: ScriptedBackend, caller: Caller, stream: bool
 ):
-    if stream and not caller.client.can("stream"):
-        pytest.skip(caller.client.cannot["stream"])
     backend.reply(REMEMBER, send("Noted."), send("You are Sam."))
     told = caller.do("ask", prompts=["My name is Sam."], stream=stream)
     asked = caller.do("ask", prompts=["Who am I?"], stream=stream)
