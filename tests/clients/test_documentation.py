@@ -23,7 +23,7 @@ from tests.support.replies import Reply, call
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "clients.md"
 PROGRAMS = {"python": "sample.py", "js": "sample.mjs", "go": "sample.go"}
-SAMPLES = [client for client in CLIENTS if client.way != "responses" and client.name != "llm"]
+SAMPLES = {client.environment: client for client in CLIENTS if client.name != "llm"}
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
@@ -71,7 +71,7 @@ def of(person: Person, sample: str) -> str:
     return sample.replace("YOUR_KEY", person.api_key).replace("MODEL", person.model)
 
 
-@pytest.mark.parametrize("client", SAMPLES, ids=[client.name for client in SAMPLES])
+@pytest.mark.parametrize("client", SAMPLES.values(), ids=lambda client: client.environment.folder)
 def test_a_sample_knows_the_name(client: Client, sam: Person, tmp_path: Path):
     installed(client)
     ((language, code),) = sections()[client.name.partition(",")[0]]
