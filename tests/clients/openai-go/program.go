@@ -72,7 +72,7 @@ func tell(line object) {
 func failure(err error) object {
 	var refused *openai.Error
 	if errors.As(err, &refused) {
-		return object{"status": refused.StatusCode, "message": err.Error()}
+		return object{"status": refused.StatusCode, "message": refused.Message}
 	}
 	return object{"status": nil, "message": err.Error()}
 }
