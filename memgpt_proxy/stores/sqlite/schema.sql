@@ -147,5 +147,5 @@ CREATE TRIGGER IF NOT EXISTS queue_replaced AFTER UPDATE ON queues BEGIN
     UPDATE nodes SET queue = id WHERE namespace = new.namespace AND id = new.node;
 END;
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 COMMIT;
