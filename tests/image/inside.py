@@ -1,7 +1,7 @@
 """Begins a container from within its namespaces: ``inside.py ROOT DATA VOLUME USER COMMAND …``.
 
-The root file system becomes ROOT, read-only, with DATA at VOLUME; the network is up, and nothing but
-loopback; then COMMAND runs as USER (``uid:gid``) in place of this.
+The root file system becomes ROOT, read-only, with DATA at VOLUME; the network is up, and has
+nothing but loopback; then COMMAND runs as USER (``uid:gid``) in place of this.
 """
 
 import fcntl

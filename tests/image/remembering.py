@@ -10,4 +10,4 @@ with OpenAI(base_url=sys.argv[1], api_key="demo", max_retries=0) as client:
             model="demo", messages=[{"role": "user", "content": said}], stream=True
         )
         reply = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-print(reply)
+sys.stdout.write(f"{reply}\n")

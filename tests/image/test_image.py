@@ -14,7 +14,16 @@ import pytest
 from memgpt_proxy import __version__
 from tests.conftest import missing_part
 from tests.image.container import Container
-from tests.support.image_build import BASE, OFFLINE, ROOT, WHEELS, buildah, container, missing, wheels
+from tests.support.image_build import (
+    BASE,
+    OFFLINE,
+    ROOT,
+    WHEELS,
+    buildah,
+    container,
+    missing,
+    wheels,
+)
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 
@@ -99,9 +108,7 @@ def test_it_stops_in_order_and_remembers(run: Container) -> None:
     assert "Traceback" not in run.log()
 
 
-def test_the_health_check_tells_whether_it_lives(
-    run: Container, described: dict[str, Any]
-) -> None:
+def test_the_health_check_tells_whether_it_lives(run: Container, described: dict[str, Any]) -> None:
     kind, *command = described["config"]["Healthcheck"]["Test"]
     assert kind == "CMD"
     healthy = run.run(*command)
@@ -118,7 +125,10 @@ def test_nothing_but_the_volume_is_written_to(run: Container, path: str) -> None
 
 
 def test_it_holds_what_it_needs_and_little_else(run: Container) -> None:
-    count = "from memgpt_proxy.memory.tokens import TokenCounter as Counter; print(Counter('o200k_base').text('hello world'))"
+    count = (
+        "from memgpt_proxy.memory.tokens import TokenCounter;"
+        "print(TokenCounter('o200k_base').text('hello world'))"
+    )
     certificates = "import ssl; print(len(ssl.create_default_context().get_ca_certs()) > 50)"
     assert run.run("python3", "-c", certificates).stdout == "True\n"
     assert run.run("memgpt-proxy", "--version").stdout == f"memgpt-proxy {__version__}\n"

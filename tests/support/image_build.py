@@ -26,7 +26,7 @@ PACKAGES = ("python3", "python3-venv", "ca-certificates")
 TOOLS = ("buildah", "debootstrap")
 BASE = "localhost/memgpt-proxy-base"
 CERTIFICATES = "/run/certificates.pem"
-DRIVER = os.environ.get("DRV","overlay")
+DRIVER = os.environ.get("DRV", "overlay")
 WHEELS = "/run/wheels"
 OFFLINE = f"[global]\nno-index = true\nfind-links = {WHEELS}\n"
 """The configuration of pip with which an image is built from wheels that are there."""
@@ -34,7 +34,14 @@ OFFLINE = f"[global]\nno-index = true\nfind-links = {WHEELS}\n"
 
 def buildah(*arguments: str | Path) -> str:
     """Run buildah in the tests' own store; return what it prints. Its errors are printed."""
-    store = ["--root", CACHE / f"storage-{DRIVER}", "--runroot", CACHE / "run", "--storage-driver", DRIVER]
+    store = [
+        "--root",
+        CACHE / f"storage-{DRIVER}",
+        "--runroot",
+        CACHE / "run",
+        "--storage-driver",
+        DRIVER,
+    ]
     done = subprocess.run(
         ["buildah", *store, *arguments],
         env={**os.environ, "BUILDAH_ISOLATION": "chroot"},
@@ -89,7 +96,10 @@ def container(image: str) -> Iterator[str]:
 def _install_tools() -> None:
     if all(map(shutil.which, TOOLS)):
         return
-    quiet = {"stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+    quiet = {
+        "stdout": subprocess.DEVNULL,
+        "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    }
     subprocess.run(["apt-get", "update", "-qq"], check=True)
     install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *TOOLS]
     subprocess.run(install, check=True, **quiet)
@@ -119,7 +129,10 @@ def _fetch_wheels() -> None:
         given = Path(work)
         (given / "pip.conf").write_text(_pip_configuration())
         (given / "wheels").mkdir()
-        mounts = [f"--volume={given}/pip.conf:/etc/pip.conf:ro", f"--volume={given}/wheels:{WHEELS}"]
+        mounts = [
+            f"--volume={given}/pip.conf:/etc/pip.conf:ro",
+            f"--volume={given}/wheels:{WHEELS}",
+        ]
         mounts += [f"--volume={path}:{path}:ro" for path in _local_wheels()]
         if certificates := _configured().get("cert"):
             mounts.append(f"--volume={certificates}:{CERTIFICATES}:ro")
@@ -127,7 +140,13 @@ def _fetch_wheels() -> None:
         pip = ["/opt/fetching/bin/python", "-m", "pip", "download", "--quiet", "--dest", WHEELS]
         for lock in LOCKS:
             mounted = f"--volume={lock}:/run/lock.txt:ro"
-            options = ["--require-hashes", "--only-binary", ":all:", "--requirement", "/run/lock.txt"]
+            options = [
+                "--require-hashes",
+                "--only-binary",
+                ":all:",
+                "--requirement",
+                "/run/lock.txt",
+            ]
             buildah("run", *mounts, mounted, name, "--", *pip, *options)
         (given / "wheels").rename(wheels())
 

@@ -1,4 +1,5 @@
--- Version 3. `namespace` is the digits that stand for a namespace (see rows.py).
+-- Version 4. `namespace` is the digits that stand for a namespace (see rows.py). Over a database of
+-- version 3 it adds what is new: traces.
 BEGIN IMMEDIATE;
 
 CREATE TABLE IF NOT EXISTS namespaces (

@@ -104,6 +104,25 @@ async def test_it_goes_on_from_a_mark(shared: ElasticsearchStore, namespace: Nam
         assert rest == whole[number + 1 :]
 
 
+async def test_portions_are_bounded_by_their_bytes(
+    shared: ElasticsearchStore, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "PORTION_BYTES", 20_000)
+    texts = ["tea" * 10] * 30 + ["tea " * 1000] * 30 + ["tea" * 10] * 30
+    for begin in range(0, len(texts), 10):
+        stored = [passage(f"p{begin + n:03}", text) for n, text in enumerate(texts[begin:][:10])]
+        await shared.insert_passages(namespace, stored)
+    portions = [portion async for portion in shared.export(owner_of(namespace))]
+    sizes = [sum(len(stored.passage.text) for stored in each.records) for each in portions]
+    assert max(sizes) <= 20_000 + 4_000, "the record with which it is full is the last"
+    told = [stored.passage.text for portion in portions for stored in portion.records]
+    assert told == texts
+    for number, portion in enumerate(portions):
+        rest = [each async for each in shared.export(owner_of(namespace), portion.mark)]
+        left = [record for each in rest for record in each.records]
+        assert left == [record for each in portions[number + 1 :] for record in each.records]
+
+
 async def test_what_is_taken_over_twice_is_there_once(
     shared: ElasticsearchStore, namespace: Namespace
 ) -> None:
