@@ -4,7 +4,8 @@ ARG BASE_IMAGE=python:3.12.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 ARG SOURCE_DATE_EPOCH=0
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
+    PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
 RUN ["python3", "-m", "venv", "/opt/release"]
 RUN ["python3", "-m", "venv", "--without-pip", "/opt/memgpt-proxy"]
@@ -23,7 +24,7 @@ RUN /opt/release/bin/python -m build --no-isolation --wheel --outdir /opt/wheel 
 # What is inside, from what is installed; then bytecode that looks at no file's time.
 RUN /opt/release/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
     --output-reproducible --output-file /opt/memgpt-proxy/sbom.cdx.json /opt/memgpt-proxy/bin/python \
-    && /opt/memgpt-proxy/bin/python -m compileall -q --invalidation-mode unchecked-hash \
+    && /opt/memgpt-proxy/bin/python -m compileall -q -f --invalidation-mode unchecked-hash \
     /opt/memgpt-proxy/lib
 RUN ["mkdir", "--parents", "/var/lib/memgpt-proxy"]
 

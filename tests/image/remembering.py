@@ -4,10 +4,15 @@ import sys
 
 from openai import OpenAI
 
-with OpenAI(base_url=sys.argv[1], api_key="demo", max_retries=0) as client:
-    for said in ("My name is Sam.", "What is my name?"):
-        chunks = client.chat.completions.create(
-            model="demo", messages=[{"role": "user", "content": said}], stream=True
-        )
-        reply = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-sys.stdout.write(f"{reply}\n")
+
+def say(client: OpenAI, said: str) -> str:
+    """Return the reply, as it was streamed."""
+    chunks = client.chat.completions.create(
+        model="demo", messages=[{"role": "user", "content": said}], stream=True
+    )
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+with OpenAI(base_url=sys.argv[1], api_key="demo", max_retries=0) as opened:
+    say(opened, "My name is Sam.")
+    sys.stdout.write(say(opened, "What is my name?"))

@@ -1,7 +1,7 @@
 """What the image's tests need, once a machine: ``python -m tests.support.image_build``.
 
-A base image made by debootstrap from the archive that this Debian uses, in a store of buildah's that
-is nobody else's, and the locked wheels for its Python, so that builds need no network. It
+A base image made by debootstrap from the archive that this Debian uses, in a store of buildah's
+that is nobody else's, and the locked wheels for its Python, so that builds need no network. It
 lies in ``/var/cache/memgpt-proxy/image`` and takes root, three minutes and 700 MB.
 """
 
@@ -25,8 +25,8 @@ LOCKS = [ROOT / "requirements" / name for name in ("image.txt", "release.txt")]
 PACKAGES = ("python3", "python3-venv", "ca-certificates")
 TOOLS = ("buildah", "debootstrap")
 BASE = "localhost/memgpt-proxy-base"
+STORE = (f"--root={CACHE}/storage", f"--runroot={CACHE}/run", "--storage-driver=overlay")
 CERTIFICATES = "/run/certificates.pem"
-DRIVER = os.environ.get("DRV", "overlay")
 WHEELS = "/run/wheels"
 OFFLINE = f"[global]\nno-index = true\nfind-links = {WHEELS}\n"
 """The configuration of pip with which an image is built from wheels that are there."""
@@ -34,16 +34,8 @@ OFFLINE = f"[global]\nno-index = true\nfind-links = {WHEELS}\n"
 
 def buildah(*arguments: str | Path) -> str:
     """Run buildah in the tests' own store; return what it prints. Its errors are printed."""
-    store = [
-        "--root",
-        CACHE / f"storage-{DRIVER}",
-        "--runroot",
-        CACHE / "run",
-        "--storage-driver",
-        DRIVER,
-    ]
     done = subprocess.run(
-        ["buildah", *store, *arguments],
+        ["buildah", *STORE, *arguments],
         env={**os.environ, "BUILDAH_ISOLATION": "chroot"},
         stdout=subprocess.PIPE,
         check=True,
@@ -96,13 +88,9 @@ def container(image: str) -> Iterator[str]:
 def _install_tools() -> None:
     if all(map(shutil.which, TOOLS)):
         return
-    quiet = {
-        "stdout": subprocess.DEVNULL,
-        "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-    }
     subprocess.run(["apt-get", "update", "-qq"], check=True)
     install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *TOOLS]
-    subprocess.run(install, check=True, **quiet)
+    subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
 
 
 def _make_base() -> None:
@@ -129,10 +117,8 @@ def _fetch_wheels() -> None:
         given = Path(work)
         (given / "pip.conf").write_text(_pip_configuration())
         (given / "wheels").mkdir()
-        mounts = [
-            f"--volume={given}/pip.conf:/etc/pip.conf:ro",
-            f"--volume={given}/wheels:{WHEELS}",
-        ]
+        mounts = [f"--volume={given}/wheels:{WHEELS}"]
+        mounts.append(f"--volume={given}/pip.conf:/etc/pip.conf:ro")
         mounts += [f"--volume={path}:{path}:ro" for path in _local_wheels()]
         if certificates := _configured().get("cert"):
             mounts.append(f"--volume={certificates}:{CERTIFICATES}:ro")
@@ -140,14 +126,8 @@ def _fetch_wheels() -> None:
         pip = ["/opt/fetching/bin/python", "-m", "pip", "download", "--quiet", "--dest", WHEELS]
         for lock in LOCKS:
             mounted = f"--volume={lock}:/run/lock.txt:ro"
-            options = [
-                "--require-hashes",
-                "--only-binary",
-                ":all:",
-                "--requirement",
-                "/run/lock.txt",
-            ]
-            buildah("run", *mounts, mounted, name, "--", *pip, *options)
+            locked = ["--require-hashes", "--only-binary", ":all:", "-r", "/run/lock.txt"]
+            buildah("run", *mounts, mounted, name, "--", *pip, *locked)
         (given / "wheels").rename(wheels())
 
 
@@ -161,7 +141,7 @@ def _configured() -> dict[str, str]:
 
 def _pip_configuration() -> str:
     """Return this machine's configuration of pip as a file for the base's."""
-    options = {**_configured()}
+    options = _configured()
     if "cert" in options:
         options["cert"] = CERTIFICATES
     lines = [f"{name} = {' '.join(value.split())}" for name, value in options.items()]

@@ -1,4 +1,4 @@
-"""Keeps what a checkout's gateway stores: ``python -m tests.upgrade.keep CHECKOUT sqlite|elasticsearch FILE``.
+"""Keeps what a checkout's gateway stores: ``python -m tests.upgrade.keep CHECKOUT FAMILY FILE``.
 
 It was run with the code of the oldest commits whose stores this release reads; what it wrote lies
 beside this file, and the tests here open it with the code of today.

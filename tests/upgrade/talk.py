@@ -1,4 +1,7 @@
-"""What was said to a gateway before it was upgraded, and is asked afterwards; the demo backend answers."""
+"""What was said to a gateway before it was upgraded, and is asked afterwards.
+
+The demo backend answers.
+"""
 
 from __future__ import annotations
 

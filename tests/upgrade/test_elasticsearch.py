@@ -30,7 +30,7 @@ class Indices:
     prefix: str
 
     def take_over(self, kept: dict[str, Any]) -> None:
-        """Make all indices as they were, with their documents and these one's versions."""
+        """Make all indices as they were, with their documents and the versions of these."""
         for name, index in kept.items():
             made = self._named(name)
             body = {
@@ -41,8 +41,9 @@ class Indices:
             self.ask("PUT", f"/{made}", json=body)
             lines: list[dict[str, Any]] = []
             for document in index["documents"]:
-                about = {key: document[f"_{key}"] for key in ("id", "routing", "version")}
-                lines += [{"index": {**about, "version_type": "external"}}, document["_source"]]
+                about = {"_id": document["_id"], "version_type": "external"}
+                about |= {key: document[f"_{key}"] for key in ("routing", "version")}
+                lines += [{"index": about}, document["_source"]]
             sent = "".join(f"{json.dumps(line)}\n" for line in lines)
             kind = {"content-type": "application/x-ndjson"}
             if sent:

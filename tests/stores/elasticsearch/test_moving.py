@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from memgpt_proxy.stores.elasticsearch import ElasticsearchStore, moving
-from memgpt_proxy.stores.portable import START, Mark, Portable
+from memgpt_proxy.stores.portable import START, Mark, Portable, StoredPassage
 from memgpt_proxy.stores.records import (
     ContentId,
     Conversation,
@@ -104,6 +104,11 @@ async def test_it_goes_on_from_a_mark(shared: ElasticsearchStore, namespace: Nam
         assert rest == whole[number + 1 :]
 
 
+def _text(record: Portable) -> str:
+    assert isinstance(record, StoredPassage)
+    return record.passage.text
+
+
 async def test_portions_are_bounded_by_their_bytes(
     shared: ElasticsearchStore, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,10 +118,9 @@ async def test_portions_are_bounded_by_their_bytes(
         stored = [passage(f"p{begin + n:03}", text) for n, text in enumerate(texts[begin:][:10])]
         await shared.insert_passages(namespace, stored)
     portions = [portion async for portion in shared.export(owner_of(namespace))]
-    sizes = [sum(len(stored.passage.text) for stored in each.records) for each in portions]
-    assert max(sizes) <= 20_000 + 4_000, "the record with which it is full is the last"
-    told = [stored.passage.text for portion in portions for stored in portion.records]
-    assert told == texts
+    told = [[_text(record) for record in portion.records] for portion in portions]
+    assert max(sum(map(len, each)) for each in told) <= 20_000 + 4_000, "the last fills it"
+    assert [text for each in told for text in each] == texts
     for number, portion in enumerate(portions):
         rest = [each async for each in shared.export(owner_of(namespace), portion.mark)]
         left = [record for each in rest for record in each.records]
