@@ -115,8 +115,8 @@ def _place(said: RedisUrl) -> str:
 
 
 def _advice(error: str) -> str:
-    if "'info'" in error:
-        return ": allow its user INFO, by which the gateway tells a server that was started anew"
+    if "NoPermission" in error:
+        return ": allow its user all commands on memgpt:*, and INFO, TIME and scripts"
     if "Authentication" in error or "NOAUTH" in error or "NOPERM" in error:
         return ": check user and password in redis_url"
     return ": is it running, and redis_url right?"

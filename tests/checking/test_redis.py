@@ -90,7 +90,8 @@ async def test_a_user_who_may_not_ask_how_it_is_set(redis_binary: str, tmp_path:
         assert server.ask("ACL", "SETUSER", "gateway", *rights).startswith("+OK")
         [finding] = await looked(f"redis://gateway:{PASSWORD}@127.0.0.1:{server.port}")
     assert finding.level is Level.FAIL
-    assert "allow its user INFO" in finding.said
+    assert "allow its user" in finding.said
+    assert "INFO" in finding.said
 
 
 @pytest.mark.redis

@@ -1,8 +1,8 @@
 """What makes and tries a release, once a machine: ``python -m tests.support.release_tools``.
 
 An environment of the locked tools (build, cyclonedx-py, pipx), and the wheels that the product
-needs, so that trying it needs no network; both in ``$XDG_CACHE_HOME/memgpt-proxy``. Prints the tools'
-directory.
+needs, so that trying it needs no network; both in ``$XDG_CACHE_HOME/memgpt-proxy``. Prints the
+tools' directory.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from tests.support.elasticsearch import ElasticsearchNode
 from tests.support.gateway import GatewayProcess
 from tests.upgrade.talk import SECRET, asked_afterwards, say
 
-pytestmark = pytest.mark.elasticsearch
+pytestmark = [pytest.mark.elasticsearch, pytest.mark.timeout(120)]
 
 KEPT = Path(__file__).with_name("elasticsearch-1.json")
 
@@ -65,7 +65,7 @@ class Indices:
 
 @pytest.fixture
 def indices(elasticsearch: ElasticsearchNode) -> Iterator[Indices]:
-    made = Indices(elasticsearch.url, f"upgrade-{uuid.uuid4().hex}")
+    made = Indices(elasticsearch.url, f"upgrade_{uuid.uuid4().hex}")
     made.take_over(json.loads(KEPT.read_text()))
     yield made
     made.remove()
