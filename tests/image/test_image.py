@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.conftest import missing_part
 from tests.image.container import Container
 from tests.support.image_build import (
     BASE,
+    LOCKS,
     OFFLINE,
     ROOT,
     WHEELS,
@@ -31,17 +33,31 @@ USER = "65532:65532"
 DATA = "/var/lib/memgpt-proxy"
 SBOM = "opt/memgpt-proxy/sbom.cdx.json"
 COMMITTED = "1700000000"
+SOURCE = ("Dockerfile", ".dockerignore", "LICENSE", "README.md", "pyproject.toml")
+
+
+def checkout(directory: Path) -> Path:
+    """Return a copy of what the image is built from, with times of its own."""
+    copy = directory / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(
+        ROOT / "memgpt_proxy", copy / "memgpt_proxy", ignore=ignored, copy_function=shutil.copy
+    )
+    (copy / "requirements").mkdir()
+    for name in (*SOURCE, *(f"requirements/{lock.name}" for lock in LOCKS)):
+        shutil.copy(ROOT / name, copy / name)
+    return copy
 
 
 def build(directory: Path, tag: str) -> str:
-    """Build the image without a network; return its tag."""
+    """Build the image without a network, from a copy in a directory; return its tag."""
     configuration = directory / "pip.conf"
     configuration.write_text(OFFLINE)
     given = [f"--secret=id=pip.conf,src={configuration}", f"--volume={wheels()}:{WHEELS}:ro"]
     given += [f"--build-arg=BASE_IMAGE={BASE}", f"--build-arg=SOURCE_DATE_EPOCH={COMMITTED}"]
     buildah(
         "build-using-dockerfile", "--quiet", "--pull-never", "--format=docker", *given,
-        f"--timestamp={COMMITTED}", f"--tag={tag}", ROOT,
+        f"--timestamp={COMMITTED}", f"--tag={tag}", checkout(directory),
     )  # fmt: skip
     return tag
 

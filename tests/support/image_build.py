@@ -162,10 +162,17 @@ def _codename() -> str:
 
 def _archive() -> str:
     """Return the archive that this machine's packages come from."""
-    sources = [*Path("/etc/apt/sources.list.d").glob("*"), Path("/etc/apt/sources.list")]
+    directory = Path("/etc/apt/sources.list.d")
+    sources = [
+        *directory.glob("*.sources"),
+        *directory.glob("*.list"),
+        directory.parent / "sources.list",
+    ]
     text = "\n".join(path.read_text() for path in sources if path.is_file())
-    found = re.search(r"^(?:URIs:|deb(?: \[[^]]*])?)\s+(https?://\S+)", text, re.MULTILINE)
-    assert found is not None, "no archive of packages in /etc/apt"
+    found = re.search(
+        r"^(?:URIs:|deb(?: \[[^]]*])?)\s+(https?://\S+/debian/?)\s", text, re.MULTILINE
+    )
+    assert found is not None, "no archive of Debian's packages in /etc/apt"
     return found[1]
 
 

@@ -104,5 +104,6 @@ def test_an_older_gateway_refuses_a_newer_store_in_one_line(
     process = gateway(indices, tmp_path)
     with pytest.raises(AssertionError):
         process.start()
-    [line] = process.log().splitlines()
-    assert "written by a newer release" in line
+    lines = process.log().splitlines()
+    assert len(lines) == 1, lines
+    assert "written by a newer release" in lines[0]
