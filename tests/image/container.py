@@ -46,8 +46,8 @@ class Container:
             self._outside.kill()  # and, by --kill-child, what runs inside
             self._outside.wait()
 
-    def start(self, ready: str) -> None:
-        """Start the entry point with the default command; return when it has printed ``ready``."""
+    def start(self) -> None:
+        """Start the entry point with the default command; return when it is healthy."""
         uid, _, gid = self._config["User"].partition(":")
         os.chown(self._data, int(uid), int(gid))
         (volume,) = self._config["Volumes"]
@@ -58,9 +58,16 @@ class Container:
         with self._log.open("ab") as log:
             self._outside = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + DEADLINE
-        while ready not in self.log():
+        while "Stop with Ctrl+C." not in self.log() or self.run(*self.health_check).returncode:
             assert self._outside.poll() is None, f"it ended:\n{self.log()}"
-            assert time.monotonic() < deadline, f"it never printed {ready!r}:\n{self.log()}"
+            assert time.monotonic() < deadline, f"it was never healthy:\n{self.log()}"
+
+    @property
+    def health_check(self) -> Sequence[str]:
+        """The command that tells whether it lives."""
+        kind, *command = self._config["Healthcheck"]["Test"]
+        assert kind == "CMD"
+        return command
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run another command inside, as the same user, with the image's environment."""
