@@ -171,4 +171,5 @@ def test_the_same_source_makes_the_same_image(
     finally:
         buildah("rmi", again)
     assert told["rootfs"]["diff_ids"] == described["rootfs"]["diff_ids"]
-    assert told["config"] == described["config"]
+    ours, theirs = (each["config"] | {"Hostname": ""} for each in (told, described))
+    assert ours == theirs, "but for the name that buildah gives its container"
