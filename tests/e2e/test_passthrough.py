@@ -131,7 +131,7 @@ def test_a_compressed_request_stays_compressed(backend: ScriptedBackend, client:
 
 def test_a_stream_goes_through_byte_for_byte(backend: ScriptedBackend, client: httpx.Client):
     events = b': comment\r\n\r\ndata: {"a": 1}\r\n\r\ndata: [DONE]\n\n'
-    response = client.post("/responses/stream", content=events)
+    response = client.post("/completions/stream", content=events)
     assert response.content == events
     assert response.headers["content-type"] == "text/event-stream"
 
