@@ -23,9 +23,10 @@ from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.remains import placed, unplaced
-from memgpt_proxy.agent.reply import Reply, Step, StepListener
+from memgpt_proxy.agent.reply import CUT_SHORT, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import Solitary, is_about_fields
+from memgpt_proxy.agent.thinking import ThinkingHabits
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
@@ -76,6 +77,7 @@ class Faculties:
     windows: Windows
     habits: Habits
     clean_habits: Habits
+    thinking: ThinkingHabits
     solitary: Solitary
     telemetry: Telemetry
     tracer: Tracer
@@ -295,8 +297,9 @@ class RunningTurn:
 
     def _listener(self, run: RunStep) -> StepListener | CleanListener:
         offer = self._steps.offer
+        beginning = self._can.thinking.of(self._request.model)
         if not self._request.clean:
-            return StepListener(self._reply, offer, self._habit())
+            return StepListener(self._reply, offer, self._habit(), beginning)
         may_remember = bool(offer.ours) and not run.last
         habit = self._can.clean_habits.of(self._request.model)
         return CleanListener(
@@ -305,6 +308,7 @@ class RunningTurn:
             holds=may_remember and habit is not Habit.CONTENT,
             json=_is_json(self._request.options),
             shows=not run.aside,
+            beginning=beginning,
         )
 
     def _habit(self) -> Habit:
@@ -323,6 +327,12 @@ class RunningTurn:
         )
 
     def _learn(self, reader: StepReader, step: Step, run: RunStep) -> None:
+        self._can.thinking.learn(
+            self._request.model,
+            reader.content,
+            reasoned=reader.reasoned,
+            cut=reader.finish_reason in CUT_SHORT,
+        )
         if self._request.clean and self._steps.offer.ours and not run.last:
             self._learn_clean(reader, step)
         if SEND_MESSAGE in self._steps.offer.ours:

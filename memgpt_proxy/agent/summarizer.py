@@ -20,6 +20,7 @@ from memgpt_proxy.stores.records import Node, Role
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.step import StepReader
+from memgpt_proxy.wire.thinking import Beginning
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Summarizer:
             return ""
 
     async def _read(self, body: bytes, bound: int, headers: RawHeaders) -> str:
-        reader, gate = StepReader(), ContentGate(())
+        reader, gate = StepReader(), ContentGate((), Beginning.UNKNOWN)
         written = ""
         async with self._backend.stream(body, headers) as chunks:
             async for several in chunks:

@@ -110,6 +110,7 @@ class Delta(TypedDict, total=False):
     refusal: str | None
     reasoning_content: str | None
     reasoning: str | None
+    reasoning_details: list[Any] | None
     tool_calls: list[ToolCallDelta] | None
     function_call: FunctionCallDelta | None
     annotations: list[Any] | None

@@ -55,6 +55,8 @@ class Progress:
 
     content: str = ""
     refusal: str = ""
+    reasoned: bool = False
+    """It had reasoning, apart from the content."""
     calls: list[tuple[CallInProgress, str]] = field(default_factory=list)
 
 
@@ -79,6 +81,8 @@ class StepReader:
         """Sources of the content."""
         self.more: dict[str, Any] = {}
         """What the chunks say of the whole answer beside all this."""
+        self.reasoned = False
+        """Whether there was reasoning apart from the content."""
         self._call_at: dict[int, CallInProgress] = {}  # by the index that the backend gave
         self._content: list[str] = []
         self._refusal: list[str] = []
@@ -135,9 +139,15 @@ class StepReader:
             self._refusal.append(refusal)
         if isinstance(annotations := delta.get("annotations"), list):
             self.annotations += annotations
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if reasoning and isinstance(reasoning, str):
-            self._reasoning.append(reasoning)
+        reasoning = (
+            delta.get("reasoning_content")
+            or delta.get("reasoning")
+            or delta.get("reasoning_details")
+        )
+        if reasoning:
+            self.reasoned = progress.reasoned = True
+            if isinstance(reasoning, str):
+                self._reasoning.append(reasoning)
         if "tool_calls" in delta or "function_call" in delta:
             progress.calls = [self._add_call(call) for call in _call_deltas(delta)]
 
