@@ -25,12 +25,13 @@ from memgpt_proxy.agent.reply import (
 )
 from memgpt_proxy.agent.shown import ShownText
 from memgpt_proxy.agent.spoken import message_of
+from memgpt_proxy.agent.told_calls import ToldCalls
 from memgpt_proxy.wire.chat import Choice, Chunk
 from memgpt_proxy.wire.step import Progress, StepReader, more_of
 from memgpt_proxy.wire.thinking import Beginning
 
-_SHOWN = ("role", "content", "refusal", "tool_calls", "function_call", "audio", "annotations")
-"""What of a delta a client may see: reasoning has many names."""
+_SHOWN = ("role", "content", "refusal", "audio", "annotations")
+"""What of a delta a client may see as it is: reasoning has many names."""
 _OF_A_CHOICE = ("stop_reason", "native_finish_reason")
 """What of a choice goes along, beside what OpenAI names."""
 
@@ -133,7 +134,7 @@ class _Choice:
         self._offer = offer
         self._reader = StepReader()
         self._ours = frozenset(FUNCTIONS) - frozenset(offer.theirs)
-        self._places: dict[int, int] = {}
+        self._calls = ToldCalls(offer)
         self._ended = False
         self.text = ShownText(self._ours, beginning)
         self.audio: Audio | None = None
@@ -202,24 +203,7 @@ class _Choice:
             delta["content"] = ""
         if isinstance(audio := delta.get("audio"), dict):
             self._hear_audio(audio)
-        if "tool_calls" in delta and not self._keep_theirs(delta, progress):
-            del delta["tool_calls"]
-        if delta.get("function_call") and self._is_ours(progress):
-            del delta["function_call"]
-        return delta
-
-    def _keep_theirs(self, delta: dict[str, Any], progress: Progress) -> bool:
-        """Keep the pieces of calls that are the client's, numbered without ours."""
-        kept = []
-        for piece, (call, _) in zip(delta["tool_calls"] or (), progress.calls, strict=False):
-            if self._offer.is_theirs(call.name):
-                place = self._places.setdefault(call.index, len(self._places))
-                kept.append({**piece, "index": place})
-        delta["tool_calls"] = kept
-        return bool(kept)
-
-    def _is_ours(self, progress: Progress) -> bool:
-        return any(call.name in self._ours for call, _ in progress.calls)
+        return delta | self._calls.delta(progress.calls, given.get("tool_calls") or ())
 
     def _hear_audio(self, audio: dict[str, Any]) -> None:
         before = self.audio or Audio("", "")

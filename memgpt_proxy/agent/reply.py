@@ -254,9 +254,11 @@ class StepListener:
     ) -> None:
         self._reply = reply
         self._offer = offer
-        self._gate = ContentGate([*offer.ours, *offer.theirs], beginning)
         self._content_is_reply = habit is not Habit.FUNCTION and not reply.by_function
         self._streams = habit is Habit.CONTENT and self._content_is_reply
+        if not self._streams and beginning is Beginning.OUTSIDE:
+            beginning = Beginning.UNKNOWN  # to wait for a closing tag costs nothing then
+        self._gate = ContentGate([*offer.ours, *offer.theirs], beginning)
         self._content: list[str] = []
         self._spoken: dict[int, SpokenMessage] = {}
         self._forwarded: dict[int, ClientCall] = {}
@@ -264,8 +266,8 @@ class StepListener:
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk and what it added; return what goes to the client now."""
         deltas: list[Delta] = []
-        if progress.reasoned:
-            deltas += self._hear_content(self._gate.begins_outside())
+        if progress.reasoned and self._streams:
+            deltas += self._hear_content(self._gate.reasoned())
         if progress.content:
             deltas += self._hear_content(self._gate.feed(progress.content))
         if progress.refusal:
@@ -313,7 +315,7 @@ class StepListener:
         if self._offer.is_theirs(call.name):
             return self._forward(call, arguments)
         if call.name == SEND_MESSAGE and self._says_at_once(call.index):
-            return self._say_part(call.index, arguments)
+            return self._say_part(call, arguments)
         return []
 
     def _says_at_once(self, index: int) -> bool:
@@ -321,11 +323,12 @@ class StepListener:
         first = not self._spoken and not self._reply.messages
         return SEND_MESSAGE in self._offer.ours and (first or index in self._spoken)
 
-    def _say_part(self, index: int, arguments: str) -> list[Delta]:
+    def _say_part(self, call: CallInProgress, arguments: str) -> list[Delta]:
         before: list[Delta] = []
-        spoken = self._spoken.get(index)
+        spoken = self._spoken.get(call.index)
         if spoken is None:
-            spoken = self._spoken[index] = SpokenMessage()
+            spoken = self._spoken[call.index] = SpokenMessage()
+            arguments = call.arguments  # some may have come before its name
             before = self._reply.end_message()
             self._reply.by_function = True
         return before + self._reply.say(spoken.feed(arguments))
@@ -333,8 +336,8 @@ class StepListener:
     def _forward(self, call: CallInProgress, arguments: str) -> list[Delta]:
         known = self._forwarded.get(call.index)
         if known is None:
-            named = step_call(call)
-            known = self._client_call(replace(named, arguments=arguments))
+            # Its arguments may have begun before its name came.
+            known = self._client_call(step_call(call))
             self._forwarded[call.index] = known
             return self._reply.call(known)
         known.arguments += arguments

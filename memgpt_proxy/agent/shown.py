@@ -44,7 +44,7 @@ class ShownText:
             reasoned: Reasoning came apart from it.
         """
         self._taken += len(text)
-        released = self._gate.begins_outside() if reasoned else ""
+        released = self._gate.reasoned() if reasoned else ""
         return self._with_probabilities(released + self._gate.feed(text), logprobs)
 
     def close(self, logprobs: Any, *, cut: bool = False) -> tuple[str, Any]:

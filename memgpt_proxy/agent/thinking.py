@@ -30,15 +30,16 @@ class ThinkingHabits:
             reasoned: Its reasoning came apart from its content.
             cut: It was cut short, maybe before a closing tag.
         """
-        before = self.of(model)
-        found = Beginning.OUTSIDE if reasoned else beginning_of(content)
+        before, found = self.of(model), beginning_of(content)
+        if found is not Beginning.INSIDE and reasoned:
+            found = Beginning.OUTSIDE
+        elif found is Beginning.OUTSIDE and cut:
+            return
+        elif found is Beginning.OUTSIDE and before is Beginning.INSIDE:
+            self._learned.pop(model)
+            return
         if found is before or found is Beginning.UNKNOWN:
             return
-        if found is Beginning.OUTSIDE and not reasoned:
-            if cut:
-                return
-            if before is Beginning.INSIDE:
-                found = Beginning.UNKNOWN
         self._learned[model] = found
         self._learned.move_to_end(model)
         if len(self._learned) > _REMEMBERED_MODELS:

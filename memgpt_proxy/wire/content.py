@@ -62,9 +62,9 @@ class ContentGate:
         """Take the next piece of content; return what can be released."""
         return self._read(text if self._thinking.passes else self._thinking.feed(text))
 
-    def begins_outside(self) -> str:
-        """Know that the content does not begin inside thinking; return what that releases."""
-        return self._read(self._thinking.begins_outside())
+    def reasoned(self) -> str:
+        """Know that reasoning comes apart from the content; return what that releases."""
+        return self._read(self._thinking.reasoned())
 
     def _read(self, text: str) -> str:
         if self._state is ContentGate._prose and "\n" not in text:

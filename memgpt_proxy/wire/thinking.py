@@ -70,8 +70,13 @@ class ThinkingGate:
                 text = self._begin(text)
         return text
 
-    def begins_outside(self) -> str:
-        """Know that the server takes thinking out; return what was held back for it."""
+    def reasoned(self) -> str:
+        """Know that reasoning comes apart from the text; return what that releases.
+
+        A server that does so takes thinking out, unless the model is known to begin inside.
+        """
+        if self._beginning is not Beginning.UNKNOWN:
+            return ""
         is_held, self._beginning = bool(self._length), Beginning.OUTSIDE
         return self._pass() if is_held else ""
 

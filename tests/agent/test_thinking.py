@@ -36,6 +36,7 @@ APART = {**PLAIN, "reasoned": True}
         ([OPENED, PLAIN, PLAIN], OUTSIDE),
         ([OPENED, APART], OUTSIDE),
         ([PLAIN, OPENED], INSIDE),
+        ([{**OPENED, "reasoned": True}], INSIDE),
     ],
 )
 def test_learning(answers: list[dict[str, Any]], expected: Beginning) -> None:

@@ -127,11 +127,14 @@ def test_what_is_known_to_be_thinking_and_is_cut_short_is_dropped() -> None:
 def test_what_was_held_back_is_released_once_reasoning_comes_apart() -> None:
     gate = ThinkingGate(UNKNOWN)
     assert gate.feed("Hi ") == ""
-    assert gate.begins_outside() == "Hi "
+    assert gate.reasoned() == "Hi "
     assert gate.feed("there </think>") == "there </think>"
     early = ThinkingGate(UNKNOWN)
-    assert early.begins_outside() == ""
+    assert early.reasoned() == ""
     assert early.feed("<think>a</think>Hi") == "Hi"
+    known = ThinkingGate(INSIDE)
+    assert known.reasoned() == ""
+    assert known.feed("a</think>Hi") == "Hi"
 
 
 def test_holding_back_has_an_end() -> None:
