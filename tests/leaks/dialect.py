@@ -55,10 +55,14 @@ class Dialect:
 
 @dataclass(slots=True)
 class Writer:
-    """Writes steps in a dialect; ``random`` says where they are cut."""
+    """Writes steps in a dialect; ``random`` says where they are cut.
+
+    ``most`` bytes are written of each step, of which the rest never comes.
+    """
 
     dialect: Dialect
     random: Random
+    most: int | None = None
     written: int = field(default=0)
 
     def body(self, step: Step) -> tuple[bytes, str]:
@@ -206,6 +210,7 @@ class Writer:
         size = self.random.choice([1, 7, 64, 1000, 10**6])
         if size == 1 and len(body) > 3000:
             size = 13
+        body = body[: self.most]
         return [body[at : at + size] for at in range(0, len(body), size)]
 
 

@@ -18,6 +18,8 @@ from tests.leaks.dialect import Dialect, Step
 MARK = "zq"
 """Begins everything that no client may see."""
 
+MOST_STEPS = 4
+
 KEEPING = ("working_context_append", "archival_storage_insert")
 FINDING = ("archival_storage_search", "recall_storage_search")
 
@@ -197,6 +199,17 @@ def scenarios(draw: DrawFn, *, by_content: bool) -> Scenario:
     _end(drawing, scenario)
     scenario.said = "\n\n".join(drawing.messages)
     return scenario
+
+
+@st.composite
+def silences(draw: DrawFn, *, by_content: bool) -> Scenario:
+    """Draw a turn that never comes to an answer."""
+    dialect = draw(DIALECTS)
+    drawing = _Drawing(draw, by_content, dialect, by_content, opened=False, clean=True)
+    asked: dict[str, Any] = draw(st.sampled_from([{}, *CLEAN]))
+    steps = [drawing.hidden() for _ in range(MOST_STEPS - 1)]
+    drawing.streams_content = True  # what is said where nothing but a reply is asked for is one
+    return Scenario([*steps, drawing.hidden()], dialect, None, dict(asked))
 
 
 def _end(drawing: _Drawing, scenario: Scenario) -> None:
