@@ -280,7 +280,7 @@ class StepListener:
     def close(self, reader: StepReader) -> tuple[list[Delta], Step]:
         """Return what is left for the client, and the step."""
         rest, found = self._gate.close(cut=reader.finish_reason in CUT_SHORT)
-        deltas = self._hear_content(rest)
+        deltas = self._hear_content(rest if self._content or not rest.isspace() else "")
         calls = [step_call(call) for call in reader.calls]
         calls += [StepCall(f"call_text_{n}", c.name, c.text) for n, c in enumerate(found)]
         content = "".join(self._content)

@@ -23,7 +23,7 @@ from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.remains import placed, unplaced
-from memgpt_proxy.agent.reply import CUT_SHORT, Reply, Step, StepListener
+from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import Solitary, is_about_fields
 from memgpt_proxy.agent.thinking import ThinkingHabits
@@ -52,7 +52,8 @@ from memgpt_proxy.stores.records import (
     TurnRecord,
 )
 from memgpt_proxy.telemetry import Telemetry
-from memgpt_proxy.wire.chat import Usage, add_usage
+from memgpt_proxy.wire.chat import Chunk, Usage, add_usage
+from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
 
 log = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ class RunningTurn:
         async with self._can.backend.stream(body, self._request.headers) as chunks:
             self._unreported = self._prompt
             async for several in chunks:
-                deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
+                deltas = _heard(several, reader, listener)
                 if reader.error is not None:
                     raise _broken(reader, reader.error)
                 if not self._accepted:
@@ -501,6 +502,16 @@ def _is_json(options: Mapping[str, Any]) -> bool:
     """Return whether the answer is to be a JSON object."""
     form = options.get("response_format")
     return isinstance(form, dict) and form.get("type") in ("json_object", "json_schema")
+
+
+def _heard(
+    chunks: Sequence[Chunk], reader: StepReader, listener: StepListener | CleanListener
+) -> list[Delta]:
+    """Return what goes to the client of these chunks. Raises BackendBroken."""
+    try:
+        return [delta for chunk in chunks for delta in listener.hear(chunk, reader.add(chunk))]
+    except MalformedChunk as error:
+        raise BackendBroken("The backend's answer is no chat completion.") from error
 
 
 def _broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:

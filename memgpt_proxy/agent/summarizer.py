@@ -19,6 +19,7 @@ from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.stores.records import Node, Role
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.content import ContentGate
+from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
 from memgpt_proxy.wire.thinking import Beginning
 
@@ -99,7 +100,7 @@ class Summarizer:
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._read(request.body(text), request.bound, headers)
-        except (GatewayError, TimeoutError) as error:
+        except (GatewayError, MalformedChunk, TimeoutError) as error:
             log.warning("no summary was written: %s", type(error).__name__)
             return ""
 

@@ -15,6 +15,7 @@ from memgpt_proxy.wire.chat import (
     ToolCallDelta,
     Usage,
 )
+from memgpt_proxy.wire.shape import MalformedChunk, is_chunk
 
 MORE = frozenset({"moderation", "metadata", "citations", "search_results", "provider"})
 _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
@@ -40,7 +41,8 @@ class CallInProgress:
 
     def add(self, function: FunctionCallDelta) -> str:
         """Take a piece of the call; return what it adds to the arguments' text."""
-        self.name = self.name or function.get("name") or ""
+        if not self.name and (name := function.get("name")):
+            self.name = "" + name  # a TypeError for what is no text
         arguments = function.get("arguments")
         if not arguments and arguments != {}:
             return ""
@@ -104,11 +106,19 @@ class StepReader:
         return _joined(self._reasoning)
 
     def add(self, chunk: Chunk) -> Progress:
-        """Take the next chunk; return what it added."""
+        """Take the next chunk; return what it added. Raises MalformedChunk for what is none."""
+        try:
+            return self._read(chunk)
+        except (AttributeError, TypeError) as error:
+            if is_chunk(chunk):
+                raise
+            raise MalformedChunk("no chunk of a chat completion") from error
+
+    def _read(self, chunk: Chunk) -> Progress:
         if self.id is None:
             self._describe(cast("dict[str, Any]", chunk))
         if usage := chunk.get("usage"):
-            self.usage = usage
+            self.usage = cast("Usage", {**usage})
         if error := chunk.get("error"):
             self.error = error if isinstance(error, dict) else {"message": error}
         if chunk.keys() & MORE:
