@@ -166,6 +166,8 @@ class _Choice:
 
     def hear(self, choice: Choice) -> Choice | None:
         """Take a piece of it; return what of that a client may see, None for nothing."""
+        if self._ended:  # some servers tell the usage in an empty piece behind the end
+            return None
         progress = self._reader.add({"choices": [cast("Choice", {**choice, "index": 0})]})
         delta = self._shown_delta(choice, progress)
         logprobs = choice.get("logprobs")
