@@ -29,6 +29,7 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, Exchanges
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.request_headers import RequestHeaders
@@ -36,6 +37,7 @@ from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.config import Discarded, Rendering, Settings, WhenDegraded
+from memgpt_proxy.draining import Draining
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
@@ -50,8 +52,6 @@ from memgpt_proxy.stores.limits import Limiter
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.telemetry import Telemetry
 
-CHAT_COMPLETIONS = f"{PREFIX}/chat/completions"
-
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
@@ -59,25 +59,31 @@ class Gateway:
 
     Attributes:
         opened: Holds its resources open; so does its ASGI lifespan.
+        draining: Has it refuse requests when it is being stopped.
     """
 
     chat: ASGIApp
     passthrough: ASGIApp
     rest: ASGIApp
+    exchanges: Exchanges
     opened: Callable[[], AbstractAsyncContextManager[None]]
+
+    @property
+    def draining(self) -> Draining:
+        return self.exchanges.draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to whom it is for."""
         if scope["type"] != "http":
             await self.rest(scope, receive, send)
             return
+        await self.exchanges.answer(self._route(scope), scope, receive, send)
+
+    def _route(self, scope: Scope) -> ASGIApp:
         path: str = scope["path"]
         if path == CHAT_COMPLETIONS and scope["method"] == "POST":
-            await self.chat(scope, receive, send)
-        elif path.startswith(f"{PREFIX}/"):
-            await self.passthrough(scope, receive, send)
-        else:
-            await self.rest(scope, receive, send)
+            return self.chat
+        return self.passthrough if path.startswith(f"{PREFIX}/") else self.rest
 
 
 def create_app(
@@ -126,8 +132,11 @@ def create_app(
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
-    rest = _starlette(kept.store, telemetry, opened, [*owner_routes.routes(), *routes])
-    return Gateway(chat, passthrough, rest, opened)
+    draining = Draining()
+    telemetry.streams(lambda: draining.running)
+    rest = _starlette(kept.store, telemetry, draining, opened, [*owner_routes.routes(), *routes])
+    exchanges = Exchanges(telemetry, draining, settings.access_log)
+    return Gateway(chat, passthrough, rest, exchanges, opened)
 
 
 def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
@@ -220,6 +229,7 @@ async def _opened(kept: Storage, transport: httpx.AsyncBaseTransport) -> AsyncIt
 def _starlette(
     store: Store,
     telemetry: Telemetry,
+    draining: Draining,
     opened: Callable[[], AbstractAsyncContextManager[None]],
     routes: Sequence[BaseRoute],
 ) -> Starlette:
@@ -231,6 +241,8 @@ def _starlette(
         return Response(told, headers={"content-type": kind})
 
     async def readyz(_: Request) -> Response:
+        if draining.begun:
+            return JSONResponse({"status": "draining"}, status_code=503)
         try:
             await store.ping()
         except StoreError:

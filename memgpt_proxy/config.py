@@ -86,6 +86,14 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class LogFormat(StrEnum):
+    """How log records are written."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
 def _default_data_dir() -> Path:
     return Path("~/.local/share/memgpt-proxy").expanduser()
 
@@ -277,11 +285,17 @@ class Settings(BaseSettings):
     idle_timeout_seconds: float = Field(
         600.0, gt=0, description="Longest silence of the backend, before or inside its answer."
     )
-    shutdown_seconds: int = Field(
-        30,
+    drain_seconds: int = Field(
+        600,
         ge=0,
-        description="Time that running replies have to finish when the gateway is stopped; what "
-        "was said by then is stored.",
+        description="Time that running replies have to finish when the gateway is stopped, longer "
+        "than the longest; what was said by then is stored.",
+    )
+    drain_delay_seconds: int = Field(
+        0,
+        ge=0,
+        description="Time, when the gateway is stopped, in which it is not ready any more and "
+        "takes requests still: as long as load balancers need to notice.",
     )
     max_connections: int = Field(
         1024, ge=1, description="Open connections to the backend at the most."
@@ -290,6 +304,17 @@ class Settings(BaseSettings):
         16, ge=1, description="Memory for the hot state of namespaces in use, in MiB."
     )
     log_level: LogLevel = Field(LogLevel.INFO, description="Least severe log record written.")
+    log_format: LogFormat = Field(
+        LogFormat.AUTO,
+        description="How log records are written: for a person, as JSON objects, or auto: for a "
+        "person on a terminal, else as JSON.",
+    )
+    access_log: bool = Field(True, description="Write a log record for each request answered.")
+    otlp_traces: bool = Field(
+        False,
+        description="Send spans of requests, steps and calls over OTLP/HTTP, as the environment's "
+        "OTEL_* variables say. Needs memgpt-proxy[otel].",
+    )
 
     @field_validator(
         "accepted_keys",

@@ -182,6 +182,11 @@ class Stopping(GatewayError):
     def __init__(self) -> None:
         super().__init__("The gateway is being stopped.")
 
+    @property
+    def headers(self) -> Headers:
+        """Try again at once, by another connection: it leads to another replica."""
+        return [(b"retry-after", b"1"), (b"connection", b"close")]
+
 
 class MemoryAway(GatewayError):
     """Memory cannot be read now, and the operator wants no answer without it."""

@@ -78,7 +78,10 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     async with app.opened():
         click.echo(_greeting(settings, port, chosen))
         _spare_collections()
-        await Server(app, settings.shutdown_seconds).run_to_end(listener)
+        server = Server(
+            app, app.draining, delay=settings.drain_delay_seconds, grace=settings.drain_seconds
+        )
+        await server.run_to_end(listener)
 
 
 def _spare_collections() -> None:

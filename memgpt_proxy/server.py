@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Coroutine
+from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import click
 import uvicorn
 
 from memgpt_proxy.app import Gateway
+from memgpt_proxy.draining import Draining
+
+log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _COMMIT_SECONDS = 10.0
 """How long turns that are ended by the stop may take to store what was said."""
+_CLOSE_SECONDS = 5
+"""How long connections may take to close once nothing is running any more."""
 
 
 class Server(uvicorn.Server):
@@ -24,10 +32,12 @@ class Server(uvicorn.Server):
 
     Args:
         app: What is served.
-        grace: Seconds that running replies have to finish.
+        draining: Told to the application, which refuses requests by it.
+        delay: Seconds in which requests are taken still, for load balancers to notice.
+        grace: Seconds that running replies have to finish after that.
     """
 
-    def __init__(self, app: Gateway, grace: int) -> None:
+    def __init__(self, app: Gateway, draining: Draining, *, delay: int, grace: int) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -41,14 +51,18 @@ class Server(uvicorn.Server):
                 date_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=75,
-                timeout_graceful_shutdown=grace,
+                timeout_graceful_shutdown=_CLOSE_SECONDS,
                 backlog=_BACKLOG,
             )
         )
+        self._draining = draining
+        self._delay = delay
         self._grace = grace
+        self._hurried = asyncio.Event()
 
     async def run_to_end(self, listener: socket.socket) -> None:
         """Serve on ``listener``; return once every turn has ended and is stored."""
+        self._loop = asyncio.get_running_loop()
         await self.serve(sockets=[listener])
         if left := set(self.server_state.tasks):
             for task in left:
@@ -59,11 +73,39 @@ class Server(uvicorn.Server):
         """Take a signal: the first stops in order, the second at once."""
         if self.should_exit:
             self.force_exit = True
+            self._loop.call_soon_threadsafe(self._hurried.set)
             return
         self.should_exit = True
-        if self.server_state.tasks:
+        self._draining.begin()
+        if self._draining.running:
             click.echo(
-                f"Stopping: running replies have {self._grace} s to finish. "
+                f"Stopping: running replies have {self._delay + self._grace} s to finish. "
                 "Signal again (Ctrl+C) to end them now.",
                 err=True,
             )
+
+    async def main_loop(self) -> None:
+        """Serve until a signal comes, then drain; the port is open until this returns."""
+        await super().main_loop()
+        await self._within(self._delay, self._hurried.wait())
+        self._draining.refuse()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()  # idle ones close now, others after their response
+        await self._within(self._grace, self._done())
+        if left := self._draining.running:
+            log.warning("%d replies are ended by the stop", left)
+            self.force_exit = True
+
+    async def _done(self) -> None:
+        """Return when nothing is running any more, or a second signal has come."""
+        async with asyncio.TaskGroup() as group:
+            hurried = group.create_task(self._hurried.wait())
+            idle = group.create_task(self._draining.idle())
+            await asyncio.wait([hurried, idle], return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+            idle.cancel()
+
+    async def _within(self, seconds: float, awaited: Coroutine[Any, Any, object]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await awaited

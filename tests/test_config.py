@@ -62,10 +62,14 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "keepalive_seconds": ("1.5", "2.5", "3.5"),
     "connect_timeout_seconds": ("1.5", "2.5", "3.5"),
     "idle_timeout_seconds": ("1.5", "2.5", "3.5"),
-    "shutdown_seconds": ("1", "2", "3"),
+    "drain_seconds": ("1", "2", "3"),
+    "drain_delay_seconds": ("1", "2", "3"),
     "max_connections": ("1", "2", "3"),
     "cache_mib": ("1", "2", "3"),
     "log_level": ("debug", "warning", "error"),
+    "log_format": ("json", "text", "json"),
+    "access_log": ("false", "true", "false"),
+    "otlp_traces": ("true", "false", "true"),
 }
 """For each setting a value for the file, for the environment and for the command line."""
 
@@ -117,7 +121,7 @@ def run(*arguments: str) -> str:
 
 def option(name: str, value: str) -> list[str]:
     dashed = name.replace("_", "-")
-    if name in ("anonymous", "traces"):
+    if Settings.model_fields[name].annotation is bool:
         return [f"--{dashed}" if value == "true" else f"--no-{dashed}"]
     return [f"--{dashed}", value]
 

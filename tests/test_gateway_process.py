@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ import pytest
 
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
+from tests.support.listener import listening
 from tests.support.replies import Gate, text, wait
 
 
@@ -38,42 +38,13 @@ def test_it_comes_back_at_the_same_address_after_a_kill(start_gateway):
     assert gateway.data_dir.is_dir()
 
 
-class Listener(threading.Thread):
-    """Somebody who listens to a streamed reply."""
-
-    def __init__(self, gateway: GatewayProcess) -> None:
-        super().__init__()
-        self._client = openai.OpenAI(base_url=gateway.base_url, api_key="sk-stop", max_retries=0)
-        self.heard = ""
-        self.began = threading.Event()
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            for chunk in self._client.chat.completions.create(
-                model="m", messages=[{"role": "user", "content": "Tell me."}], stream=True
-            ):
-                if chunk.choices and chunk.choices[0].delta.content:
-                    self.heard += chunk.choices[0].delta.content
-                    self.began.set()
-        except (openai.APIError, httpx.TransportError) as error:
-            self.error = error
-
-
-def listening(gateway: GatewayProcess) -> Listener:
-    listener = Listener(gateway)
-    listener.start()
-    assert listener.began.wait(10)
-    return listener
-
-
 def test_a_running_reply_is_finished_when_it_is_stopped(backend: ScriptedBackend, start_gateway):
     gateway = start_gateway("--reply-mode", "content")
     gate = Gate()
     backend.reply(text("Once upon ") + wait(gate) + text("a time."))
     listener = listening(gateway)
     os.kill(gateway.pid, signal.SIGINT)
-    gateway.wait_for_log("Stopping: running replies have 30 s to finish.")
+    gateway.wait_for_log("Stopping: running replies have 600 s to finish.")
     gate.open()
     listener.join(10)
     assert (listener.heard, listener.error) == ("Once upon a time.", None)

@@ -44,6 +44,9 @@ from one look to the next at what other processes may have left in a journal."""
 FEW = 128
 """Entries so few that writes can be held up while they are drained."""
 
+LAST_SECONDS = 10.0
+"""How long closing may take to store what waits."""
+
 CANCELLED_SECONDS = 0.5
 """How long to wait for a task to end before it is cancelled again."""
 
@@ -111,10 +114,18 @@ class JournaledStore:
         if self._watching is not None:
             await _end(self._watching)
         await self._written()
+        if self._away:
+            await self._drain_at_last()
         await self._store.close()
         await self._backlog.close()
         if self._watching is not None and not self._watching.cancelled():
             self._watching.result()  # it never ends by itself, unless it is broken
+
+    async def _drain_at_last(self) -> None:
+        """Store what waits if the store is there after all: this process may never come back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.come_back()
 
     async def ping(self) -> None:
         """Return when the store can be read, and every write asked for so far has ended."""

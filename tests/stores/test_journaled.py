@@ -381,6 +381,18 @@ class TestOpening:
                 await until(lambda: not store.degraded)
             assert await store.counts(ALICE) == Counts(2, 0)
 
+    async def test_what_waits_is_stored_when_it_is_closed_if_its_store_is_there(
+        self, switch: Switch, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "journal.db"
+        async with opened(switch, [DiskJournal(path, BOUND)]) as store:
+            switch.here = False
+            await store.commit(ALICE, record(message("m0", "hi")))
+            switch.here = True
+        assert switch.commits == [(ALICE, "m0")]
+        async with opened(switch, [DiskJournal(path, BOUND)]) as store:
+            assert not store.degraded, "nothing waits any more"
+
     async def test_a_store_that_can_never_be_used_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "memory.db"
         store = SqliteStore(path)

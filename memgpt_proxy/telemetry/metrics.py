@@ -1,6 +1,8 @@
-"""What the gateway counts of its own work, for Prometheus. A leaf: it imports nothing of ours."""
+"""What the gateway counts of its own work, for Prometheus."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -24,6 +26,11 @@ class Telemetry:
         )
         self._healed = self._counter(
             "healed_windows", "Steps that came through after the backend found them too long"
+        )
+        self._streams = Gauge(
+            "memgpt_active_streams",
+            "Requests under /v1 that are being answered",
+            registry=self._registry,
         )
         self._away = Gauge(
             "memgpt_store_away",
@@ -63,6 +70,13 @@ class Telemetry:
             buckets=_MISSES,
             registry=self._registry,
         )
+
+    def streams(self, running: Callable[[], int]) -> None:
+        """Tell how many requests are being answered, by what knows."""
+        self._streams.set_function(running)
+
+    def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
+        """An answer was sent; ``status`` is 0 where the client left before it."""
 
     def turn_ended(self, *, degraded: bool) -> None:
         self._turns.inc()

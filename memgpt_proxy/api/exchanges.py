@@ -1,0 +1,115 @@
+"""What all HTTP requests have in common: an id, a line in the log, metrics, and draining."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from memgpt_proxy.api.replies import send_error
+from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.draining import Draining
+from memgpt_proxy.errors import Stopping
+from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.telemetry.exchange import CURRENT, Exchange, request_id
+
+access = logging.getLogger("memgpt_proxy.access")
+
+REQUEST_ID = b"x-request-id"
+CHAT_COMPLETIONS = "/v1/chat/completions"
+
+_CLOSE = (b"connection", b"close")
+_TURNS = "/v1/"
+"""What is waited for when the gateway is stopped."""
+_OWNERS = "/memgpt/"
+_OWN = ("/healthz", "/readyz", "/metrics", "/demo/")
+"""Answered until the end, and neither logged nor counted: operators' probes, and steps of turns."""
+_ROUTES = frozenset({CHAT_COMPLETIONS, "/v1/models", "/v1/embeddings"})
+_OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanges:
+    """Lets requests through to the application while there is a gateway to answer them.
+
+    Attributes:
+        logs: Each answer gets a line in the access log.
+    """
+
+    telemetry: Telemetry
+    draining: Draining
+    logs: bool
+
+    async def answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have ``app`` answer one request, or refuse it where the gateway is being stopped."""
+        path: str = scope["path"]
+        exchange = _begun(scope)
+        CURRENT.set(exchange)
+        answering = _Answering(exchange, send, self.draining)
+        if path.startswith(_OWN):
+            await app(scope, receive, answering)
+            return
+        try:
+            if self.draining.refuses:
+                await send_error(answering, Stopping())
+            elif path.startswith(_TURNS):
+                await self._waited_for(app, scope, receive, answering)
+            else:
+                await app(scope, receive, answering)
+        finally:
+            self._ended(exchange)
+
+    async def _waited_for(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one that is waited for when the gateway is stopped."""
+        self.draining.entered()
+        try:
+            await app(scope, receive, send)
+        finally:
+            self.draining.left()
+
+    def _ended(self, exchange: Exchange) -> None:
+        self.telemetry.request_ended(
+            exchange.method, exchange.route, exchange.status, exchange.passed
+        )
+        if self.logs and access.isEnabledFor(logging.INFO):
+            access.info("%s", "answered", extra={"exchange": exchange})
+
+
+class _Answering:
+    """Sends an answer, noting its status. Called for each chunk: it is no coroutine itself."""
+
+    __slots__ = ("_draining", "_exchange", "_send")
+
+    def __init__(self, exchange: Exchange, send: Send, draining: Draining) -> None:
+        self._exchange = exchange
+        self._send = send
+        self._draining = draining
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self._exchange.status = message["status"]
+            message["headers"] = self._headed(message.get("headers", ()))
+        return self._send(message)
+
+    def _headed(self, headers: RawHeaders) -> RawHeaders:
+        added = [*headers]
+        if not any(name == REQUEST_ID for name, _ in headers):
+            added.append((REQUEST_ID, self._exchange.id.encode("ascii")))
+        if self._draining.begun and _CLOSE not in added:
+            added.append(_CLOSE)
+        return added
+
+
+def _begun(scope: Scope) -> Exchange:
+    given = next((value for name, value in scope["headers"] if name == REQUEST_ID), None)
+    path = scope["path"]
+    return Exchange(request_id(given), scope["method"], path, _route(path))
+
+
+def _route(path: str) -> str:
+    """Return what of a path is fit for a label: clients may ask for any."""
+    if path in _ROUTES:
+        return path
+    return next((f"{family}*" for family in (_TURNS, _OWNERS) if path.startswith(family)), _OTHER)

@@ -1,0 +1,66 @@
+"""One HTTP request and its answer, as logs and metrics know it.
+
+The exchange of the request at hand is found anywhere in its task, and in the tasks that it
+starts, without being handed through.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import count
+from secrets import token_hex
+
+_PROCESS = token_hex(8)
+_NUMBERS = count(1)
+_ID = re.compile(rb"[\w.:/+=-]{1,128}", re.ASCII)
+
+CURRENT: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+"""The exchange at hand; None in what no request has asked for."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request that is being answered.
+
+    Attributes:
+        id: Its ``x-request-id``.
+        route: What of its path may stand in a metric.
+        began: When it came, in seconds of ``time.perf_counter``.
+        status: Of the answer; 0 as long as there is none.
+        first_token: Seconds until the first word of the reply was there.
+        steps: Calls of the backend in its turn.
+        tokens: Tokens that these used.
+    """
+
+    id: str
+    method: str
+    path: str
+    route: str
+    began: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    first_token: float | None = None
+    steps: int = 0
+    tokens: int = 0
+    degraded: bool = False
+
+    def spoke(self) -> float | None:
+        """A word of the reply is there; return the seconds it took if it is the first."""
+        if self.first_token is not None:
+            return None
+        self.first_token = time.perf_counter() - self.began
+        return self.first_token
+
+    @property
+    def passed(self) -> float:
+        """Seconds since it came."""
+        return time.perf_counter() - self.began
+
+
+def request_id(given: bytes | None) -> str:
+    """Return the id of a request: the client's, if that is fit for a log, else a new one."""
+    if given is not None and _ID.fullmatch(given):
+        return given.decode("ascii")
+    return f"req-{_PROCESS}-{next(_NUMBERS):x}"

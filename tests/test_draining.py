@@ -1,0 +1,118 @@
+"""A gateway that is told to stop: what it still answers, what it refuses, and what it waits for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import httpx
+import openai
+
+from tests.support.backend import ScriptedBackend
+from tests.support.gateway import GatewayProcess
+from tests.support.listener import listening
+from tests.support.replies import Gate, text, wait
+
+QUESTION = {"model": "m", "messages": [{"role": "user", "content": "And you?"}]}
+KEY = {"authorization": "Bearer sk-drain"}
+
+
+def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.01)  # another process's state
+
+
+def readiness(gateway: GatewayProcess) -> httpx.Response:
+    return httpx.get(f"{gateway.origin}/readyz")
+
+
+def ask(gateway: GatewayProcess) -> httpx.Response:
+    return httpx.post(f"{gateway.base_url}/chat/completions", json=QUESTION, headers=KEY)
+
+
+def models(gateway: GatewayProcess) -> httpx.Response:
+    return httpx.get(f"{gateway.base_url}/models", headers=KEY)
+
+
+def test_new_requests_are_refused_while_a_reply_is_finished(
+    backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    gateway = start_gateway("--reply-mode", "content")
+    gate = Gate()
+    backend.reply(text("Once upon ") + wait(gate) + text("a time."))
+    listener = listening(gateway)
+    os.kill(gateway.pid, signal.SIGTERM)
+    until(lambda: models(gateway).status_code == 503)
+    refused = ask(gateway)
+    assert refused.json()["error"]["code"] == "stopping"
+    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["connection"] == "close"
+    ready = readiness(gateway)
+    assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
+    assert httpx.get(f"{gateway.origin}/healthz").status_code == 200, "it lives, and is not killed"
+    assert "memgpt_active_streams 1.0" in httpx.get(f"{gateway.origin}/metrics").text
+    gate.open()
+    listener.join(10)
+    assert (listener.heard, listener.error) == ("Once upon a time.", None)
+    assert gateway.stop() == 0
+
+
+def test_requests_are_taken_until_load_balancers_have_noticed(
+    backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    gateway = start_gateway("--reply-mode", "content", "--drain-delay-seconds", "60")
+    backend.reply(text("Fine."))
+    os.kill(gateway.pid, signal.SIGTERM)
+    until(lambda: readiness(gateway).status_code == 503)
+    answer = ask(gateway)
+    assert answer.status_code == 200
+    assert answer.headers["connection"] == "close", "the next request goes elsewhere"
+    assert gateway.stop() == 0, "a second signal ends the delay too"
+
+
+def test_idle_connections_are_closed_and_running_ones_after_their_reply(
+    backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    gateway = start_gateway("--reply-mode", "content")
+    gate = Gate()
+    backend.reply(text("Once upon ") + wait(gate) + text("a time."))
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as idle:
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b'{"status":"ok"}'):
+            answer += idle.recv(4096)
+        listener = listening(gateway)
+        os.kill(gateway.pid, signal.SIGTERM)
+        assert idle.recv(4096) == b"", "closed"
+    gate.open()
+    listener.join(10)
+    assert listener.error is None
+    assert gateway.stop() == 0
+
+
+def test_replies_that_take_too_long_are_ended_and_kept(
+    backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    gateway = start_gateway("--reply-mode", "content", "--drain-seconds", "1")
+    backend.reply(text("Once upon ") + wait(Gate()))
+    listener = listening(gateway)
+    os.kill(gateway.pid, signal.SIGTERM)
+    listener.join(10)
+    assert isinstance(listener.error, openai.APIError | httpx.TransportError)
+    gateway.wait_for_end()
+    gateway.start()
+    backend.reply(text("Yes?"))
+    said = [
+        {"role": "user", "content": "Tell me."},
+        {"role": "assistant", "content": "Once upon "},
+        {"role": "user", "content": "And?"},
+    ]
+    question = {"model": "m", "messages": said}
+    httpx.post(f"{gateway.base_url}/chat/completions", json=question, headers=listener.headers)
+    prompt = backend.requests[-1].body["messages"]
+    assert [m["content"] for m in prompt[2:]] == ["Tell me.", "Once upon ", "And?"]
