@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing_part
+from tests.support.chart_schema import CHART
 from tests.support.helm import Helm
 from tests.support.kubernetes import ETCD, Cluster
-from tests.support.kubernetes_build import SOURCES, TOOLS, Source, Tool, checkers
+from tests.support.kubernetes_build import HELM, SOURCES, TOOLS, Source, Tool, checkers
 
 BUILD = "run python -m tests.support.kubernetes_build"
 
@@ -35,7 +36,7 @@ def python_checkers() -> Path:
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Helm without a cluster."""
-    built(TOOLS[0])
+    built(HELM)
     return Helm(tmp_path_factory.mktemp("helm"))
 
 
@@ -52,6 +53,4 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def copied_chart(tmp_path: Path) -> Path:
     """A chart of the test's own, to change."""
-    from tests.support.chart_schema import CHART
-
     return shutil.copytree(CHART, tmp_path / "chart")

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings
 from memgpt_proxy.reference import settings_reference
@@ -19,6 +20,8 @@ from tests.support.helm import CASES, NAMESPACE, RELEASE, Helm, HelmError, envir
 
 NAME = f"{RELEASE}-memgpt-proxy"
 SECRET = "0123456789abcdef0123456789abcdef"
+
+TEMPLATE = "templates/dashboards.yaml"
 
 chart = pytest.mark.chart
 
@@ -144,12 +147,9 @@ def test_dashboards_are_shipped(helm: Helm, copied_chart: Path) -> None:
     (copied_chart / "dashboards").mkdir(exist_ok=True)
     dashboard = {"title": "Turns", "expr": 'rate(x{a="{{b}}"}[5m])'}
     (copied_chart / "dashboards" / "turns.json").write_text(json.dumps(dashboard, indent=2))
-    text = helm.template(
-        CASES["everything"], "--show-only", "templates/dashboards.yaml", chart=copied_chart
+    shipped = yaml.safe_load(
+        helm.template(CASES["everything"], "--show-only", TEMPLATE, chart=copied_chart)
     )
-    import yaml
-
-    shipped = yaml.safe_load(text)
     assert json.loads(shipped["data"]["turns.json"]) == dashboard
     assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert shipped["metadata"]["namespace"] == NAMESPACE

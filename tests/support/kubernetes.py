@@ -1,7 +1,7 @@
 """A real Kubernetes cluster on loopback, without machines.
 
-etcd, the API server, the controllers and the scheduler are the real ones. kwok plays the nodes: pods
-that are scheduled run, are ready and, of jobs, complete, without a container being there.
+etcd, the API server, the controllers and the scheduler are the real ones. kwok plays the nodes:
+pods that are scheduled run, are ready and, of jobs, complete, without a container being there.
 """
 
 from __future__ import annotations
@@ -39,15 +39,28 @@ TOKEN = "tests-only"
 READY_SECONDS = 60.0
 NODES = ("node-a", "node-b")
 
+_MONITORING = PROMETHEUS_OPERATOR.path / "example" / "prometheus-operator-crd"
 CRDS = (
     GATEWAY_API.path / "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
-    *(
-        PROMETHEUS_OPERATOR.path
-        / f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
-        for kind in ("servicemonitors", "prometheusrules")
-    ),
+    _MONITORING / "monitoring.coreos.com_prometheusrules.yaml",
+    _MONITORING / "monitoring.coreos.com_servicemonitors.yaml",
 )
 """Kinds that the chart makes and Kubernetes has not."""
+
+_KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters:
+  - name: tests
+    cluster: {{server: "https://127.0.0.1:{port}", insecure-skip-tls-verify: true}}
+users:
+  - name: tests
+    user: {{token: {token}}}
+contexts:
+  - name: tests
+    context: {{cluster: tests, user: tests}}
+current-context: tests
+"""
 
 Answer = dict[str, Any]
 
@@ -158,24 +171,7 @@ class Cluster:
         made = ["openssl", "rsa", "-in", key, "-pubout", "-out", self.directory / "sa.pub"]
         subprocess.run(made, check=True, capture_output=True)
         (self.directory / "tokens").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
-        server = {
-            "server": f"https://127.0.0.1:{self.port}",
-            "insecure-skip-tls-verify": True,
-        }
-        self.kubeconfig.write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "clusters": [{"name": "tests", "cluster": server}],
-                    "users": [{"name": "tests", "user": {"token": TOKEN}}],
-                    "contexts": [
-                        {"name": "tests", "context": {"cluster": "tests", "user": "tests"}}
-                    ],
-                    "current-context": "tests",
-                }
-            )
-        )
+        self.kubeconfig.write_text(_KUBECONFIG.format(port=self.port, token=TOKEN))
 
     def _etcd(self) -> _Part:
         port, peers = free_port(), free_port()

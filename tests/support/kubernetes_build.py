@@ -1,4 +1,4 @@
-"""Build what the chart is tested with, once a machine: ``python -m tests.support.kubernetes_build``.
+"""Build what the chart is tested with, once: ``python -m tests.support.kubernetes_build``.
 
 Helm and its checkers, and a real cluster without machines: API server, controllers, scheduler,
 and kwok, which plays the nodes. They come as Go modules and cost a quarter of an hour of processor
@@ -104,6 +104,8 @@ def checkers() -> Path:
 
 def build() -> None:
     """Build and fetch what is missing."""
+    if shutil.which("go") is None:
+        raise SystemExit("What the chart is tested with is built with Go, and none is on the PATH")
     directory().mkdir(parents=True, exist_ok=True)
     with (directory() / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may be building
