@@ -113,7 +113,7 @@ def create_app(
     kept = storage(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
-    tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock)
+    tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock, telemetry)
     agent = _agent(settings, backend, kept.store, beginnings, clock, telemetry, tracer)
     admission = _admission(authenticator, kept.limiter, telemetry)
     passthrough = Passthrough(backend, admission)

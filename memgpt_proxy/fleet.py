@@ -19,6 +19,7 @@ from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.journal import Journal
 from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.limits import Limiter, Rates
+from memgpt_proxy.stores.measured import MeasuredStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.redis import RedisConnection, RedisLog, connect
 from memgpt_proxy.stores.redis.events import RedisEvents
@@ -54,14 +55,15 @@ def shared(
 
     Without Redis nobody tells what other replicas write: then nothing is hot.
     """
+    measured = MeasuredStore(store, "elasticsearch", telemetry)
     max_bytes = settings.journal_mib * 2**20
     on_disk = DiskJournal(settings.data_dir / JOURNAL, max_bytes)
     if redis is None:
         store.alone(alone=True)
-        return JournaledStore(store, [on_disk], telemetry)
+        return JournaledStore(measured, [on_disk], telemetry)
     journals: list[Journal] = [RedisJournal(redis, max_bytes), on_disk]
-    journaled = JournaledStore(store, journals, telemetry)
-    return HotStore(journaled, settings.cache_mib * 2**20, RedisLog(redis))
+    journaled = JournaledStore(measured, journals, telemetry)
+    return HotStore(journaled, settings.cache_mib * 2**20, RedisLog(redis), telemetry)
 
 
 def limiter(redis: RedisConnection, rates: Rates) -> Limiter:

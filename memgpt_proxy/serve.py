@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import logging
 import socket
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,13 +16,14 @@ from starlette.routing import BaseRoute, Mount
 from memgpt_proxy.app import create_app
 from memgpt_proxy.backend.discovery import find_local_server, first_model
 from memgpt_proxy.backend.http1 import Http1Transport
-from memgpt_proxy.config import Settings
+from memgpt_proxy.config import LogFormat, Settings
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
 from memgpt_proxy.server import Server
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.telemetry.logs import configure
 
 _DEMO_PATH = "/demo"
 _COLLECT_AT = (10_000, 50, 50)
@@ -57,11 +58,7 @@ def serve(settings: Settings) -> None:
     Raises:
         StartError: It cannot start.
     """
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("sse_starlette").setLevel(logging.INFO)  # its debug records hold texts
-    logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # it has one for each request
+    _log_as_told(settings)
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))
@@ -69,6 +66,13 @@ def serve(settings: Settings) -> None:
         raise StartError(f"{_where(settings)}: {error}") from error
     except (DataDirError, ValueError) as error:
         raise StartError(str(error)) from error
+
+
+def _log_as_told(settings: Settings) -> None:
+    json = settings.log_format is LogFormat.JSON
+    if settings.log_format is LogFormat.AUTO:
+        json = not sys.stderr.isatty()
+    configure(settings.log_level, json=json, stream=sys.stderr)
 
 
 async def _run(settings: Settings, listener: socket.socket) -> None:

@@ -22,6 +22,7 @@ from memgpt_proxy.config import Durability, Settings
 from memgpt_proxy.stores.events import Events, LocalEvents
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.limits import Limiter, LocalLimiter, Rates
+from memgpt_proxy.stores.measured import MeasuredStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.trace_writer import TraceWriter
@@ -108,7 +109,8 @@ def _stores(
         settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
     )
-    return embedded, HotStore(embedded, settings.cache_mib * 2**20)
+    measured = MeasuredStore(embedded, "sqlite", telemetry)
+    return embedded, HotStore(measured, settings.cache_mib * 2**20, telemetry=telemetry)
 
 
 def _redis(settings: Settings) -> RedisConnection | None:

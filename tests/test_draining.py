@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 
 import httpx
@@ -14,17 +13,11 @@ import openai
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.listener import listening
+from tests.support.process import until
 from tests.support.replies import Gate, text, wait
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "And you?"}]}
 KEY = {"authorization": "Bearer sk-drain"}
-
-
-def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)  # another process's state
 
 
 def readiness(gateway: GatewayProcess) -> httpx.Response:

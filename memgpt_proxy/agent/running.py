@@ -22,7 +22,7 @@ from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.remains import placed, unplaced
-from memgpt_proxy.agent.reply import CleanListener, Reply, Step, StepListener
+from memgpt_proxy.agent.reply import CleanListener, Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
@@ -138,7 +138,6 @@ class RunningTurn:
         finally:
             if not await self._commit(complete=finish is not None):
                 await self._put_back()
-            self._can.telemetry.turn_ended(degraded=self.degraded)
             reason = finish.reason if finish is not None else None
             self._trace.ended(degraded=self.degraded, usage=self._usage, finish_reason=reason)
         if finish.reason is None:
@@ -211,27 +210,42 @@ class RunningTurn:
 
     async def _stream(self, sink: ReplySink, body: bytes) -> Step:
         """Send one step's request, showing the client what it may see as it comes."""
-        reader, listener = StepReader(), self._listener()
-        self._trace.step_began()
+        with self._trace.step():
+            reader, listener = StepReader(), self._listener()
+            await self._read(sink, reader, listener, body)
+            deltas, step = listener.close(reader)
+            if deltas:
+                await self._tell(sink, deltas)
+            self._learn(reader, step)
+        return step
+
+    async def _read(
+        self,
+        sink: ReplySink,
+        reader: StepReader,
+        listener: StepListener | CleanListener,
+        body: bytes,
+    ) -> None:
+        """Read a step's answer as it comes, until its end or until the client has enough."""
         async with self._can.backend.stream(body, self._request.headers) as chunks:
             self._unreported = self._prompt
             async for several in chunks:
+                self._trace.chunk_came()
                 deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
                 if reader.error is not None:
                     raise _broken(reader, reader.error)
                 if not self._accepted:
                     await self._accept(sink, reader, chunks)
                 if deltas:
-                    await sink.write(deltas)
+                    await self._tell(sink, deltas)
                 if self._reply.limit.reached:
                     break
             else:
                 _check_whole(reader, chunks)
-        deltas, step = listener.close(reader)
-        if deltas:
-            await sink.write(deltas)
-        self._learn(reader, step)
-        return step
+
+    async def _tell(self, sink: ReplySink, deltas: Sequence[Delta]) -> None:
+        self._trace.spoke()
+        await sink.write(deltas)
 
     async def _accept(self, sink: ReplySink, reader: StepReader, chunks: ChunkStream) -> None:
         """The backend takes the turn: from now on it is remembered, whatever happens."""
@@ -311,6 +325,7 @@ class RunningTurn:
             return
         warning = self._can.queue_manager.pressure(self._context, self._window, self._tools)
         if warning is not None:
+            self._can.telemetry.pressure_signalled()
             self._context.add(warning)
 
     async def _make_room(self) -> None:

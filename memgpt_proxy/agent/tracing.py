@@ -5,24 +5,45 @@ Nothing is made of what nobody wants. A trace is written once the client has its
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from secrets import token_hex
+from types import TracebackType
 from typing import Any
 
 import orjson
 
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
+from memgpt_proxy.agent.measuring import TurnMeasure
 from memgpt_proxy.agent.reply import Step
-from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.errors import (
+    BackendBroken,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnreachable,
+    GatewayError,
+    MemoryAway,
+    NoReply,
+)
 from memgpt_proxy.stores.events import Event, Events
 from memgpt_proxy.stores.records import NO_TURN, Namespace, Trace, TurnId, WorkingContext
 from memgpt_proxy.stores.storable import clean
 from memgpt_proxy.stores.trace_writer import TraceWriter
+from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.chat import Usage
+
+OTHER_FAILURE = "_OTHER"
+"""OpenTelemetry's word for what has none of its own."""
+
+_STATUSES = frozenset({400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
+_CODES = frozenset(
+    str(kind.code)
+    for kind in (BackendUnreachable, BackendBroken, BackendTimeout, NoReply, MemoryAway)
+)
 
 MOST_SHOWN = 1000
 """Characters of arguments and results that are told."""
@@ -35,11 +56,17 @@ class Tracer:
         events: Where they are told live.
         writer: Keeps them; None where they are not to be kept.
         clock: Returns the time.
+        telemetry: Counts what they do.
     """
 
     def __init__(
-        self, events: Events, writer: TraceWriter | None, clock: Callable[[], datetime]
+        self,
+        events: Events,
+        writer: TraceWriter | None,
+        clock: Callable[[], datetime],
+        telemetry: Telemetry,
     ) -> None:
+        self.telemetry = telemetry
         self.events = events
         self.writer = writer
         self.clock = clock
@@ -68,6 +95,7 @@ class TurnTrace:
         self._flushes: list[dict[str, Any]] = []
         self._calls: dict[str, dict[str, Any]] = {}
         self._end: dict[str, Any] | None = None
+        self._measure = TurnMeasure(tracer.telemetry, model)
 
     def began(self, turn: TurnId, undone: Sequence[TurnId]) -> None:
         """The turn has begun, or begun anew; one without memory has no name yet."""
@@ -76,10 +104,25 @@ class TurnTrace:
         if self._wanted:
             self._tell("turn_began", {"model": self._model, "undone": list(undone)})
 
-    def step_began(self) -> None:
+    def step(self) -> StepUnderWay:
+        """Return a context for the step that begins now; an error that leaves it ends the step."""
         self._mark = time.monotonic()
+        self._measure.step_began()
+        return StepUnderWay(self)
+
+    def chunk_came(self) -> None:
+        """More of the backend's answer is there."""
+        self._measure.chunk_came()
+
+    def spoke(self) -> None:
+        """There are words for the client."""
+        self._measure.spoke()
+
+    def step_failed(self, error: BaseException) -> None:
+        self._measure.step_failed(failure(error))
 
     def step_ended(self, step: Step, usage: Usage) -> None:
+        self._measure.step_ended(usage)
         if not (self._wanted or self._tracer.writer):
             return
         calls = [
@@ -92,10 +135,12 @@ class TurnTrace:
 
     def called(self, call: FunctionCall, result: CallResult) -> None:
         """A function of ours was called."""
+        seconds = self._passed()
+        self._measure.called(call.function.name, seconds, failed=result.failed)
         told = self._calls.get(call.id)
         if told is None:
             return
-        told |= {"result": cut(result.text), "failed": result.failed, "seconds": self._passed()}
+        told |= {"result": cut(result.text), "failed": result.failed, "seconds": seconds}
         self._tell("function_called", told)
         if result.context is not None:
             self._context_changed(result.context)
@@ -107,11 +152,13 @@ class TurnTrace:
 
     def ended(self, *, degraded: bool, usage: Usage | None, finish_reason: str | None) -> None:
         """The turn has ended; where an error ends it, that is being handled now."""
+        error = sys.exception()
+        self._measure.ended(_failed(error, finish_reason), degraded=degraded)
         self._end = {
             "seconds": round(time.monotonic() - self._began, 6),
             "degraded": degraded,
             "finish_reason": finish_reason,
-            "error": _told(sys.exception()),
+            "error": _told(error),
             "usage": usage,
         }
         if self._wanted:
@@ -158,6 +205,46 @@ class TurnTrace:
 def cut(text: str) -> str:
     """Return a text as it is told: no longer than is bearable."""
     return clean(text) if len(text) <= MOST_SHOWN else f"{clean(text[:MOST_SHOWN])}…"
+
+
+class StepUnderWay:
+    """A step from its request to the end of its answer."""
+
+    __slots__ = ("_trace",)
+
+    def __init__(self, trace: TurnTrace) -> None:
+        self._trace = trace
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._trace.step_failed(error)
+
+
+def failure(error: BaseException) -> str:
+    """Return a word for an error, out of a bounded set: a status of the backend's, or a code."""
+    match error:
+        case BackendRefused(status=status):
+            return str(status) if status in _STATUSES else OTHER_FAILURE
+        case GatewayError():
+            return error.code if error.code in _CODES else OTHER_FAILURE
+        case asyncio.CancelledError():
+            return "cancelled"
+        case _:
+            return OTHER_FAILURE
+
+
+def _failed(error: BaseException | None, finish_reason: str | None) -> str:
+    if error is not None:
+        return failure(error)
+    return "" if finish_reason is not None else str(NoReply.code)
 
 
 def _told(error: BaseException | None) -> str | None:

@@ -14,6 +14,7 @@ from memgpt_proxy.draining import Draining
 from memgpt_proxy.errors import Stopping
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.exchange import CURRENT, Exchange, request_id
+from memgpt_proxy.telemetry.logs import EXCHANGE
 
 access = logging.getLogger("memgpt_proxy.access")
 
@@ -28,6 +29,8 @@ _OWN = ("/healthz", "/readyz", "/metrics", "/demo/")
 """Answered until the end, and neither logged nor counted: operators' probes, and steps of turns."""
 _ROUTES = frozenset({CHAT_COMPLETIONS, "/v1/models", "/v1/embeddings"})
 _OTHER = "other"
+_LONGEST_PATH = 200
+"""Bytes of a path that the access log shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Exchanges:
             exchange.method, exchange.route, exchange.status, exchange.passed
         )
         if self.logs and access.isEnabledFor(logging.INFO):
-            access.info("%s", "answered", extra={"exchange": exchange})
+            access.info("answered", extra={EXCHANGE: exchange})
 
 
 class _Answering:
@@ -104,8 +107,8 @@ class _Answering:
 
 def _begun(scope: Scope) -> Exchange:
     given = next((value for name, value in scope["headers"] if name == REQUEST_ID), None)
-    path = scope["path"]
-    return Exchange(request_id(given), scope["method"], path, _route(path))
+    shown = scope["raw_path"][:_LONGEST_PATH].decode("ascii", "replace")
+    return Exchange(request_id(given), scope["method"], shown, _route(scope["path"]))
 
 
 def _route(path: str) -> str:

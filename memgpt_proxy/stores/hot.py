@@ -41,6 +41,7 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 from memgpt_proxy.stores.spaces import Spaces
+from memgpt_proxy.telemetry import Telemetry
 
 Result = TypeVar("Result")
 
@@ -52,9 +53,17 @@ class HotStore:
         store: The store behind it; every write goes there first.
         max_bytes: Bound on what is remembered; the namespaces used last stay.
         log: What replicas that share the store tell each other; none where there are none.
+        telemetry: Counts how often what turns need is remembered.
     """
 
-    def __init__(self, store: Store, max_bytes: int, log: ChangeLog | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        max_bytes: int,
+        log: ChangeLog | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self._telemetry = telemetry or Telemetry()
         self._store = store
         self._spaces = Spaces(max_bytes)
         self._others: Others = Nobody(self._spaces)
@@ -99,9 +108,11 @@ class HotStore:
         await self._others.catch_up(namespace)
         hot = self._spaces.use(namespace)
         if hot is not None and (known := hot.read_turn(chain, enough)) is not None:
+            self._telemetry.read_hot(hit=True)
             if known.counts is not None or known.queue is not None:
                 return known
             return replace(known, counts=await self.counts(namespace))
+        self._telemetry.read_hot(hit=False)
         with self._spaces.reading(namespace) as reading:
             state = await self._store.read_turn(namespace, chain, enough=enough)
         self._spaces.learn(namespace, chain, state, reading)

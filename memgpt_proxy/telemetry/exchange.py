@@ -46,13 +46,6 @@ class Exchange:
     tokens: int = 0
     degraded: bool = False
 
-    def spoke(self) -> float | None:
-        """A word of the reply is there; return the seconds it took if it is the first."""
-        if self.first_token is not None:
-            return None
-        self.first_token = time.perf_counter() - self.began
-        return self.first_token
-
     @property
     def passed(self) -> float:
         """Seconds since it came."""

@@ -1,87 +1,90 @@
-"""What the gateway counts of its own work, for Prometheus."""
+"""What the gateway counts of its own work, for Prometheus.
+
+Where OpenTelemetry's conventions have a name (generative AI, HTTP, databases), it is theirs as
+Prometheus writes it; all else begins with ``memgpt_``. Every label has a bounded set of values.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from memgpt_proxy import __version__
+from memgpt_proxy.telemetry.instruments import Distribution
+from memgpt_proxy.telemetry.spans import Spans
+from memgpt_proxy.telemetry.turns import TurnMetrics
+
+_HTTP_SECONDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+    *(30.0, 120.0),
+)
+"""Those that the conventions advise, and two more: turns take long."""
+_STORE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _MISSES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_OTHER_METHOD = "_OTHER"
 
 
 class Telemetry:
-    """The counters of one gateway; each method takes what its name says has happened."""
+    """The counters of one gateway; each method takes what its name says has happened.
 
-    def __init__(self) -> None:
+    Attributes:
+        turns: What is measured of turns.
+        spans: Where spans come from; None where nobody wants them.
+    """
+
+    def __init__(self, spans: Spans | None = None) -> None:
+        self.spans = spans
         self._registry = CollectorRegistry()
-        self._turns = self._counter("turns", "Turns that were begun and have ended")
-        self._degraded = self._counter(
-            "degraded_turns", "Turns that ran without memory, or could not be stored, or not yet"
+        self.turns = TurnMetrics(self._registry)
+        self._measure_requests()
+        self._measure_memory()
+        self._measure_journals()
+        self._measure_limits()
+        self._gauge("build_info", "1, with the version", "version").labels(__version__).set(1)
+        ProcessCollector(registry=self._registry)
+
+    def _measure_requests(self) -> None:
+        self._requests = Distribution(
+            "http_server_request_duration_seconds",
+            "From a request to the end of its answer; the status is 0 where the client left before",
+            ("http_request_method", "http_route", "http_response_status_code"),
+            _HTTP_SECONDS,
+            self._registry,
         )
-        self._flushes = self._counter("flushes", "Flushes of a queue")
-        self._evicted = self._counter("evicted_messages", "Messages that flushes evicted")
-        self._failed_summaries = self._counter(
-            "failed_summaries", "Summaries for which an extract stands in"
-        )
-        self._healed = self._counter(
-            "healed_windows", "Steps that came through after the backend found them too long"
-        )
-        self._streams = Gauge(
-            "memgpt_active_streams",
-            "Requests under /v1 that are being answered",
-            registry=self._registry,
-        )
-        self._away = Gauge(
-            "memgpt_store_away",
-            "1 while the store is away or what waited for it is not stored yet",
-            registry=self._registry,
-        )
-        self._waiting = Gauge(
-            "memgpt_journal_waiting_writes",
-            "Writes that wait in a journal for the store",
-            ["journal"],
-            registry=self._registry,
-        )
-        self._drained = self._counter("journal_drained_writes", "Writes that waited, now stored")
-        self._put_aside = self._counter(
-            "journal_put_aside_writes", "Writes that waited, and that the store refused for good"
-        )
-        self._refused = self._counter(
-            "journal_refused_writes", "Writes that neither the store nor a journal took"
-        )
-        self._embedded = self._counter(
-            "embedded_texts", "Messages and passages that have got a vector"
-        )
-        self._by_words = self._counter(
-            "searches_by_words", "Searches whose query got no vector: they went by words alone"
-        )
-        self._admitted = self._counter("admitted_requests", "Requests that limits have let in")
-        self._limited = Counter(
-            "memgpt_limited_requests",
-            "Requests refused with 429, by the limit that was reached",
-            ["limit"],
-            registry=self._registry,
-        )
-        self._tokens = self._counter("limited_tokens", "Tokens counted against limits")
-        self._miss = Histogram(
-            "memgpt_token_count_miss",
-            "Prompt tokens of a step as the backend reports them, as part of those counted",
-            buckets=_MISSES,
-            registry=self._registry,
-        )
+        self._streams = self._gauge("active_streams", "Requests under /v1 that are being answered")
 
     def streams(self, running: Callable[[], int]) -> None:
         """Tell how many requests are being answered, by what knows."""
         self._streams.set_function(running)
 
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
-        """An answer was sent; ``status`` is 0 where the client left before it."""
+        """An answer was sent; ``status`` is 0 where the client left before it.
+
+        Args:
+            route: One of a bounded set.
+        """
+        method = method if method in _METHODS else _OTHER_METHOD
+        self._requests.labels(method, route, str(status)).observe(seconds)
 
     def turn_ended(self, *, degraded: bool) -> None:
         self._turns.inc()
         if degraded:
             self._degraded.inc()
+
+    def store_asked(self, system: str, operation: str, error: str, seconds: float) -> None:
+        """A store has done what it was asked for, or has failed with ``error``."""
+        self._store.labels(system, operation, error).observe(seconds)
+
+    def read_hot(self, *, hit: bool) -> None:
+        """A turn has found all that it needs in memory, or asked the store."""
+        (self._hit if hit else self._missed).inc()
+
+    def pressure_signalled(self) -> None:
+        self._pressure.inc()
 
     def prompt_reported(self, counted: float, reported: int) -> None:
         """A step's usage has come.
@@ -136,12 +139,74 @@ class Telemetry:
         self._limited.labels(limit).inc()
 
     def tokens_spent(self, tokens: int) -> None:
-        self._tokens.inc(tokens)
+        self._spent.inc(tokens)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
-    def _counter(self, name: str, meaning: str) -> Counter:
-        return Counter(f"memgpt_{name}", meaning, registry=self._registry)
+    def _measure_memory(self) -> None:
+        self._store = Distribution(
+            "db_client_operation_duration_seconds",
+            "What the store was asked for",
+            ("db_system_name", "db_operation_name", "error_type"),
+            _STORE_SECONDS,
+            self._registry,
+        )
+        self._turns = self._counter("turns", "Turns that were begun and have ended")
+        self._degraded = self._counter(
+            "degraded_turns", "Turns that ran without memory, or could not be stored, or not yet"
+        )
+        self._miss = Distribution(
+            "memgpt_token_count_miss",
+            "Prompt tokens of a step as the backend reports them, as part of those counted",
+            (),
+            _MISSES,
+            self._registry,
+        ).labels()
+        reads = self._counter("hot_reads", "Turns that found their memory hot, or not", "result")
+        self._hit, self._missed = reads.labels("hit"), reads.labels("miss")
+        self._pressure = self._counter("memory_pressure_alerts", "Alerts of memory pressure")
+        self._flushes = self._counter("flushes", "Flushes of a queue")
+        self._evicted = self._counter("evicted_messages", "Messages that flushes evicted")
+        self._failed_summaries = self._counter(
+            "failed_summaries", "Summaries for which an extract stands in"
+        )
+        self._healed = self._counter(
+            "healed_windows", "Steps that came through after the backend found them too long"
+        )
+        self._embedded = self._counter(
+            "embedded_texts", "Messages and passages that have got a vector"
+        )
+        self._by_words = self._counter(
+            "searches_by_words", "Searches whose query got no vector: they went by words alone"
+        )
+
+    def _measure_journals(self) -> None:
+        self._away = self._gauge(
+            "store_away", "1 while the store is away or what waited for it is not stored yet"
+        )
+        self._waiting = self._gauge(
+            "journal_waiting_writes", "Writes that wait in a journal for the store", "journal"
+        )
+        self._drained = self._counter("journal_drained_writes", "Writes that waited, now stored")
+        self._put_aside = self._counter(
+            "journal_put_aside_writes", "Writes that waited, and that the store refused for good"
+        )
+        self._refused = self._counter(
+            "journal_refused_writes", "Writes that neither the store nor a journal took"
+        )
+
+    def _measure_limits(self) -> None:
+        self._admitted = self._counter("admitted_requests", "Requests that limits have let in")
+        self._limited = self._counter(
+            "limited_requests", "Requests refused with 429, by the limit that was reached", "limit"
+        )
+        self._spent = self._counter("limited_tokens", "Tokens counted against limits")
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"memgpt_{name}", meaning, labels, registry=self._registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"memgpt_{name}", meaning, labels, registry=self._registry)

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
+import openai
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import StartGateway
 from tests.e2e.chatting import Person, assistant, send, user
 from tests.support.backend import ScriptedBackend
-from tests.support.replies import Usage, error, text
+from tests.support.replies import Usage, call, error, text
+from tests.support.scrape import Sample, samples
+
+
+def scrape(person: Person) -> list[Sample]:
+    """What ``/metrics`` says once nothing is running: what follows a reply is done then."""
+    deadline = time.monotonic() + 10
+    while True:
+        response = httpx.get(f"{person.base_url.removesuffix('/v1')}/metrics")
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/plain; version=")
+        found = samples(response.text)
+        if any(each.name == "memgpt_active_streams" and not each.value for each in found):
+            return found
+        assert time.monotonic() < deadline, "requests never end"
 
 
 def scraped(person: Person) -> dict[str, float]:
-    response = httpx.get(f"{person.base_url.removesuffix('/v1')}/metrics")
-    assert response.status_code == 200
-    assert response.headers["content-type"].startswith("text/plain; version=")
-    families = text_string_to_metric_families(response.text)
-    return {s.name: s.value for family in families for s in family.samples if not s.labels}
+    return {each.name: each.value for each in scrape(person) if not each.labels}
+
+
+def series(person: Person, name: str) -> dict[tuple[str, ...], float]:
+    """The values of one metric, by those of its labels, in the order of their names."""
+    found = [each for each in scrape(person) if each.name == name and each.value]
+    return {tuple(value for _, value in sorted(s.labels.items())): s.value for s in found}
 
 
 @pytest.fixture
@@ -61,3 +79,73 @@ def test_a_window_that_was_healed(backend: ScriptedBackend, person: Person) -> N
     person.said = [speak(f"tea {n} " * 30) for n in range(6) for speak in (user, assistant)]
     assert person.say("the newest").text == "Yes."
     assert scraped(person)["memgpt_healed_windows_total"] == 1
+
+
+def test_a_turn_of_two_steps_is_measured(
+    backend: ScriptedBackend, person: Person, model: str
+) -> None:
+    appended = {"content": "Likes tea.", "request_heartbeat": True}
+    backend.reply(
+        call("working_context_append", appended).but(usage=Usage(200, 20, cached=150)),
+        send("Noted.").but(usage=Usage(300, 30)),
+    )
+    person.say("I like tea.")
+    counts = scraped(person)
+    assert counts["memgpt_turns_total"] == 1
+    assert counts["memgpt_active_streams"] == 0
+    assert counts["process_resident_memory_bytes"] > 0
+    assert series(person, "http_server_request_duration_seconds_count") == {
+        ("POST", "200", "/v1/chat/completions"): 1
+    }
+    assert series(person, "gen_ai_invoke_agent_duration_seconds_count") == {("", model): 1}
+    assert series(person, "gen_ai_invoke_agent_inference_calls_sum") == {(model,): 2}
+    assert series(person, "gen_ai_server_time_to_first_token_seconds_count") == {(model,): 1}
+    steps = {("", "chat", model): 2.0}
+    assert series(person, "gen_ai_client_operation_duration_seconds_count") == steps
+    first = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
+    assert series(person, first) == {("chat", model): 2}
+    usage = "gen_ai_client_inference_usage"
+    assert series(person, f"{usage}_input_tokens_total") == {(model,): 500}
+    assert series(person, f"{usage}_output_tokens_total") == {(model,): 50}
+    assert series(person, f"{usage}_cache_read_input_tokens_total") == {(model,): 150}
+    assert series(person, f"{usage}_reasoning_output_tokens_total") == {}
+    assert series(person, "gen_ai_client_token_usage_sum") == {
+        ("chat", model, "input"): 500,
+        ("chat", model, "output"): 50,
+    }
+    assert series(person, "gen_ai_execute_tool_duration_seconds_count") == {
+        ("", "working_context_append"): 1
+    }
+    asked = series(person, "db_client_operation_duration_seconds_count")
+    assert asked[("commit", "sqlite", "")] == 1
+    assert asked[("write_context", "sqlite", "")] == 1
+
+
+def test_the_second_turn_finds_its_memory_hot(backend: ScriptedBackend, person: Person) -> None:
+    backend.reply(send("Yes."), send("Yes."))
+    person.say("hello")
+    person.say("hello?")
+    assert series(person, "memgpt_hot_reads_total") == {("miss",): 1, ("hit",): 1}
+
+
+def test_failures_are_told_apart(backend: ScriptedBackend, person: Person, model: str) -> None:
+    backend.reply(send("Yes."), error(429), error(418), send("Yes.").die_after(events=2))
+    person.say("hello")
+    for _ in range(3):
+        with pytest.raises(openai.APIError):
+            person.ask([user("hello")])
+    failed = series(person, "gen_ai_client_operation_duration_seconds_count")
+    kinds = {"", "429", "_OTHER", "backend_broken"}
+    assert failed == {(kind, "chat", model): 1.0 for kind in kinds}
+    turns = series(person, "gen_ai_invoke_agent_duration_seconds_count")
+    assert turns == {(kind, model): 1.0 for kind in kinds}
+
+
+def test_a_model_is_told_apart_once_its_backend_knows_it(
+    backend: ScriptedBackend, person: Person
+) -> None:
+    backend.reply(error(404))
+    with pytest.raises(openai.NotFoundError):
+        person.say("hello")
+    failed = series(person, "gen_ai_client_operation_duration_seconds_count")
+    assert failed == {("404", "chat", "other"): 1}

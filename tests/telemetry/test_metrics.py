@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
-from prometheus_client.parser import text_string_to_metric_families
 
 from memgpt_proxy.telemetry import Telemetry
+from tests.support.scrape import Sample, samples
 
 
 def told(telemetry: Telemetry) -> dict[str, float]:
-    """The samples that have no labels, by their names."""
-    text, _ = telemetry.exposition("")
-    families = text_string_to_metric_families(text.decode())
+    """The samples that have no labels, by their names; of this process itself none."""
     return {
-        s.name: s.value
-        for family in families
-        for s in family.samples
-        if not s.labels and not s.name.endswith("_created")
+        sample.name: sample.value
+        for sample in samples(telemetry.exposition("")[0].decode())
+        if not sample.labels and not sample.name.startswith("process_")
     }
 
 
+def labelled(telemetry: Telemetry, name: str) -> list[Sample]:
+    all_samples = samples(telemetry.exposition("")[0].decode())
+    return [each for each in all_samples if each.name == name and each.value]
+
+
 NOTHING = {
+    "memgpt_active_streams": 0,
     "memgpt_turns_total": 0,
     "memgpt_degraded_turns_total": 0,
+    "memgpt_memory_pressure_alerts_total": 0,
     "memgpt_flushes_total": 0,
     "memgpt_evicted_messages_total": 0,
     "memgpt_failed_summaries_total": 0,
     "memgpt_healed_windows_total": 0,
-    "memgpt_active_streams": 0,
     "memgpt_store_away": 0,
     "memgpt_journal_drained_writes_total": 0,
     "memgpt_journal_put_aside_writes_total": 0,
@@ -48,8 +51,10 @@ def test_all_is_told_from_the_beginning() -> None:
 
 def test_what_happens_is_counted() -> None:
     telemetry = Telemetry()
+    telemetry.streams(lambda: 3)
     telemetry.turn_ended(degraded=False)
     telemetry.turn_ended(degraded=True)
+    telemetry.pressure_signalled()
     telemetry.queue_flushed(7)
     telemetry.queue_flushed(5)
     telemetry.summary_failed()
@@ -68,13 +73,14 @@ def test_what_happens_is_counted() -> None:
     telemetry.write_put_aside("redis")
     telemetry.write_refused()
     assert told(telemetry) == {
+        "memgpt_active_streams": 3,
         "memgpt_turns_total": 2,
         "memgpt_degraded_turns_total": 1,
+        "memgpt_memory_pressure_alerts_total": 1,
         "memgpt_flushes_total": 2,
         "memgpt_evicted_messages_total": 12,
         "memgpt_failed_summaries_total": 1,
         "memgpt_healed_windows_total": 1,
-        "memgpt_active_streams": 0,
         "memgpt_store_away": 1,
         "memgpt_journal_drained_writes_total": 1,
         "memgpt_journal_put_aside_writes_total": 1,
@@ -99,6 +105,17 @@ def test_refusals_are_counted_by_their_limit() -> None:
     lines = telemetry.exposition("")[0].decode().splitlines()
     assert 'memgpt_limited_requests_total{limit="requests"} 1.0' in lines
     assert 'memgpt_limited_requests_total{limit="tokens"} 2.0' in lines
+
+
+def test_requests_are_counted_by_what_they_asked_and_got() -> None:
+    telemetry = Telemetry()
+    telemetry.request_ended("POST", "/v1/*", 200, 0.2)
+    telemetry.request_ended("POST", "/v1/*", 200, 0.3)
+    telemetry.request_ended("BREW", "other", 404, 0.01)
+    counted = labelled(telemetry, "http_server_request_duration_seconds_count")
+    names = ("http_request_method", "http_route", "http_response_status_code")
+    values = [(*(each.labels[name] for name in names), each.value) for each in counted]
+    assert values == [("POST", "/v1/*", "200", 2), ("_OTHER", "other", "404", 1)]
 
 
 def test_a_count_that_means_nothing_is_left_out() -> None:

@@ -1,0 +1,116 @@
+"""Measuring: what a turn tells metrics and the access log: durations and counts, never a text."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from memgpt_proxy.agent.functions import FUNCTIONS
+from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.telemetry.exchange import CURRENT
+from memgpt_proxy.wire.chat import Usage
+
+_OTHER = "other"
+
+
+class TurnMeasure:
+    """The measure of one turn. Each method takes what its name says has happened.
+
+    Args:
+        model: As the client names it.
+    """
+
+    def __init__(self, telemetry: Telemetry, model: str) -> None:
+        self._telemetry = telemetry
+        self._metrics = telemetry.turns
+        self._name = model
+        self._model = self._metrics.models.of(model)
+        self._exchange = CURRENT.get()
+        self._began = self._exchange.began if self._exchange else time.perf_counter()
+        self._step_began = 0.0
+        self._accepted = self._spoken = False
+        self._steps = self._tokens = 0
+
+    def step_began(self) -> None:
+        self._step_began = time.perf_counter()
+        self._accepted = False
+
+    def chunk_came(self) -> None:
+        """The backend has answered: its model is one that there is."""
+        if not self._accepted:
+            self._accepted = True
+            self._model = self._metrics.models.accepted(self._name)
+            self._model.first_chunk.observe(time.perf_counter() - self._step_began)
+
+    def spoke(self) -> None:
+        """There are words for the client."""
+        if not self._spoken:
+            self._spoken = True
+            seconds = time.perf_counter() - self._began
+            self._model.first_token.observe(seconds)
+            if self._exchange is not None:
+                self._exchange.first_token = seconds
+
+    def step_ended(self, usage: Usage) -> None:
+        """A step came through; ``usage`` is the backend's, or estimated."""
+        model, used = self._model, Used.of(usage)
+        model.step.observe(time.perf_counter() - self._step_began)
+        model.prompt.observe(used.input)
+        model.answer.observe(used.output)
+        model.input.inc(used.input)
+        model.output.inc(used.output)
+        if used.cached:
+            model.cached.inc(used.cached)
+        if used.reasoning:
+            model.reasoning.inc(used.reasoning)
+        self._steps += 1
+        self._tokens += used.input + used.output
+
+    def step_failed(self, error: str) -> None:
+        self._steps += 1
+        seconds = time.perf_counter() - self._step_began
+        self._metrics.step_failed(self._model, error, seconds)
+
+    def called(self, function: str, seconds: float, *, failed: bool) -> None:
+        """A memory function was called."""
+        name = function if function in FUNCTIONS else _OTHER
+        self._metrics.called(name, "failed" if failed else "", seconds)
+
+    def ended(self, error: str, *, degraded: bool) -> None:
+        """The turn has ended; ``error`` is empty where it has come to a reply."""
+        seconds = time.perf_counter() - self._began
+        if error:
+            self._metrics.turn_failed(self._model, error, seconds)
+        else:
+            self._model.turn.observe(seconds)
+        self._model.steps.observe(self._steps)
+        self._telemetry.turn_ended(degraded=degraded)
+        if self._exchange is not None:
+            self._exchange.steps, self._exchange.tokens = self._steps, self._tokens
+            self._exchange.degraded = degraded
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The tokens of one step. ``cached`` is a part of ``input``, ``reasoning`` of ``output``."""
+
+    input: int
+    output: int
+    cached: int
+    reasoning: int
+
+    @classmethod
+    def of(cls, usage: Usage) -> Used:
+        """Return what a usage says; backends leave out what they do not count."""
+        prompt = usage.get("prompt_tokens_details") or {}
+        answer = usage.get("completion_tokens_details") or {}
+        return cls(
+            _count(usage.get("prompt_tokens")),
+            _count(usage.get("completion_tokens")),
+            _count(prompt.get("cached_tokens")),
+            _count(answer.get("reasoning_tokens")),
+        )
+
+
+def _count(value: object) -> int:
+    return max(0, value) if isinstance(value, int) else 0

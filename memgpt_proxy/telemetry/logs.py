@@ -1,0 +1,96 @@
+"""Log records as lines: for a person, or as JSON objects; each with the id of its request."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TextIO
+
+import orjson
+
+from memgpt_proxy.telemetry.exchange import CURRENT, Exchange
+
+EXCHANGE = "exchange"
+"""The attribute of a record of the access log."""
+
+_NAMED = "request_id"
+
+
+def configure(level: str, *, json: bool, stream: TextIO) -> None:
+    """Have log records of this level and above written to ``stream``, one a line."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if json else TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger("sse_starlette").setLevel(logging.INFO)  # its debug records hold texts
+    logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # it has one for each request
+    # What no line shows need not be found out for each record (the standard library's advice).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-02-07 10:00:00,000 INFO memgpt_proxy.access [req-…]: POST /v1/… 200 …``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line, and a traceback's lines."""
+        exchange: Exchange | None = getattr(record, EXCHANGE, None)
+        told = record.getMessage() if exchange is None else as_text(exchange)
+        exchange = exchange or CURRENT.get()
+        named = f" [{exchange.id}]" if exchange else ""
+        line = f"{self.formatTime(record)} {record.levelname} {record.name}{named}: {told}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: ``time`` (RFC 3339), ``level``, ``logger``, ``message`` and more."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON."""
+        exchange: Exchange | None = getattr(record, EXCHANGE, None)
+        told: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if (current := exchange or CURRENT.get()) is not None:
+            told[_NAMED] = current.id
+        if exchange is not None:
+            told |= as_fields(exchange)
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(told, default=str).decode()
+
+
+def as_fields(exchange: Exchange) -> dict[str, object]:
+    """Return what the access log tells of an exchange. Durations are in seconds."""
+    told: dict[str, object] = {
+        "method": exchange.method,
+        "path": exchange.path,
+        "status": exchange.status,
+        "seconds": round(exchange.passed, 6),
+    }
+    if exchange.first_token is not None:
+        told["first_token_seconds"] = round(exchange.first_token, 6)
+    if exchange.steps:
+        told |= {"steps": exchange.steps, "tokens": exchange.tokens}
+        told["degraded"] = exchange.degraded
+    return told
+
+
+def as_text(exchange: Exchange) -> str:
+    """Return an exchange as a person reads it in the access log."""
+    parts = [
+        f"{exchange.method} {exchange.path} {exchange.status or 'left'}",
+        _milliseconds(exchange.passed),
+    ]
+    if exchange.first_token is not None:
+        parts.append(f"first token {_milliseconds(exchange.first_token)}")
+    if exchange.steps:
+        parts.append(f"steps {exchange.steps}, tokens {exchange.tokens}")
+    if exchange.degraded:
+        parts.append("degraded")
+    return ", ".join(parts)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"

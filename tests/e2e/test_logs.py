@@ -1,0 +1,147 @@
+"""What a gateway logs: a line for each request, found by its id, and nobody's words or keys."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import StartGateway
+from tests.e2e.chatting import Person, send
+from tests.support.backend import ScriptedBackend
+from tests.support.gateway import GatewayProcess
+from tests.support.process import until
+from tests.support.replies import Usage, call, error
+
+SECRET_WORDS = "carnelian"
+MADE = re.compile(r"req-[0-9a-f]{16}-[0-9a-f]+")
+
+
+def records(gateway: GatewayProcess) -> list[dict[str, Any]]:
+    lines = [line for line in gateway.log().splitlines() if line.startswith('{"time"')]
+    return [json.loads(line) for line in lines]
+
+
+def answered(gateway: GatewayProcess, count: int) -> list[dict[str, Any]]:
+    """The lines about requests, once there are so many."""
+
+    def found() -> list[dict[str, Any]]:
+        return [each for each in records(gateway) if each["logger"] == "memgpt_proxy.access"]
+
+    until(lambda: len(found()) >= count)
+    return found()
+
+
+@pytest.fixture
+def gateway(start_gateway: StartGateway) -> GatewayProcess:
+    return start_gateway()
+
+
+def ask(gateway: GatewayProcess, key: str, **headers: str) -> httpx.Response:
+    return httpx.post(
+        f"{gateway.base_url}/chat/completions",
+        json={"model": "m", "messages": [{"role": "user", "content": SECRET_WORDS}]},
+        headers={"authorization": f"Bearer {key}", **headers},
+    )
+
+
+def test_a_request_is_logged_with_what_it_took(
+    gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
+) -> None:
+    backend.reply(send("Yes.").but(usage=Usage(100, 10)))
+    answer = ask(gateway, api_key)
+    (line,) = answered(gateway, 1)
+    assert MADE.fullmatch(line["request_id"])
+    assert answer.headers["x-request-id"] == line["request_id"]
+    assert line["level"] == "info"
+    assert (line["method"], line["path"]) == ("POST", "/v1/chat/completions")
+    assert (line["status"], line["steps"], line["tokens"]) == (200, 1, 110)
+    assert line["degraded"] is False
+    assert 0 < line["first_token_seconds"] <= line["seconds"]
+
+
+def test_an_id_that_the_client_gives_is_taken(
+    gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
+) -> None:
+    backend.reply(send("Yes."), send("Yes."))
+    answer = ask(gateway, api_key, **{"x-request-id": "from-the-client-1"})
+    assert answer.headers["x-request-id"] == "from-the-client-1"
+    unfit = ask(gateway, api_key, **{"x-request-id": 'a "quoted" one'})
+    assert MADE.fullmatch(unfit.headers["x-request-id"])
+    ids = [line["request_id"] for line in answered(gateway, 2)]
+    assert ids == ["from-the-client-1", unfit.headers["x-request-id"]]
+
+
+def test_the_backends_own_id_stays_in_the_answer(
+    gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
+) -> None:
+    backend.reply(send("Yes.").but(headers={"x-request-id": "of-the-backend"}))
+    answer = ask(gateway, api_key)
+    assert answer.headers.get_list("x-request-id") == ["of-the-backend"]
+
+
+def test_every_line_of_a_request_bears_its_id(
+    gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
+) -> None:
+    backend.reply(error(500))
+    assert ask(gateway, api_key, **{"x-request-id": "the-one"}).status_code == 500
+    answered(gateway, 1)
+    lines = records(gateway)
+    assert [line["request_id"] for line in lines] == ["the-one", "the-one"]
+    assert lines[0]["message"] == "answered 500 backend_refused"
+    assert lines[0]["level"] == "warning"
+
+
+def test_the_access_log_can_be_turned_off(
+    start_gateway: StartGateway, backend: ScriptedBackend, api_key: str
+) -> None:
+    gateway = start_gateway("--no-access-log")
+    backend.reply(send("Yes."), error(500))
+    ask(gateway, api_key)
+    ask(gateway, api_key)
+    until(lambda: bool(records(gateway)))
+    assert [line["message"] for line in records(gateway)] == ["answered 500 backend_refused"]
+
+
+def test_a_person_reads_text(
+    start_gateway: StartGateway, backend: ScriptedBackend, api_key: str
+) -> None:
+    gateway = start_gateway("--log-format", "text")
+    backend.reply(send("Yes.").but(usage=Usage(100, 10)))
+    ask(gateway, api_key, **{"x-request-id": "the-one"})
+    line = re.compile(
+        r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO memgpt_proxy\.access \[the-one\]: "
+        r"POST /v1/chat/completions 200, \d+\.\d ms, first token \d+\.\d ms, "
+        r"steps 1, tokens 110$",
+        re.MULTILINE,
+    )
+    until(lambda: bool(line.search(gateway.log())))
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_nobodys_words_and_keys_are_logged(
+    level: str, start_gateway: StartGateway, backend: ScriptedBackend, api_key: str, model: str
+) -> None:
+    gateway = start_gateway("--log-level", level)
+    told = {"message": f"no such thing as {SECRET_WORDS}", "type": "invalid"}
+    kept = {"content": SECRET_WORDS, "request_heartbeat": True}
+    backend.reply(
+        call("working_context_append", kept),
+        call("archival_storage_insert", kept),
+        call("recall_storage_search", {"query": SECRET_WORDS}),
+        send(SECRET_WORDS),
+        error(500, {"error": told}),
+        send("Half of").die_after(events=2),
+    )
+    person = Person(gateway.base_url, api_key, model)
+    person.say(SECRET_WORDS, user=f"{SECRET_WORDS}-user")
+    for _ in range(2):
+        assert ask(gateway, api_key).status_code >= 500
+    url = f"{gateway.origin}/memgpt/working-context"
+    httpx.get(url, params={"user": SECRET_WORDS}, headers={"authorization": f"Bearer {api_key}"})
+    answered(gateway, 4)
+    assert SECRET_WORDS not in gateway.log()
+    assert api_key not in gateway.log()
