@@ -20,11 +20,15 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Every port that a gateway connects to, each once, in order, one a line. */ -}}
+{{- /* Every port that a gateway connects to, each once, in order, one a line.
+       A Secret of the operator's may name a Redis. */ -}}
 {{- define "memgpt-proxy.egressPorts" -}}
 {{- $found := list -}}
 {{- $urls := list .Values.backend.url (include "memgpt-proxy.elasticsearchUrl" .) (include "memgpt-proxy.redisUrl" .) -}}
 {{- $urls = append $urls (default "" .Values.settings.embedding_url) -}}
+{{- if and .Values.existingSecret (not (include "memgpt-proxy.embedded" .)) -}}
+{{- $found = append $found "6379" -}}
+{{- end -}}
 {{- range $urls -}}
 {{- range splitList "\n" (include "memgpt-proxy.portsOf" .) -}}
 {{- $found = append $found (trim .) -}}

@@ -42,7 +42,7 @@ MEMGPT_{{ upper $name }}: {{ include "memgpt-proxy.text" (list $name $value) | q
 
 {{- define "memgpt-proxy.secrets" -}}
 {{- $redis := include "memgpt-proxy.redisUrl" . -}}
-{{- $own := ternary (dict "redis_url" $redis) dict (ne $redis "") -}}
+{{- $own := ternary (dict "redis_url" $redis) (dict) (ne $redis "") -}}
 {{- include "memgpt-proxy.environment" (merge $own .Values.secrets) -}}
 {{- end -}}
 
