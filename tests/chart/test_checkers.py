@@ -69,7 +69,14 @@ def conforms(rendered: Path, schemas: Path, version: str) -> list[str]:
     own = schemas / "{{.NormalizedKubernetesVersion}}-standalone{{.StrictSuffix}}"
     kinds = "{{.ResourceKind}}{{.KindSuffix}}.json"
     crds = schemas / "crds" / "{{.Group}}" / "{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
-    command = [KUBECONFORM.path, "-strict", "-output", "json", "-kubernetes-version", version]
+    command: list[str | Path] = [
+        KUBECONFORM.path,
+        "-strict",
+        "-output",
+        "json",
+        "-kubernetes-version",
+        version,
+    ]
     command += ["-schema-location", own / kinds, "-schema-location", crds, rendered]
     done = subprocess.run(command, capture_output=True, text=True)
     found = json.loads(done.stdout)["resources"]
@@ -80,7 +87,7 @@ def test_its_policies_have_no_finding_without_a_reason(
     rendered: Path, python_checkers: Path, tmp_path: Path
 ) -> None:
     exceptions = Path(__file__).with_name("checkov.yaml")
-    command = [python_checkers, "-m", "checkov.main", "--directory", rendered]
+    command: list[str | Path] = [python_checkers, "-m", "checkov.main", "--directory", rendered]
     command += ["--framework", "kubernetes", "--config-file", exceptions]
     command += ["--output", "json", "--compact", "--quiet", "--skip-download"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -79,7 +79,7 @@ class Release:
 
     def _with(self, command: str, values: dict[str, Any]) -> str:
         self._values.write_text(yaml.safe_dump(values))
-        given = ["--values", self._values, "--wait", "--timeout", "60s"]
+        given: list[str | Path] = ["--values", self._values, "--wait", "--timeout", "60s"]
         return self._run(command, RELEASE, CHART, *given)
 
     def _run(self, *command: str | Path) -> str:

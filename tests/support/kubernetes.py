@@ -168,7 +168,15 @@ class Cluster:
     def _write_files(self) -> None:
         key = self.directory / "sa.key"
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
-        made = ["openssl", "rsa", "-in", key, "-pubout", "-out", self.directory / "sa.pub"]
+        made: list[str | Path] = [
+            "openssl",
+            "rsa",
+            "-in",
+            key,
+            "-pubout",
+            "-out",
+            self.directory / "sa.pub",
+        ]
         subprocess.run(made, check=True, capture_output=True)
         (self.directory / "tokens").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
         self.kubeconfig.write_text(_KUBECONFIG.format(port=self.port, token=TOKEN))

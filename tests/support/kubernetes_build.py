@@ -204,8 +204,14 @@ def _install_checkers() -> None:
     sys.stderr.write("Installing the chart's checkers, this once …\n")
     with _finished(python.parents[1]) as made:
         venv.create(made, with_pip=True)
-        pip = [made / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input"]
-        pip += ["--disable-pip-version-check", "--require-hashes", "--requirement", LOCK]
+        pip: list[str | Path] = [made / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        pip += [
+            "--no-input",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "--requirement",
+            LOCK,
+        ]
         subprocess.run(pip, check=True)
 
 
