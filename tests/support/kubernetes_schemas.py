@@ -36,15 +36,16 @@ def versions() -> list[str]:
     return [version for _, (_, version) in sorted(newest.items())]
 
 
-def write_schemas(version: str, target: Path) -> None:
-    """Write the strict schemas of a version of Kubernetes, each with the definitions it uses."""
+def write_schemas(version: str, kinds: Iterable[str], target: Path) -> None:
+    """Write a version's strict schemas of these kinds, each with the definitions it uses."""
     source = carried() / f"v{version}-local-strict"
     definitions = json.loads((source / "_definitions.json").read_text())["$defs"]
     folder = target / f"v{version}-standalone-strict"
     folder.mkdir(parents=True)
-    for path in source.glob("[!_]*.json"):
-        schema = _inlined(json.loads(path.read_text()), definitions)
-        (folder / path.name).write_text(json.dumps(schema))
+    for kind in kinds:
+        for path in source.glob(f"{kind.lower()}-*.json"):
+            schema = _inlined(json.loads(path.read_text()), definitions)
+            (folder / path.name).write_text(json.dumps(schema))
 
 
 def write_crd_schemas(crds: Iterable[Path], target: Path) -> None:
