@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.support.chart_schema import CHART
-from tests.support.helm import CASES, Helm
+from tests.support.helm import CASES, FOR, Helm
 
 pytestmark = pytest.mark.chart
 
@@ -51,4 +51,4 @@ def test_values_are_taken(helm: Helm, values: dict[str, Any]) -> None:
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_are_taken(helm: Helm, command: list[str]) -> None:
     at = command.index("charts/memgpt-proxy")
-    helm.run("template", "memory", CHART, *command[at + 1 :])
+    helm.run("template", "memory", CHART, *FOR, *command[at + 1 :])

@@ -11,12 +11,15 @@ from typing import Any
 import yaml
 
 from tests.support.chart_schema import CHART
-from tests.support.kubernetes_build import HELM
+from tests.support.kubernetes_build import HELM, KUBERNETES
 
 CASES = {
     path.name.removesuffix("-values.yaml"): path for path in (CHART / "ci").glob("*-values.yaml")
 }
 """Files of values, by name: what the chart is rendered with in tests."""
+
+FOR = ("--kube-version", KUBERNETES)
+"""What charts are rendered for: a Helm that we built takes an old version for the cluster's."""
 
 RELEASE, NAMESPACE = "memory", "gateways"
 
@@ -63,12 +66,12 @@ class Helm:
 
         Raises HelmError where the values are refused.
         """
-        options = ("--namespace", NAMESPACE, *options)
-        if isinstance(values, Path):
-            return self.run("template", RELEASE, chart, "--values", values, *options)
-        given = Path(self._env["HOME"]) / "values.yaml"
-        given.write_text(yaml.safe_dump(dict(values)))
-        return self.run("template", RELEASE, chart, "--values", given, *options)
+        if not isinstance(values, Path):
+            given = Path(self._env["HOME"]) / "values.yaml"
+            given.write_text(yaml.safe_dump(dict(values)))
+            values = given
+        where = ("--namespace", NAMESPACE, *FOR)
+        return self.run("template", RELEASE, chart, "--values", values, *where, *options)
 
     def manifests(self, values: Path | Mapping[str, Any], *options: str) -> list[Manifest]:
         """Return what ``template`` renders, read."""
