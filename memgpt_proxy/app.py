@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from memgpt_proxy.storage import Storage, storage
 from memgpt_proxy.stores.limits import Limiter
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.telemetry.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +104,15 @@ def create_app(
         routes: Further routes to serve, such as the demo backend's.
 
     Raises:
-        OSError, ValueError: The data directory or the secret in it cannot be used.
+        OSError, ValueError: The data directory or the secret in it cannot be used, or something
+            is not installed that the settings need.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     zone = ZoneInfo(settings.time_zone)
     transport = transport or Http1Transport(settings.max_connections)
     backend = _backend(settings, backend_url, transport)
     authenticator = _authenticator(settings)
-    telemetry = Telemetry()
+    telemetry = Telemetry(_spans(settings))
     kept = storage(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
     clock = clock or (lambda: datetime.now(zone))
@@ -128,7 +131,7 @@ def create_app(
         settings.max_request_mib * 2**20,
         settings.keepalive_seconds,
     )
-    opened = partial(_opened, kept, transport)
+    opened = partial(_opened, kept, transport, telemetry.spans)
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
@@ -137,6 +140,17 @@ def create_app(
     rest = _starlette(kept.store, telemetry, draining, opened, [*owner_routes.routes(), *routes])
     exchanges = Exchanges(telemetry, draining, settings.access_log)
     return Gateway(chat, passthrough, rest, exchanges, opened)
+
+
+def _spans(settings: Settings) -> Spans | None:
+    """Return where spans come from. Raises ValueError where what sends them is not installed."""
+    if not settings.otlp_traces:
+        return None
+    try:
+        from memgpt_proxy.telemetry.otlp import OtlpSpans
+    except ModuleNotFoundError as error:
+        raise ValueError("otlp_traces needs more: pip install 'memgpt-proxy[otel]'") from error
+    return OtlpSpans()
 
 
 def _backend(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Backend:
@@ -218,9 +232,13 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 
 @asynccontextmanager
-async def _opened(kept: Storage, transport: httpx.AsyncBaseTransport) -> AsyncIterator[None]:
+async def _opened(
+    kept: Storage, transport: httpx.AsyncBaseTransport, spans: Spans | None
+) -> AsyncIterator[None]:
     """Hold the storage and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
+        if spans is not None:
+            stack.push_async_callback(asyncio.to_thread, spans.close)
         stack.push_async_callback(transport.aclose)
         await stack.enter_async_context(kept.opened())
         yield

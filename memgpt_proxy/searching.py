@@ -44,6 +44,7 @@ def by_meaning(
     server = _server(settings, backend_url, transport)
     embeddings = Embeddings(server, settings.embedding_model)
     embedder = Embedder(vectors, embeddings, telemetry)
+    telemetry.queue("embedding", embedder.waiting)
     return HybridStore(store, vectors, embedder, Queries(embeddings, telemetry))
 
 

@@ -69,10 +69,10 @@ def serve(settings: Settings) -> None:
 
 
 def _log_as_told(settings: Settings) -> None:
-    json = settings.log_format is LogFormat.JSON
+    as_json = settings.log_format is LogFormat.JSON
     if settings.log_format is LogFormat.AUTO:
-        json = not sys.stderr.isatty()
-    configure(settings.log_level, json=json, stream=sys.stderr)
+        as_json = not sys.stderr.isatty()
+    configure(settings.log_level, as_json=as_json, stream=sys.stderr)
 
 
 async def _run(settings: Settings, listener: socket.socket) -> None:

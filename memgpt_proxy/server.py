@@ -7,10 +7,10 @@ import logging
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
+from contextvars import Context
 from types import FrameType
 from typing import Any
 
-import click
 import uvicorn
 
 from memgpt_proxy.app import Gateway
@@ -77,11 +77,15 @@ class Server(uvicorn.Server):
             return
         self.should_exit = True
         self._draining.begin()
+        # Not here: a handler may interrupt a write, and has the context of what it interrupts.
+        self._loop.call_soon_threadsafe(self._announce, context=Context())
+
+    def _announce(self) -> None:
         if self._draining.running:
-            click.echo(
-                f"Stopping: running replies have {self._delay + self._grace} s to finish. "
+            log.warning(
+                "Stopping: running replies have %d s to finish. "
                 "Signal again (Ctrl+C) to end them now.",
-                err=True,
+                self._delay + self._grace,
             )
 
     async def main_loop(self) -> None:

@@ -87,9 +87,11 @@ def storage(
 
         vectors = vectors_of(settings, kept)
         store = by_meaning(settings, backend_url, transport, store, vectors, telemetry)
+    traces = TraceWriter(kept)
+    telemetry.queue("traces", traces.waiting)
     return Storage(
         store=store,
-        traces=TraceWriter(kept),
+        traces=traces,
         events=_events(redis),
         limiter=_limiter(settings, redis),
         disconnect=redis.close if redis else None,

@@ -41,11 +41,18 @@ class Request:
     kind: str
     pieces: int = 0
     stream: bool = False
+    model: str = MODEL
+    ramp: float = 0.0
+    """Seconds over which the clients start, evenly."""
 
 
 CHAT = Request("/v1/chat/completions", "chat", WHOLE_ANSWER_PIECES)
-CHAT_STREAM = Request("/v1/chat/completions", "chat", STREAM_PIECES, stream=True)
-TEXT_STREAM = Request("/v1/completions", "completions", STREAM_PIECES, stream=True)
+CHAT_STREAM = Request(
+    "/v1/chat/completions", "chat", STREAM_PIECES, True, STREAM_MODEL, STREAM_SECONDS
+)
+TEXT_STREAM = Request(
+    "/v1/completions", "completions", STREAM_PIECES, True, STREAM_MODEL, STREAM_SECONDS
+)
 EMBEDDINGS = Request("/v1/embeddings", "embeddings")
 MODELS = Request("/v1/models", "none")
 
@@ -58,21 +65,25 @@ class Generator:
     cores: Sequence[int]
 
     def send(
-        self, request: Request, port: int, clients: int, seconds: float, headers: Sequence[str]
+        self,
+        request: Request,
+        ports: Sequence[int],
+        clients: int,
+        seconds: float,
+        headers: Sequence[str],
     ) -> Summary:
-        """Keep `clients` busy for `seconds`; streams start evenly over the length of one."""
-        ramp = STREAM_SECONDS if request.stream else 0.0
+        """Keep `clients` busy for `seconds`; each asks at the ports in turn."""
         command = [
             str(self.program),
-            f"-address=127.0.0.1:{port}",
+            f"-address={','.join(f'127.0.0.1:{port}' for port in ports)}",
             f"-path={request.path}",
             f"-kind={request.kind}",
-            f"-model={STREAM_MODEL if request.stream else MODEL}",
+            f"-model={request.model}",
             f"-stream={str(request.stream).lower()}",
             f"-pieces={request.pieces}",
             f"-clients={clients}",
-            f"-duration={seconds + ramp}s",
-            f"-ramp={ramp}s",
+            f"-duration={seconds + request.ramp}s",
+            f"-ramp={request.ramp}s",
             f"-headers={'|'.join(headers)}",
         ]
         done = subprocess.run(pinned(command, self.cores), capture_output=True, check=False)

@@ -109,7 +109,7 @@ class Bench:
     def direct_call(self, request: Request, clients: int) -> Summary:
         seconds = self.plan.direct
         return self.generator.send(
-            request, self.backend_port, clients, seconds, headers=(AUTHORIZATION,)
+            request, [self.backend_port], clients, seconds, headers=(AUTHORIZATION,)
         )
 
 
@@ -162,7 +162,7 @@ class Probe:
         return through, self.process.cpu_seconds() - before
 
     def _send(self, request: Request, clients: int, seconds: float) -> Summary:
-        found = self.bench.generator.send(request, self.port, clients, seconds, self.headers)
+        found = self.bench.generator.send(request, [self.port], clients, seconds, self.headers)
         self.errors += found["errors"]
         if found["errors"]:
             _say(f"    {found['errors']} errors, the first: {found['first_error']}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.machine import busy_share
 from benchmarks.stores.corpus import LENGTH, records
-from benchmarks.stores.families import Opened, elasticsearch, sqlite
+from benchmarks.stores.families import Opened, elasticsearch, server_version, sqlite
 from benchmarks.stores.measure import asker, nodes_of, timed
 from benchmarks.stores.report import Report, Row
 from memgpt_proxy.stores.records import Namespace
@@ -111,17 +111,7 @@ def versions(url: str | None) -> dict[str, str]:
         "Python": sys.version.split()[0],
         "SQLite": sqlite3.sqlite_version,
     }
-    return {**told, "Elasticsearch": asyncio.run(_server_version(url))} if url else told
-
-
-async def _server_version(url: str) -> str:
-    from memgpt_proxy.stores.elasticsearch.client import Connection, connect, server_version
-
-    client = connect(Connection([url]))
-    try:
-        return str(await server_version(client))
-    finally:
-        await client.close()
+    return {**told, "Elasticsearch": asyncio.run(server_version(url))} if url else told
 
 
 if __name__ == "__main__":

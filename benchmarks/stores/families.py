@@ -4,12 +4,12 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.machine import scratch_directory
 from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
 from memgpt_proxy.stores.elasticsearch.client import Connection, connect
+from memgpt_proxy.stores.elasticsearch.client import server_version as asked_version
 from memgpt_proxy.stores.portable import PortableStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
@@ -65,5 +65,9 @@ async def elasticsearch(url: str) -> AsyncIterator[Opened]:
         await client.close()
 
 
-def directory_size(directory: Path) -> int:
-    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+async def server_version(url: str) -> str:
+    client = connect(Connection([url]))
+    try:
+        return str(await asked_version(client))
+    finally:
+        await client.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from memgpt_proxy.agent.functions import FUNCTIONS
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.exchange import CURRENT
+from memgpt_proxy.telemetry.turns import OfModel
 from memgpt_proxy.wire.chat import Usage
 
 _OTHER = "other"
@@ -24,12 +25,16 @@ class TurnMeasure:
         self._telemetry = telemetry
         self._metrics = telemetry.turns
         self._name = model
-        self._model = self._metrics.models.of(model)
+        self._known: OfModel | None = None  # until the backend has answered
         self._exchange = CURRENT.get()
         self._began = self._exchange.began if self._exchange else time.perf_counter()
         self._step_began = 0.0
         self._accepted = self._spoken = False
         self._steps = self._tokens = 0
+
+    @property
+    def _model(self) -> OfModel:
+        return self._known or self._metrics.models.of(self._name)
 
     def step_began(self) -> None:
         self._step_began = time.perf_counter()
@@ -39,7 +44,7 @@ class TurnMeasure:
         """The backend has answered: its model is one that there is."""
         if not self._accepted:
             self._accepted = True
-            self._model = self._metrics.models.accepted(self._name)
+            self._known = self._metrics.models.accepted(self._name)
             self._model.first_chunk.observe(time.perf_counter() - self._step_began)
 
     def spoke(self) -> None:
@@ -57,12 +62,10 @@ class TurnMeasure:
         model.step.observe(time.perf_counter() - self._step_began)
         model.prompt.observe(used.input)
         model.answer.observe(used.output)
-        model.input.inc(used.input)
-        model.output.inc(used.output)
-        if used.cached:
-            model.cached.inc(used.cached)
-        if used.reasoning:
-            model.reasoning.inc(used.reasoning)
+        model.input.add(used.input)
+        model.output.add(used.output)
+        model.cached.add(used.cached)
+        model.reasoning.add(used.reasoning)
         self._steps += 1
         self._tokens += used.input + used.output
 
@@ -90,8 +93,7 @@ class TurnMeasure:
             self._exchange.degraded = degraded
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(NamedTuple):
     """The tokens of one step. ``cached`` is a part of ``input``, ``reasoning`` of ``output``."""
 
     input: int

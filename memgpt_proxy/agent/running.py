@@ -227,7 +227,8 @@ class RunningTurn:
         body: bytes,
     ) -> None:
         """Read a step's answer as it comes, until its end or until the client has enough."""
-        async with self._can.backend.stream(body, self._request.headers) as chunks:
+        headers = self._trace.headers(self._request.headers)
+        async with self._can.backend.stream(body, headers) as chunks:
             self._unreported = self._prompt
             async for several in chunks:
                 self._trace.chunk_came()
@@ -263,6 +264,7 @@ class RunningTurn:
     async def _execute(self, calls: Sequence[FunctionCall]) -> list[CallResult]:
         results = []
         for call in calls:
+            self._trace.call_began(call)
             result = await self._can.executor.run(self._place, call)
             self._trace.called(call, result)
             if result.context is not None and result.context.version == self._seen + 1:

@@ -20,6 +20,8 @@ import orjson
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
 from memgpt_proxy.agent.measuring import TurnMeasure
 from memgpt_proxy.agent.reply import Step
+from memgpt_proxy.agent.spanning import TurnSpans
+from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import (
     BackendBroken,
     BackendRefused,
@@ -34,6 +36,7 @@ from memgpt_proxy.stores.records import NO_TURN, Namespace, Trace, TurnId, Worki
 from memgpt_proxy.stores.storable import clean
 from memgpt_proxy.stores.trace_writer import TraceWriter
 from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.telemetry.exchange import CURRENT
 from memgpt_proxy.wire.chat import Usage
 
 OTHER_FAILURE = "_OTHER"
@@ -96,6 +99,7 @@ class TurnTrace:
         self._calls: dict[str, dict[str, Any]] = {}
         self._end: dict[str, Any] | None = None
         self._measure = TurnMeasure(tracer.telemetry, model)
+        self._spans = TurnSpans.of(tracer.telemetry.spans, CURRENT.get(), model)
 
     def began(self, turn: TurnId, undone: Sequence[TurnId]) -> None:
         """The turn has begun, or begun anew; one without memory has no name yet."""
@@ -108,7 +112,13 @@ class TurnTrace:
         """Return a context for the step that begins now; an error that leaves it ends the step."""
         self._mark = time.monotonic()
         self._measure.step_began()
+        if self._spans is not None:
+            self._spans.step_began()
         return StepUnderWay(self)
+
+    def headers(self, headers: RawHeaders) -> RawHeaders:
+        """Return the headers of the step's request, given the client's."""
+        return self._spans.headers(headers) if self._spans is not None else headers
 
     def chunk_came(self) -> None:
         """More of the backend's answer is there."""
@@ -119,10 +129,15 @@ class TurnTrace:
         self._measure.spoke()
 
     def step_failed(self, error: BaseException) -> None:
-        self._measure.step_failed(failure(error))
+        word = failure(error)
+        self._measure.step_failed(word)
+        if self._spans is not None:
+            self._spans.step_failed(word)
 
     def step_ended(self, step: Step, usage: Usage) -> None:
         self._measure.step_ended(usage)
+        if self._spans is not None:
+            self._spans.step_ended(usage, step.finish_reason)
         if not (self._wanted or self._tracer.writer):
             return
         calls = [
@@ -133,10 +148,16 @@ class TurnTrace:
         self._steps.append(made)
         self._tell("step", made)
 
+    def call_began(self, call: FunctionCall) -> None:
+        if self._spans is not None:
+            self._spans.call_began(call.function.name)
+
     def called(self, call: FunctionCall, result: CallResult) -> None:
         """A function of ours was called."""
         seconds = self._passed()
         self._measure.called(call.function.name, seconds, failed=result.failed)
+        if self._spans is not None:
+            self._spans.call_ended(failed=result.failed)
         told = self._calls.get(call.id)
         if told is None:
             return
@@ -153,7 +174,10 @@ class TurnTrace:
     def ended(self, *, degraded: bool, usage: Usage | None, finish_reason: str | None) -> None:
         """The turn has ended; where an error ends it, that is being handled now."""
         error = sys.exception()
-        self._measure.ended(_failed(error, finish_reason), degraded=degraded)
+        word = _failed(error, finish_reason)
+        self._measure.ended(word, degraded=degraded)
+        if self._spans is not None:
+            self._spans.ended(word, usage, degraded=degraded)
         self._end = {
             "seconds": round(time.monotonic() - self._began, 6),
             "degraded": degraded,

@@ -15,6 +15,7 @@ from memgpt_proxy.errors import Stopping
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.exchange import CURRENT, Exchange, request_id
 from memgpt_proxy.telemetry.logs import EXCHANGE
+from memgpt_proxy.telemetry.spans import Span, Spans
 
 access = logging.getLogger("memgpt_proxy.access")
 
@@ -29,6 +30,7 @@ _OWN = ("/healthz", "/readyz", "/metrics", "/demo/")
 """Answered until the end, and neither logged nor counted: operators' probes, and steps of turns."""
 _ROUTES = frozenset({CHAT_COMPLETIONS, "/v1/models", "/v1/embeddings"})
 _OTHER = "other"
+_SERVER_ERRORS = 500
 _LONGEST_PATH = 200
 """Bytes of a path that the access log shows."""
 
@@ -54,6 +56,8 @@ class Exchanges:
         if path.startswith(_OWN):
             await app(scope, receive, answering)
             return
+        if self.telemetry.spans is not None:
+            _begin_span(self.telemetry.spans, exchange, scope)
         try:
             if self.draining.refuses:
                 await send_error(answering, Stopping())
@@ -76,8 +80,18 @@ class Exchanges:
         self.telemetry.request_ended(
             exchange.method, exchange.route, exchange.status, exchange.passed
         )
+        if exchange.span is not None:
+            _end_span(exchange.span, exchange)
         if self.logs and access.isEnabledFor(logging.INFO):
-            access.info("answered", extra={EXCHANGE: exchange})
+            _log(exchange)
+
+
+def _log(exchange: Exchange) -> None:
+    """Write the line; made here, since to find out where in the code it is takes long."""
+    extra = {EXCHANGE: exchange}
+    access.handle(
+        access.makeRecord(access.name, logging.INFO, "", 0, "answered", (), None, extra=extra)
+    )
 
 
 class _Answering:
@@ -98,17 +112,48 @@ class _Answering:
 
     def _headed(self, headers: RawHeaders) -> RawHeaders:
         added = [*headers]
-        if not any(name == REQUEST_ID for name, _ in headers):
+        if _given_id(headers) is None:
             added.append((REQUEST_ID, self._exchange.id.encode("ascii")))
         if self._draining.begun and _CLOSE not in added:
             added.append(_CLOSE)
         return added
 
 
+def _given_id(headers: RawHeaders) -> bytes | None:
+    for name, value in headers:
+        if name == REQUEST_ID:
+            return value
+    return None
+
+
 def _begun(scope: Scope) -> Exchange:
-    given = next((value for name, value in scope["headers"] if name == REQUEST_ID), None)
+    given = _given_id(scope["headers"])
     shown = scope["raw_path"][:_LONGEST_PATH].decode("ascii", "replace")
     return Exchange(request_id(given), scope["method"], shown, _route(scope["path"]))
+
+
+def _begin_span(spans: Spans, exchange: Exchange, scope: Scope) -> None:
+    """Begin the request's span; what is sent on of its headers belongs to that."""
+    headers: RawHeaders = scope["headers"]
+    span = spans.request(
+        f"{exchange.method} {exchange.route}",
+        headers,
+        {
+            "http.request.method": exchange.method,
+            "http.route": exchange.route,
+            "url.path": exchange.path,
+            "memgpt.request.id": exchange.id,
+        },
+    )
+    exchange.span = exchange.within = span
+    scope["headers"] = span.headers(headers)
+
+
+def _end_span(span: Span, exchange: Exchange) -> None:
+    status = exchange.status
+    if status:
+        span.add({"http.response.status_code": status})
+    span.end(str(status) if status >= _SERVER_ERRORS else "" if status else "cancelled")
 
 
 def _route(path: str) -> str:

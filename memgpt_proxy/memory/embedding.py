@@ -138,6 +138,10 @@ class Embedder:
         self.idle.clear()
         self._woken.set()
 
+    def waiting(self) -> int:
+        """Return how many texts were stored that have no vector yet, as far as is known."""
+        return len(self._written)
+
     async def run(self) -> None:
         """Embed what there is and what comes, until cancelled; wait while a part is away."""
         failures = 0

@@ -26,6 +26,8 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.telemetry.exchange import CURRENT
+from memgpt_proxy.telemetry.spans import Kind, Span
 
 Result = TypeVar("Result")
 
@@ -44,6 +46,7 @@ class MeasuredStore(Layer):
 
     async def _timed(self, operation: str, asked: Awaitable[Result]) -> Result:
         began, error = time.perf_counter(), ""
+        span = self._span(operation)
         try:
             return await asked
         except (StoreError, asyncio.CancelledError) as failure:
@@ -52,6 +55,18 @@ class MeasuredStore(Layer):
         finally:
             seconds = time.perf_counter() - began
             self._telemetry.store_asked(self._system, operation, error, seconds)
+            if span is not None:
+                span.end(error)
+
+    def _span(self, operation: str) -> Span | None:
+        """Begin a span, where a request has asked for this and somebody wants to know."""
+        if self._telemetry.spans is None:
+            return None
+        exchange = CURRENT.get()
+        if exchange is None or exchange.within is None:
+            return None
+        told = {"db.system.name": self._system, "db.operation.name": operation}
+        return self._telemetry.spans.begin(operation, Kind.CLIENT, exchange.within, told)
 
     async def counts(self, namespace: Namespace) -> Counts:
         return await self._timed("counts", self.inner.counts(namespace))

@@ -53,6 +53,10 @@ class TraceWriter:
             self._waiting.setdefault(namespace, []).append(trace)
             self._come.set()
 
+    def waiting(self) -> int:
+        """Return how many traces are not written yet."""
+        return self._count
+
     async def traces(
         self, namespace: Namespace, *, limit: int, before: tuple[float, TurnId] | None
     ) -> Sequence[Trace]:

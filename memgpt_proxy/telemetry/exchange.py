@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
 
+from memgpt_proxy.telemetry.spans import Span
+
 _PROCESS = token_hex(8)
 _NUMBERS = count(1)
 _ID = re.compile(rb"[\w.:/+=-]{1,128}", re.ASCII)
@@ -33,6 +35,8 @@ class Exchange:
         first_token: Seconds until the first word of the reply was there.
         steps: Calls of the backend in its turn.
         tokens: Tokens that these used.
+        span: Its span; None where nobody wants them.
+        within: The innermost span that is under way: what is begun now belongs to it.
     """
 
     id: str
@@ -45,6 +49,8 @@ class Exchange:
     steps: int = 0
     tokens: int = 0
     degraded: bool = False
+    span: Span | None = None
+    within: Span | None = None
 
     @property
     def passed(self) -> float:

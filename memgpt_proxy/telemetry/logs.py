@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import UTC, datetime
 from typing import TextIO
@@ -16,10 +17,10 @@ EXCHANGE = "exchange"
 _NAMED = "request_id"
 
 
-def configure(level: str, *, json: bool, stream: TextIO) -> None:
+def configure(level: str, *, as_json: bool, stream: TextIO) -> None:
     """Have log records of this level and above written to ``stream``, one a line."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if json else TextFormatter())
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("sse_starlette").setLevel(logging.INFO)  # its debug records hold texts
     logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # it has one for each request
@@ -58,7 +59,14 @@ class JsonFormatter(logging.Formatter):
             told |= as_fields(exchange)
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
+        return _as_json(told)
+
+
+def _as_json(told: dict[str, object]) -> str:
+    try:
         return orjson.dumps(told, default=str).decode()
+    except TypeError:  # a lone surrogate, which is no UTF-8
+        return json.dumps(told, default=str)
 
 
 def as_fields(exchange: Exchange) -> dict[str, object]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from memgpt_proxy import __version__
-from memgpt_proxy.telemetry.instruments import Distribution
+from memgpt_proxy.telemetry.instruments import Count, Distribution, Tally
 from memgpt_proxy.telemetry.spans import Spans
 from memgpt_proxy.telemetry.turns import TurnMetrics
 
@@ -61,6 +61,10 @@ class Telemetry:
         """Tell how many requests are being answered, by what knows."""
         self._streams.set_function(running)
 
+    def queue(self, name: str, length: Callable[[], int]) -> None:
+        """Tell how much waits in a queue of this process, by what knows."""
+        self._queues.labels(name).set_function(length)
+
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer was sent; ``status`` is 0 where the client left before it.
 
@@ -71,9 +75,9 @@ class Telemetry:
         self._requests.labels(method, route, str(status)).observe(seconds)
 
     def turn_ended(self, *, degraded: bool) -> None:
-        self._turns.inc()
+        self._turns.add()
         if degraded:
-            self._degraded.inc()
+            self._degraded.add()
 
     def store_asked(self, system: str, operation: str, error: str, seconds: float) -> None:
         """A store has done what it was asked for, or has failed with ``error``."""
@@ -81,10 +85,10 @@ class Telemetry:
 
     def read_hot(self, *, hit: bool) -> None:
         """A turn has found all that it needs in memory, or asked the store."""
-        (self._hit if hit else self._missed).inc()
+        (self._hit if hit else self._missed).add()
 
     def pressure_signalled(self) -> None:
-        self._pressure.inc()
+        self._pressure.add()
 
     def prompt_reported(self, counted: float, reported: int) -> None:
         """A step's usage has come.
@@ -97,14 +101,14 @@ class Telemetry:
             self._miss.observe(reported / counted)
 
     def queue_flushed(self, evicted: int) -> None:
-        self._flushes.inc()
-        self._evicted.inc(evicted)
+        self._flushes.add()
+        self._evicted.add(evicted)
 
     def summary_failed(self) -> None:
-        self._failed_summaries.inc()
+        self._failed_summaries.add()
 
     def window_healed(self) -> None:
-        self._healed.inc()
+        self._healed.add()
 
     def store_away(self, *, away: bool) -> None:
         self._away.set(away)
@@ -117,29 +121,29 @@ class Telemetry:
 
     def writes_drained(self, journal: str, count: int) -> None:
         self._waiting.labels(journal).dec(count)
-        self._drained.inc(count)
+        self._drained.add(count)
 
     def write_put_aside(self, journal: str) -> None:
         self._waiting.labels(journal).dec()
-        self._put_aside.inc()
+        self._put_aside.add()
 
     def write_refused(self) -> None:
-        self._refused.inc()
+        self._refused.add()
 
     def texts_embedded(self, count: int) -> None:
-        self._embedded.inc(count)
+        self._embedded.add(count)
 
     def searched_by_words(self) -> None:
-        self._by_words.inc()
+        self._by_words.add()
 
     def request_admitted(self) -> None:
-        self._admitted.inc()
+        self._admitted.add()
 
     def request_limited(self, limit: str) -> None:
-        self._limited.labels(limit).inc()
+        self._limited.labels(limit).add()
 
     def tokens_spent(self, tokens: int) -> None:
-        self._spent.inc(tokens)
+        self._spent.add(tokens)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all of it as text, and the content type, for a scraper's ``Accept`` header."""
@@ -165,7 +169,7 @@ class Telemetry:
             _MISSES,
             self._registry,
         ).labels()
-        reads = self._counter("hot_reads", "Turns that found their memory hot, or not", "result")
+        reads = self._counters("hot_reads", "Turns that found their memory hot, or not", "result")
         self._hit, self._missed = reads.labels("hit"), reads.labels("miss")
         self._pressure = self._counter("memory_pressure_alerts", "Alerts of memory pressure")
         self._flushes = self._counter("flushes", "Flushes of a queue")
@@ -176,6 +180,7 @@ class Telemetry:
         self._healed = self._counter(
             "healed_windows", "Steps that came through after the backend found them too long"
         )
+        self._queues = self._gauge("queue_length", "What waits in this process", "queue")
         self._embedded = self._counter(
             "embedded_texts", "Messages and passages that have got a vector"
         )
@@ -200,13 +205,16 @@ class Telemetry:
 
     def _measure_limits(self) -> None:
         self._admitted = self._counter("admitted_requests", "Requests that limits have let in")
-        self._limited = self._counter(
+        self._limited = self._counters(
             "limited_requests", "Requests refused with 429, by the limit that was reached", "limit"
         )
         self._spent = self._counter("limited_tokens", "Tokens counted against limits")
 
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(f"memgpt_{name}", meaning, labels, registry=self._registry)
+    def _counter(self, name: str, meaning: str) -> Tally:
+        return self._counters(name, meaning).labels()
+
+    def _counters(self, name: str, meaning: str, *labels: str) -> Count:
+        return Count(f"memgpt_{name}", meaning, labels, self._registry)
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
         return Gauge(f"memgpt_{name}", meaning, labels, registry=self._registry)

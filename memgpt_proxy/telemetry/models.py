@@ -23,19 +23,22 @@ class ByModel(Generic[Kept]):
 
     def __init__(self, make: Callable[[str], Kept]) -> None:
         self._make = make
-        self._other = make(OTHER)
-        self._known: dict[str, Kept] = {}
+        self._kept: dict[str, Kept] = {}
 
     def of(self, model: str) -> Kept:
         """Return what is kept for a model."""
-        return self._known.get(model, self._other)
+        return self._kept.get(model) or self._labelled(OTHER)
 
     def accepted(self, model: str) -> Kept:
         """A backend has accepted a request for this model: it is told apart, if there is room."""
-        known = self._known.get(model)
+        known = self._kept.get(model)
         if known is not None:
             return known
-        if len(self._known) >= MOST_MODELS or len(model) > _LONGEST or not model.isprintable():
-            return self._other
-        known = self._known[model] = self._make(model)
-        return known
+        fits = len(model) <= _LONGEST and model.isprintable()
+        return self._labelled(model if fits and len(self._kept) < MOST_MODELS else OTHER)
+
+    def _labelled(self, label: str) -> Kept:
+        kept = self._kept.get(label)
+        if kept is None:
+            kept = self._kept[label] = self._make(label)
+        return kept

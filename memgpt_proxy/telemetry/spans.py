@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 Headers = Sequence[tuple[bytes, bytes]]
-Attributes = Mapping[str, str | int | float | bool]
+Attributes = Mapping[str, str | int | float | bool | Sequence[str]]
 
 
 class Kind(Enum):

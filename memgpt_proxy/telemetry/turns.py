@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
-from memgpt_proxy.telemetry.instruments import Distribution, Series
+from memgpt_proxy.telemetry.instruments import Count, Distribution, Series, Tally
 from memgpt_proxy.telemetry.models import ByModel
 
 CHAT = "chat"
@@ -43,10 +43,10 @@ class OfModel:
     step: Series
     prompt: Series
     answer: Series
-    input: Counter
-    output: Counter
-    cached: Counter
-    reasoning: Counter
+    input: Tally
+    output: Tally
+    cached: Tally
+    reasoning: Tally
 
 
 class TurnMetrics:
@@ -147,6 +147,6 @@ class TurnMetrics:
     ) -> Distribution:
         return Distribution(name, meaning, labels, bounds, self._registry)
 
-    def _tokens(self, kind: str, meaning: str) -> Counter:
+    def _tokens(self, kind: str, meaning: str) -> Count:
         name = f"gen_ai_client_inference_usage_{kind}_tokens"
-        return Counter(name, meaning, [_MODEL], registry=self._registry)
+        return Count(name, meaning, (_MODEL,), self._registry)

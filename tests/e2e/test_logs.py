@@ -20,24 +20,22 @@ SECRET_WORDS = "carnelian"
 MADE = re.compile(r"req-[0-9a-f]{16}-[0-9a-f]+")
 
 
-def records(gateway: GatewayProcess) -> list[dict[str, Any]]:
+def records(gateway: GatewayProcess, of: str | None = None) -> list[dict[str, Any]]:
+    """What was logged, all of it or that of one request."""
     lines = [line for line in gateway.log().splitlines() if line.startswith('{"time"')]
-    return [json.loads(line) for line in lines]
+    told = [json.loads(line) for line in lines]
+    return [each for each in told if of in (None, each.get("request_id"))]
 
 
-def answered(gateway: GatewayProcess, count: int) -> list[dict[str, Any]]:
-    """The lines about requests, once there are so many."""
+def answered(gateway: GatewayProcess, of: str | None = None, count: int = 1) -> dict[str, Any]:
+    """The last line of the access log about a request, once there are so many."""
 
     def found() -> list[dict[str, Any]]:
-        return [each for each in records(gateway) if each["logger"] == "memgpt_proxy.access"]
+        told = records(gateway, of)
+        return [each for each in told if each["logger"] == "memgpt_proxy.access"]
 
     until(lambda: len(found()) >= count)
-    return found()
-
-
-@pytest.fixture
-def gateway(start_gateway: StartGateway) -> GatewayProcess:
-    return start_gateway()
+    return found()[-1]
 
 
 def ask(gateway: GatewayProcess, key: str, **headers: str) -> httpx.Response:
@@ -53,9 +51,9 @@ def test_a_request_is_logged_with_what_it_took(
 ) -> None:
     backend.reply(send("Yes.").but(usage=Usage(100, 10)))
     answer = ask(gateway, api_key)
-    (line,) = answered(gateway, 1)
-    assert MADE.fullmatch(line["request_id"])
-    assert answer.headers["x-request-id"] == line["request_id"]
+    made = answer.headers["x-request-id"]
+    assert MADE.fullmatch(made)
+    line = answered(gateway, made)
     assert line["level"] == "info"
     assert (line["method"], line["path"]) == ("POST", "/v1/chat/completions")
     assert (line["status"], line["steps"], line["tokens"]) == (200, 1, 110)
@@ -67,12 +65,11 @@ def test_an_id_that_the_client_gives_is_taken(
     gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
 ) -> None:
     backend.reply(send("Yes."), send("Yes."))
-    answer = ask(gateway, api_key, **{"x-request-id": "from-the-client-1"})
-    assert answer.headers["x-request-id"] == "from-the-client-1"
+    answer = ask(gateway, api_key, **{"x-request-id": f"of-{api_key}"})
+    assert answer.headers["x-request-id"] == f"of-{api_key}"
+    assert answered(gateway, f"of-{api_key}")["status"] == 200
     unfit = ask(gateway, api_key, **{"x-request-id": 'a "quoted" one'})
     assert MADE.fullmatch(unfit.headers["x-request-id"])
-    ids = [line["request_id"] for line in answered(gateway, 2)]
-    assert ids == ["from-the-client-1", unfit.headers["x-request-id"]]
 
 
 def test_the_backends_own_id_stays_in_the_answer(
@@ -87,11 +84,11 @@ def test_every_line_of_a_request_bears_its_id(
     gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
 ) -> None:
     backend.reply(error(500))
-    assert ask(gateway, api_key, **{"x-request-id": "the-one"}).status_code == 500
-    answered(gateway, 1)
-    lines = records(gateway)
-    assert [line["request_id"] for line in lines] == ["the-one", "the-one"]
-    assert lines[0]["message"] == "answered 500 backend_refused"
+    failed = ask(gateway, api_key)
+    assert failed.status_code == 500
+    answered(gateway, failed.headers["x-request-id"])
+    lines = records(gateway, failed.headers["x-request-id"])
+    assert [line["message"] for line in lines] == ["answered 500 backend_refused", "answered"]
     assert lines[0]["level"] == "warning"
 
 
@@ -142,6 +139,6 @@ def test_nobodys_words_and_keys_are_logged(
         assert ask(gateway, api_key).status_code >= 500
     url = f"{gateway.origin}/memgpt/working-context"
     httpx.get(url, params={"user": SECRET_WORDS}, headers={"authorization": f"Bearer {api_key}"})
-    answered(gateway, 4)
+    answered(gateway, count=4)
     assert SECRET_WORDS not in gateway.log()
     assert api_key not in gateway.log()

@@ -39,6 +39,7 @@ class Crowd:
     Attributes:
         urls: The replicas' base URLs.
         degraded: Answers that were marked so.
+        refused: Answers with an error of the gateway's.
         seed: Who asks which replica, first.
     """
 
@@ -46,6 +47,7 @@ class Crowd:
     people: int
     seed: int
     degraded: int = 0
+    refused: int = 0
     said: dict[str, Messages] = field(default_factory=dict)
     _acknowledged: int = 0
     _progress: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -106,6 +108,7 @@ class Crowd:
             await asyncio.sleep(0.05)  # as the SDKs do before they try again
             return None
         if response.status_code >= 500:
+            self.refused += 1
             await asyncio.sleep(0.05)
             return None
         assert response.status_code == 200, response.text

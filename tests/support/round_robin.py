@@ -33,7 +33,9 @@ class RoundRobin:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Serve one connection, as ``asyncio.start_server`` asks for it."""
-        replica = next(each for each in self._turns if each.port in self._ready)
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._ready))
+            replica = next(each for each in self._turns if each.port in self._ready)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", replica.port)
             async with asyncio.TaskGroup() as group:

@@ -19,12 +19,28 @@ var errText = errors.New("the answer does not hold the text that the backend sen
 // The first event that carries text, in an answer of either completions endpoint.
 var textKey = regexp.MustCompile(`"(content|text)": ?"[^"]`)
 
-// client is one connection, the request it repeats, and what it has seen.
+// route is a connection to one of the addresses.
+type route struct {
+	address string
+	net     net.Conn
+	reader  *bufio.Reader
+}
+
+func (r *route) dial() error {
+	connection, err := net.Dial("tcp", r.address)
+	if err != nil {
+		return err
+	}
+	r.net, r.reader = connection, bufio.NewReaderSize(connection, 32<<10)
+	return nil
+}
+
+// client asks by its routes in turn, with a request that it repeats; it keeps what it has seen.
 type client struct {
 	asked    options
 	message  *message
-	net      net.Conn
-	reader   *bufio.Reader
+	routes   []*route
+	turn     int
 	latency  []time.Duration
 	first    []time.Duration
 	answers  int // in the window
@@ -34,29 +50,42 @@ type client struct {
 }
 
 func newClient(asked options, number int) *client {
-	return &client{asked: asked, message: newMessage(asked, number)}
+	made := &client{asked: asked, message: newMessage(asked, number), turn: number}
+	for _, address := range asked.addresses {
+		made.routes = append(made.routes, &route{address: address})
+	}
+	return made
 }
 
 func (c *client) dial() error {
-	connection, err := net.Dial("tcp", c.asked.address)
-	if err != nil {
-		return err
+	for _, route := range c.routes {
+		if err := route.dial(); err != nil {
+			return err
+		}
 	}
-	c.net, c.reader = connection, bufio.NewReaderSize(connection, 32<<10)
 	return nil
+}
+
+func (c *client) next() *route {
+	c.turn++
+	return c.routes[c.turn%len(c.routes)]
 }
 
 // work asks again and again until the window closes. The first of the errors is kept.
 func (c *client) work(counted window) {
 	for time.Now().Before(counted.to) && c.errors < mostErrors {
-		if err := c.ask(counted); err != nil {
+		route := c.next()
+		if err := c.ask(route, counted); err != nil {
 			c.fail(err)
-			if c.dial() != nil {
+			route.net.Close()
+			if route.dial() != nil {
 				return
 			}
 		}
 	}
-	c.net.Close()
+	for _, route := range c.routes {
+		route.net.Close()
+	}
 }
 
 func (c *client) fail(err error) {
@@ -64,18 +93,17 @@ func (c *client) fail(err error) {
 	if c.failure == "" {
 		c.failure = err.Error()
 	}
-	c.net.Close()
 }
 
-func (c *client) ask(counted window) error {
+func (c *client) ask(route *route, counted window) error {
 	start := time.Now()
-	if err := c.net.SetDeadline(start.Add(c.asked.deadline)); err != nil {
+	if err := route.net.SetDeadline(start.Add(c.asked.deadline)); err != nil {
 		return err
 	}
-	if _, err := c.net.Write(c.message.next()); err != nil {
+	if _, err := route.net.Write(c.message.next()); err != nil {
 		return err
 	}
-	response, err := http.ReadResponse(c.reader, nil)
+	response, err := http.ReadResponse(route.reader, nil)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// The load generator: a fixed number of clients, each on a connection of its own, each sending its
+// The load generator: a fixed number of clients, each on connections of its own, each sending its
 // next request when the answer to the last one has come. It writes one JSON object: what was
 // answered, how fast, and what went wrong.
 package main
@@ -15,17 +15,17 @@ import (
 
 // options say what is sent, by how many clients, and for how long.
 type options struct {
-	address  string
-	path     string
-	kind     string
-	model    string
-	headers  string
-	stream   bool
-	clients  int
-	pieces   int
-	duration time.Duration
-	ramp     time.Duration
-	deadline time.Duration
+	addresses []string
+	path      string
+	kind      string
+	model     string
+	headers   string
+	stream    bool
+	clients   int
+	pieces    int
+	duration  time.Duration
+	ramp      time.Duration
+	deadline  time.Duration
 }
 
 func main() {
@@ -45,11 +45,11 @@ func main() {
 
 func flags() options {
 	var o options
-	flag.StringVar(&o.address, "address", "", "host:port to send to")
+	addresses := flag.String("address", "", "host:port to send to; of several, separated by commas, each client takes one after the other")
 	flag.StringVar(&o.path, "path", "/v1/chat/completions", "path to ask for")
 	flag.StringVar(&o.kind, "kind", "chat", "body to send: chat, embeddings, completions or none (a GET)")
 	flag.StringVar(&o.model, "model", "mock", "model to ask for")
-	flag.StringVar(&o.headers, "headers", "", "further header lines, separated by |")
+	flag.StringVar(&o.headers, "headers", "", "further header lines, separated by |; {client} stands for the client's number")
 	flag.BoolVar(&o.stream, "stream", false, "ask for a stream")
 	flag.IntVar(&o.clients, "clients", 1, "how many clients")
 	flag.IntVar(&o.pieces, "pieces", 0, "pieces of text that each answer must hold")
@@ -57,6 +57,7 @@ func flags() options {
 	flag.DurationVar(&o.ramp, "ramp", 0, "time over which the clients start, evenly")
 	flag.DurationVar(&o.deadline, "deadline", time.Minute, "longest wait for one answer")
 	flag.Parse()
+	o.addresses = strings.Split(*addresses, ",")
 	o.headers = strings.ReplaceAll(o.headers, "|", "\r\n")
 	return o
 }

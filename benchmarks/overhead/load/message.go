@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,9 +27,9 @@ func newMessage(asked options, client int) *message {
 		method = "GET"
 	}
 	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n",
-		method, asked.path, asked.address, len(body))
+		method, asked.path, asked.addresses[0], len(body))
 	if asked.headers != "" {
-		head += asked.headers + "\r\n"
+		head += strings.ReplaceAll(asked.headers, "{client}", strconv.Itoa(client)) + "\r\n"
 	}
 	made := &message{data: append([]byte(head+"\r\n"), body...), count: time.Now().UnixNano()}
 	if at := bytes.Index(made.data, []byte(slot)); at >= 0 {

@@ -10,11 +10,12 @@
 {{- end -}}
 
 {{- define "memgpt-proxy.checkBackend" -}}
-{{- if and (not .Values.backend.url) (not .Values.backend.demo) -}}
+{{- $named := compact (list .Values.backend.url (ternary "demo" "" .Values.backend.demo) (default "" .Values.settings.backends_file)) -}}
+{{- if not $named -}}
 {{- fail "Set backend.url to the base URL of your chat-completions backend, or backend.demo=true to try out without one." -}}
 {{- end -}}
-{{- if and .Values.backend.url .Values.backend.demo -}}
-{{- fail "Set backend.url or backend.demo, not both." -}}
+{{- if gt (len $named) 1 -}}
+{{- fail "Set one of backend.url, backend.demo and settings.backends_file." -}}
 {{- end -}}
 {{- end -}}
 

@@ -1,0 +1,1 @@
+"""What a turn costs with Elasticsearch and Redis, beside the embedded store."""

@@ -1,0 +1,71 @@
+"""A store whose calls are timed: by what was asked, and by how it failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from memgpt_proxy.stores.measured import MeasuredStore
+from memgpt_proxy.stores.protocols import StaleVersion, StoreUnavailable
+from memgpt_proxy.stores.records import NO_TURN, ROOT
+from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
+from tests.stores.build import ALICE, message, record
+from tests.stores.switched import Switch
+from tests.support.scrape import samples
+
+
+def calls(telemetry: Telemetry) -> dict[tuple[str, str], float]:
+    """How often what was asked, and what came of it."""
+    name = "db_client_operation_duration_seconds_count"
+    return {
+        (each.labels["db_operation_name"], each.labels["error_type"]): each.value
+        for each in samples(telemetry.exposition("")[0].decode())
+        if each.name == name and each.labels["db_system_name"] == "sqlite"
+    }
+
+
+@pytest.fixture
+async def switch(tmp_path: Path) -> AsyncIterator[Switch]:
+    embedded = SqliteStore(tmp_path / "memory.db")
+    await embedded.open()
+    yield Switch(embedded)
+    await embedded.close()
+
+
+async def test_what_is_asked_is_timed(switch: Switch) -> None:
+    telemetry = Telemetry()
+    store = MeasuredStore(switch.store, "sqlite", telemetry)
+    await store.commit(ALICE, record(message("m0", "tea")))
+    await store.commit(ALICE, record(message("m1", "tea")))
+    page = await store.search_messages(ALICE, "tea", limit=10, offset=0)
+    assert page.total == 2
+    assert calls(telemetry) == {("commit", ""): 2, ("search_messages", ""): 1}
+
+
+async def test_failures_are_told_apart(switch: Switch) -> None:
+    telemetry = Telemetry()
+    store = MeasuredStore(switch.store, "sqlite", telemetry)
+    with pytest.raises(StaleVersion):
+        await store.write_context(ALICE, 7, "tea", ROOT, NO_TURN)
+    switch.here = False
+    with pytest.raises(StoreUnavailable):
+        await store.counts(ALICE)
+    assert calls(telemetry) == {
+        ("write_context", "StaleVersion"): 1,
+        ("counts", "StoreUnavailable"): 1,
+    }
+
+
+async def test_what_is_cancelled_is_no_success(switch: Switch) -> None:
+    telemetry = Telemetry()
+    store = MeasuredStore(switch.store, "sqlite", telemetry)
+    asked = asyncio.get_running_loop().create_task(store.counts(ALICE))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert calls(telemetry) == {("counts", "CancelledError"): 1}

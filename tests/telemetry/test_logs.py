@@ -1,0 +1,84 @@
+"""Log records as lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+
+from memgpt_proxy.telemetry.exchange import CURRENT, Exchange, request_id
+from memgpt_proxy.telemetry.logs import EXCHANGE, JsonFormatter, TextFormatter
+
+EXCHANGED = Exchange("req-1", "POST", "/v1/chat/completions", "/v1/chat/completions", status=200)
+
+
+def record(message: str, *arguments: object, **more: Any) -> logging.LogRecord:
+    made = logging.LogRecord("memgpt_proxy.x", logging.WARNING, "", 0, message, arguments, None)
+    made.created = 1_770_458_400.25  # 2026-02-07, 10:00 UTC
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+def as_json(made: logging.LogRecord) -> dict[str, Any]:
+    line = JsonFormatter().format(made)
+    assert "\n" not in line
+    told: dict[str, Any] = json.loads(line)
+    return told
+
+
+def test_a_record_is_one_object() -> None:
+    assert as_json(record("gone: %s", "x")) == {
+        "time": "2026-02-07T10:00:00.250+00:00",
+        "level": "warning",
+        "logger": "memgpt_proxy.x",
+        "message": "gone: x",
+    }
+
+
+def test_a_traceback_is_a_part_of_it() -> None:
+    try:
+        raise ValueError("wrong")
+    except ValueError:
+        told = as_json(record("failed", exc_info=sys.exc_info()))
+    assert told["exception"].endswith("ValueError: wrong")
+
+
+def test_what_cannot_be_written_as_utf_8_is_escaped() -> None:
+    assert as_json(record("half \ud83d"))["message"] == "half \ud83d"
+
+
+@pytest.fixture
+def at_hand() -> Any:
+    token = CURRENT.set(EXCHANGED)
+    yield
+    CURRENT.reset(token)
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_the_request_at_hand_is_named() -> None:
+    assert as_json(record("gone"))["request_id"] == "req-1"
+    assert TextFormatter().format(record("gone")).endswith("WARNING memgpt_proxy.x [req-1]: gone")
+
+
+def test_an_exchange_is_told() -> None:
+    told = as_json(record("answered", **{EXCHANGE: EXCHANGED}))
+    assert (told["request_id"], told["status"]) == ("req-1", 200)
+    assert "steps" not in told, "nothing of a turn where there was none"
+    line = TextFormatter().format(record("answered", **{EXCHANGE: EXCHANGED}))
+    assert "[req-1]: POST /v1/chat/completions 200, " in line
+
+
+@pytest.mark.parametrize("given", [b"abc-123", b"a" * 128, b"1.2:3/4+5=6_7"])
+def test_an_id_that_is_fit_is_taken(given: bytes) -> None:
+    assert request_id(given) == given.decode()
+
+
+@pytest.mark.parametrize("given", [None, b"", b"a" * 129, b"a b", b"a\nb", "ä".encode(), b'"'])
+def test_another_is_made_anew(given: bytes | None) -> None:
+    made = {request_id(given), request_id(given)}
+    assert len(made) == 2
+    assert all(each.startswith("req-") for each in made)
