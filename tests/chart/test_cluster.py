@@ -18,7 +18,7 @@ from tests.support.chart_schema import CHART
 from tests.support.helm import CASES, Helm, HelmError
 from tests.support.kubernetes import Cluster
 
-pytestmark = [pytest.mark.chart, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chart, pytest.mark.slow, pytest.mark.timeout(300)]
 
 RELEASE = "memory"
 NAME = "memory-memgpt-proxy"
@@ -46,15 +46,18 @@ class Release:
         return self._with("upgrade", values)
 
     def rollback(self, revision: int) -> None:
-        self._run("rollback", RELEASE, str(revision), "--wait", "--timeout", "60s")
+        self._run("rollback", RELEASE, str(revision), "--wait", "--timeout", "120s")
 
     def uninstall(self) -> None:
-        self._run("uninstall", RELEASE, "--wait", "--timeout", "60s")
+        self._run("uninstall", RELEASE, "--wait", "--timeout", "120s")
 
     def hooks(self) -> dict[str, str]:
-        """Return how the hooks of the last revision have ended, by name."""
+        """Return how the hooks of the last revision have ended, by kind and name."""
         told = json.loads(self._run("status", RELEASE, "--output", "json"))
-        return {hook["name"]: hook["last_run"].get("phase", "") for hook in told["hooks"]}
+        return {
+            f"{hook['kind']} {hook['name']}": hook["last_run"].get("phase", "")
+            for hook in told["hooks"]
+        }
 
     def get(self, group: str, kind: str, name: str = NAME) -> dict[str, Any]:
         found = self.cluster.get(f"{self._path(group)}/{kind}/{name}")
@@ -79,7 +82,7 @@ class Release:
 
     def _with(self, command: str, values: dict[str, Any]) -> str:
         self._values.write_text(yaml.safe_dump(values))
-        given: list[str | Path] = ["--values", self._values, "--wait", "--timeout", "60s"]
+        given: list[str | Path] = ["--values", self._values, "--wait", "--timeout", "120s"]
         return self._run(command, RELEASE, CHART, *given)
 
     def _run(self, *command: str | Path) -> str:
@@ -109,7 +112,7 @@ def test_a_fleet_is_installed_upgraded_rolled_back_and_uninstalled(release: Rele
     release.upgrade({**fleet, "image": {"tag": "2.0"}, "settings": {"max_steps": 20}})
     assert release.container()["image"] == "memgpt-proxy:2.0"
     assert release.get("v1", "configmaps")["data"]["MEMGPT_MAX_STEPS"] == "20"
-    assert release.hooks()[f"{NAME}-migration"] == "Succeeded"
+    assert release.hooks()[f"Job {NAME}-migration"] == "Succeeded"
     assert release.names("batch/v1", "jobs") == [], "the migration cleans up behind itself"
     assert f"{NAME}-migration" not in release.names("v1", "configmaps")
 
