@@ -1,4 +1,4 @@
-"""The chart and the gateway agree: on settings, probes, files and metrics."""
+"""The chart and the gateway agree: on settings, probes and files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings
 from memgpt_proxy.reference import settings_reference
 from tests.conftest import StartGateway
 from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, written
-from tests.support.gateway import GatewayProcess
 from tests.support.helm import CASES, NAMESPACE, RELEASE, Helm, HelmError, environment, of_kind
 
 NAME = f"{RELEASE}-memgpt-proxy"
@@ -119,7 +118,7 @@ def test_a_gateway_runs_as_the_pod_would(helm: Helm, start_gateway: StartGateway
     [pod] = [each["spec"]["template"]["spec"] for each in of_kind(manifests, "StatefulSet")]
     [container] = pod["containers"]
     assert container["args"] == ["serve"]
-    moved = {"HOST", "PORT", "DATA_DIR", "BACKEND_URL"}  # the test's own
+    moved = {"HOST", "PORT", "DATA_DIR", "BACKEND_URL", "DRAIN_DELAY_SECONDS"}  # the test's own
     given = environment(manifests, NAME)
     gateway = start_gateway(
         env={name: text for name, text in given.items() if name[len(ENV_PREFIX) :] not in moved}
@@ -127,19 +126,6 @@ def test_a_gateway_runs_as_the_pod_would(helm: Helm, start_gateway: StartGateway
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         path = container[probe]["httpGet"]["path"]
         assert httpx.get(gateway.origin + path).status_code == 200
-
-
-@chart
-def test_rules_speak_of_metrics_that_there_are(helm: Helm, gateway: GatewayProcess) -> None:
-    told = httpx.get(f"{gateway.origin}/metrics").text
-    known = set(re.findall(r"^# TYPE (\w+) ", told, re.MULTILINE))
-    [rule] = of_kind(helm.manifests(CASES["everything"]), "PrometheusRule")
-    rules = rule["spec"]["groups"][0]["rules"]
-    selected = {name for each in rules for name in re.findall(r"(\w+)\{", each["expr"])}
-    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in selected}
-    assert families - known == {"up"}
-    [scaler] = of_kind(helm.manifests(CASES["everything"]), "HorizontalPodAutoscaler")
-    assert scaler["spec"]["metrics"][1]["pods"]["metric"]["name"] in known
 
 
 @chart
