@@ -40,7 +40,7 @@ def test_the_rules(manifests: list[Manifest], labels: dict[str, set[str]]) -> No
         for selector in selectors:
             asked = {matcher.name for matcher in selector.matchers.matchers}
             assert {"namespace", "job"} <= asked, "of this release, and no other"
-            assert asked <= labels[selector.name] | OF_PROMETHEUS, rule["alert"]
+            assert asked <= labels[str(selector.name)] | OF_PROMETHEUS, rule["alert"]
 
 
 def test_the_autoscaler(manifests: list[Manifest], labels: dict[str, set[str]]) -> None:
