@@ -18,7 +18,7 @@ from tests.support.chart_schema import CHART
 from tests.support.helm import CASES, Helm, HelmError
 from tests.support.kubernetes import Cluster
 
-pytestmark = [pytest.mark.chart, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chart, pytest.mark.slow, pytest.mark.timeout(120)]
 
 RELEASE = "memory"
 NAME = "memory-memgpt-proxy"
@@ -46,10 +46,10 @@ class Release:
         return self._with("upgrade", values)
 
     def rollback(self, revision: int) -> None:
-        self._run("rollback", RELEASE, str(revision), "--wait", "--timeout", "120s")
+        self._run("rollback", RELEASE, str(revision), "--wait", "--timeout", "60s")
 
     def uninstall(self) -> None:
-        self._run("uninstall", RELEASE, "--wait", "--timeout", "120s")
+        self._run("uninstall", RELEASE, "--wait", "--timeout", "60s")
 
     def hooks(self) -> dict[str, str]:
         """Return how the hooks of the last revision have ended, by kind and name."""
@@ -82,7 +82,7 @@ class Release:
 
     def _with(self, command: str, values: dict[str, Any]) -> str:
         self._values.write_text(yaml.safe_dump(values))
-        given: list[str | Path] = ["--values", self._values, "--wait", "--timeout", "120s"]
+        given: list[str | Path] = ["--values", self._values, "--wait", "--timeout", "60s"]
         return self._run(command, RELEASE, CHART, *given)
 
     def _run(self, *command: str | Path) -> str:
