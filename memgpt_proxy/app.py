@@ -22,6 +22,7 @@ from memgpt_proxy.agent.agent import Agent
 from memgpt_proxy.agent.executor import FunctionExecutor
 from memgpt_proxy.agent.habits import Habits
 from memgpt_proxy.agent.opening import Opener
+from memgpt_proxy.agent.profiles import Profiles
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
 from memgpt_proxy.agent.solitary import Solitary
@@ -241,8 +242,15 @@ def _agent(
     thresholds = Thresholds(
         settings.pressure_at, settings.flush_at, settings.flush_to, settings.reply_reserve
     )
+    told = settings.backend_profile
+    profiles = Profiles(None if told is None else frozenset(told))
     summarizer = Summarizer(
-        backend, counter, telemetry, tokens=settings.summary_tokens, model=settings.summary_model
+        backend,
+        counter,
+        telemetry,
+        profiles=profiles,
+        tokens=settings.summary_tokens,
+        model=settings.summary_model,
     )
     undo = Undo(store)
     faculties = Faculties(
@@ -257,6 +265,7 @@ def _agent(
         clean_habits=Habits(ReplyMode.AUTO),
         thinking=ThinkingHabits(),
         solitary=Solitary(),
+        profiles=profiles,
         telemetry=telemetry,
         tracer=tracer,
         max_steps=settings.max_steps,

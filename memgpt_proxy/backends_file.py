@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from memgpt_proxy.config import HEADER_NAME, Settings, SettingsFileError, is_loopback, read_yaml
+from memgpt_proxy.traits import Trait
 
 Seconds = Annotated[float, Field(gt=0)]
 _HEADER_VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
@@ -47,6 +48,7 @@ class BackendEntry(_Strict):
         pass_client_key: Each client's own key is sent to it.
         headers: What is added to every request.
         context_window: Tokens of its models' windows.
+        profile: What it needs of a request; unset, that is found out.
         max_concurrent: Requests at the same time; others wait.
         max_waiting: How many may wait; more are refused.
         wait_seconds: How long one waits.
@@ -64,6 +66,7 @@ class BackendEntry(_Strict):
     pass_client_key: bool = False
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     context_window: int | None = Field(None, ge=2048)
+    profile: frozenset[Trait] | None = None
     max_concurrent: int | None = Field(None, ge=1)
     max_waiting: int = Field(256, ge=0)
     wait_seconds: Seconds = 30.0

@@ -25,6 +25,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from memgpt_proxy.traits import Trait
+
 ENV_PREFIX = "MEMGPT_"
 
 HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
@@ -282,6 +284,11 @@ class Settings(BaseSettings):
         "answer (n, logprobs, response_format, a required tool): memory, or plain: one step "
         "without memory functions, streamed as it comes.",
     )
+    backend_profile: Annotated[tuple[Trait, ...] | None, NoDecode] = Field(
+        None,
+        description="What the backend needs of a request, separated by commas: of "
+        f"{', '.join(Trait)} (docs/backends.md). Unset: it is found out.",
+    )
     discarded_replies: Discarded = Field(
         Discarded.ROLL_BACK,
         description="What becomes of the memory that a turn has written when its reply is "
@@ -344,6 +351,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "accepted_keys",
+        "backend_profile",
         "conversation_headers",
         "elasticsearch_url",
         "task_headers",

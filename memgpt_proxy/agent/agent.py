@@ -52,12 +52,13 @@ class Agent:
             ModelNotFound: No backend takes its model.
             InvalidRequest: What was sent does not go on from what is known.
         """
-        routes = available(self.faculties.backend.routes(request.model))
+        can = self.faculties
+        routes = available(can.backend.routes(request.model))
         if not request.remembers:
-            return TurnApart(routes[0], request, self.faculties.counter)
+            return TurnApart(routes[0], request, can.counter, can.profiles.of(routes[0]))
         prepared = await self._prepare(request, routes[0], refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
-        return RunningTurn(self.faculties, request, routes, prepared, anew)
+        return RunningTurn(can, request, routes, prepared, anew)
 
     async def _prepare(self, request: TurnRequest, route: Route, *, refuses: bool) -> Prepared:
         """Return what a turn begins with, for a model and its window as that is known by now.

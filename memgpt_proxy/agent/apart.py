@@ -9,15 +9,20 @@ import orjson
 from memgpt_proxy.agent.clean import CleanListener
 from memgpt_proxy.agent.hearing import broken, check_whole, heard
 from memgpt_proxy.agent.limits import TextLimit
+from memgpt_proxy.agent.profiles import rewritten
 from memgpt_proxy.agent.reply import Offer, Reply
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.tool_choice import tool_name
 from memgpt_proxy.backend.client import Route
 from memgpt_proxy.memory.tokens import TokenCounter
+from memgpt_proxy.traits import Profile, Trait
 from memgpt_proxy.wire.chat import Usage
 from memgpt_proxy.wire.step import StepReader
 
 _NO_USAGE: Usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+_OF_FUNCTIONS = {Trait.NO_TOOLS, Trait.FUNCTIONS}
+"""Nobody reads calls out of this answer's text: a backend without tools says so itself."""
 
 
 class TurnApart:
@@ -25,8 +30,11 @@ class TurnApart:
 
     degraded = False
 
-    def __init__(self, route: Route, request: TurnRequest, counter: TokenCounter) -> None:
+    def __init__(
+        self, route: Route, request: TurnRequest, counter: TokenCounter, profile: Profile
+    ) -> None:
         self._route = route
+        self._profile = profile - _OF_FUNCTIONS if request.tools else profile
         self._request = request
         self._reply = Reply(TextLimit((), None, counter))
         self._reader = StepReader()
@@ -75,4 +83,4 @@ class TurnApart:
         }
         if request.tools:
             fields["tools"] = list(request.tools)
-        return orjson.dumps(fields)
+        return rewritten(orjson.dumps(fields), self._profile)

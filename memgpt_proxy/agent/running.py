@@ -22,6 +22,7 @@ from memgpt_proxy.agent.habits import Habit, Habits
 from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
 from memgpt_proxy.agent.hearing import broken, check_whole, heard
 from memgpt_proxy.agent.limits import TextLimit
+from memgpt_proxy.agent.profiles import Adapting, Profiles
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.remains import placed, unplaced
 from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
@@ -80,6 +81,7 @@ class Faculties:
     clean_habits: Habits
     thinking: ThinkingHabits
     solitary: Solitary
+    profiles: Profiles
     telemetry: Telemetry
     tracer: Tracer
     max_steps: int
@@ -111,6 +113,7 @@ class RunningTurn:
         self._begin(prepared)
         self._prepare = prepare
         self._healing = Healing(faculties.windows, self._route.name, faculties.telemetry)
+        self._adapting = Adapting(faculties.profiles, self._route)
         self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
         self._more: Mapping[str, Any] = {}
@@ -208,28 +211,31 @@ class RunningTurn:
             body = self._steps.body(self._context, last=run.last, longest=longest, aside=run.aside)
             self._healing.check(body)
             try:
-                step = await self._stream(sink, body, run)
+                step = await self._stream(sink, self._adapting.write(body), run)
             except GatewayError as error:
                 if await self._recover(error, body):
                     continue
                 if run is asked and self._may_be_plain(error, run):
                     run = RunStep(last=True)
+                elif (cause := self._adapting.cause(error)) is not error:
+                    raise cause from None
                 else:
                     raise
             else:
                 self._healing.succeeded()
+                self._adapting.succeeded()
                 if run is not asked:
                     self._can.solitary.learn(self._route.key)
                 return step
 
     async def _recover(self, error: GatewayError, body: bytes) -> bool:
-        """Prepare a failed step for a window just learned, or another model; whether there is."""
+        """Return whether to send a failed step again: for what was just learned, or elsewhere."""
         if isinstance(error, BackendRefused | ErrorInStream):
             prompt, answer = self._prompt, self._steps.answer
             if self._healing.learn(error, body, prompt, answer):
                 await self._prepare_anew()
                 return True
-        return await self._fall_back(error)
+        return self._adapting.learn(error, body) or await self._fall_back(error)
 
     async def _fall_back(self, error: GatewayError) -> bool:
         """Go on with the next model that may answer, if nothing of the step has come yet."""
@@ -244,6 +250,7 @@ class RunningTurn:
         self._can.telemetry.backends.fell_back(self._route.backend.name)
         self._route = route
         self._healing = Healing(self._can.windows, route.name, self._can.telemetry)
+        self._adapting = Adapting(self._can.profiles, route)
         self._take_up(prepared)
         return True
 

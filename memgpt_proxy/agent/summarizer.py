@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from memgpt_proxy.agent.functions import FUNCTIONS
+from memgpt_proxy.agent.profiles import Profiles
 from memgpt_proxy.backend.client import Backends, Route, available
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError
@@ -64,9 +65,11 @@ class Summarizer:
         tokens: int,
         model: str | None,
         seconds: float = 300.0,
+        profiles: Profiles | None = None,
     ) -> None:
         self._backend = backend
         self._telemetry = telemetry
+        self._profiles = profiles or Profiles()
         self._counter = counter
         self._tokens = tokens
         self._model = model
@@ -107,7 +110,8 @@ class Summarizer:
 
     async def _read(self, request: _Request, text: str, headers: RawHeaders) -> str:
         reader, gate = StepReader(), ContentGate((), Beginning.UNKNOWN)
-        body, longest = request.body(text), request.bound * _LONGEST_ANSWER
+        body = self._profiles.write(request.route, request.body(text))
+        longest = request.bound * _LONGEST_ANSWER
         written = ""
         async with request.route.backend.stream(body, headers) as chunks:
             async for several in chunks:

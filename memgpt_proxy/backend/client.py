@@ -27,6 +27,7 @@ from memgpt_proxy.errors import (
     BackendUnreachable,
     GatewayError,
 )
+from memgpt_proxy.traits import Profile
 from memgpt_proxy.wire.chat import Chunk, completion_to_chunk
 from memgpt_proxy.wire.sse import EventParser, StreamTooLarge
 
@@ -70,6 +71,7 @@ class Route:
         model: What it is called there.
         key: What is learned of it is kept by: the same for all of its names.
         window: Its context window in tokens, where the operator has set one for this backend.
+        profile: What its backend needs of a request, where the operator has said so.
     """
 
     backend: Backend
@@ -77,6 +79,7 @@ class Route:
     model: str
     key: str
     window: int | None = None
+    profile: Profile | None = None
 
 
 class Backends(Protocol):

@@ -108,30 +108,30 @@ def refusal_overflow(status: int, body: bytes) -> Overflow | None:
     if status in _OTHER_MATTERS:
         return None
     try:
-        told = orjson.loads(body)
+        answer = orjson.loads(body)
     except orjson.JSONDecodeError:
-        told = body[:_LONGEST].decode(errors="replace")
-    return error_overflow(told)
+        answer = body[:_LONGEST].decode(errors="replace")
+    return error_overflow(answer)
 
 
 def error_overflow(error: object) -> Overflow | None:
     """Return what an error object tells, such as one in the middle of a stream."""
-    words = "\n".join(_told(error, _DEEPEST))[:_LONGEST]
+    words = "\n".join(told(error))[:_LONGEST]
     if _RATE.search(words):
         return None
     return _counted_by_llama_cpp(error) or _worded(words)
 
 
-def _told(value: Any, depth: int) -> Iterator[str]:
+def told(value: Any, depth: int = _DEEPEST) -> Iterator[str]:
     """Give a server's own words, wherever in its answer they stand."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list) and depth:
         for each in value:
-            yield from _told(each, depth - 1)
+            yield from told(each, depth - 1)
     elif isinstance(value, dict) and depth:
         for name in _TOLD_IN:
-            yield from _told(value.get(name), depth - 1)
+            yield from told(value.get(name), depth - 1)
 
 
 def _counted_by_llama_cpp(error: object) -> Overflow | None:
@@ -150,10 +150,10 @@ def _worded(words: str) -> Overflow | None:
     match = next(found, None)
     if match is None:
         return None
-    told = {name: int(n.replace(",", "")) for name, n in match.groupdict().items() if n}
-    window, completion = told.get("window"), told.get("completion")
-    prompt = told.get("prompt")
-    if "total" in told:
-        prompt = told["total"] - (completion or 0)
+    counts = {name: int(n.replace(",", "")) for name, n in match.groupdict().items() if n}
+    window, completion = counts.get("window"), counts.get("completion")
+    prompt = counts.get("prompt")
+    if "total" in counts:
+        prompt = counts["total"] - (completion or 0)
     fits = prompt < window if window and prompt else _ANSWER.search(words) is not None
     return Overflow(window, prompt, completion, by_answer=fits)

@@ -13,6 +13,7 @@ from itertools import count
 from math import inf, isfinite
 from typing import TypeVar
 
+from memgpt_proxy.backend.refused import refused_traits
 from memgpt_proxy.errors import (
     BackendBroken,
     BackendBusy,
@@ -86,7 +87,9 @@ def may_pass(error: GatewayError) -> bool:
     """
     match error:
         case BackendRefused():
-            return error.status in _PASSING_STATUS or (error.status >= 500 and error.status != 501)
+            if error.status < 500 or error.status == 501:
+                return error.status in _PASSING_STATUS
+            return not refused_traits(error)  # a chat template's refusal comes as 500
         case ErrorInStream():
             return _told_to_pass(error)
         case _:

@@ -66,7 +66,8 @@ class SeveralBackends:
         entry, model = place
         faces = self._faces[entry.name]
         backend = faces.last if last else faces.replaceable
-        return Route(backend, name, model, f"{entry.name}/{model}", entry.context_window)
+        key = f"{entry.name}/{model}"
+        return Route(backend, name, model, key, entry.context_window, entry.profile)
 
 
 def _faces(

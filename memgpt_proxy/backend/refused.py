@@ -1,0 +1,133 @@
+"""What of a request a backend refuses, recognised by what servers say then.
+
+The first wording found counts; it names the traits that may explain it, the likeliest first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from memgpt_proxy.backend.overflow import told
+from memgpt_proxy.errors import BackendRefused, ErrorInStream
+from memgpt_proxy.traits import Trait
+
+_ABOUT_REQUESTS = frozenset({400, 404, 405, 422, 500, 501})
+_LONGEST = 20_000
+
+_FIELDS: Mapping[str, Sequence[Trait]] = {
+    "tools": (Trait.FUNCTIONS, Trait.NO_TOOLS),
+    "functions": (Trait.NO_TOOLS,),
+    "stream_options": (Trait.NO_STREAM_OPTIONS,),
+    "max_completion_tokens": (Trait.MAX_TOKENS,),
+    "max_tokens": (Trait.MAX_COMPLETION_TOKENS,),
+    "parallel_tool_calls": (Trait.NO_PARALLEL_TOOL_CALLS,),
+    "tool_choice": (Trait.NO_TOOL_CHOICE,),
+    "function_call": (Trait.NO_TOOL_CHOICE,),
+}
+"""Fields that a backend may not know, and what to do without each."""
+
+_UNKNOWN_FIELD = r"""
+# OpenAI, Azure, Cohere, Gemini, and servers written in Go
+(?:unrecogni[sz]ed|unknown|unsupported|unexpected|additional|extra) [^.\n]{{0,30}}?\
+(?:argument|parameter|propert|field|input|key|name)[^.\n]{{0,40}}?\b{field}\b
+# OpenAI, Groq, DeepSeek
+\b{field}\b\W{{0,3}}(?:\s*(?:parameter|field|argument))?\W{{0,3}}\
+(?:is |are )?(?:currently )?(?:not (?:supported|permitted|recogni[sz]ed)|unsupported)
+does(?: not|n't) (?:support|accept|recogni[sz]e) [^.\n]{{0,30}}?\b{field}\b
+# Whoever checks with pydantic: Mistral, vLLM, Anthropic
+\b{field}\b\W{{1,3}}(?:extra (?:inputs|fields) (?:are )?not (?:permitted|allowed))
+"""
+
+_WORDINGS: Sequence[tuple[str, Sequence[Trait]]] = (
+    # Ollama; DeepSeek; OpenRouter; Gemini
+    (r"does(?: not|n't) support (?:tool|function)s?\b(?!_)", (Trait.NO_TOOLS,)),
+    (r"no endpoints found that support tool use", (Trait.NO_TOOLS,)),
+    (
+        r"(?:tool|function) call(?:ing|s) (?:is|are) not (?:supported|enabled|available)",
+        (Trait.NO_TOOLS,),
+    ),
+    (r"tool use is not (?:supported|enabled|available)", (Trait.NO_TOOLS,)),
+    # llama.cpp without --jinja; vLLM without a parser
+    (r"tools param requires --jinja", (Trait.NO_TOOLS,)),
+    (r"tool choice requires --enable-auto-tool-choice", (Trait.NO_TOOLS,)),
+    # Chat templates, whoever renders them; Perplexity; Anthropic; Mistral
+    (r"optional\)? system message.{1,60}alternate", (Trait.ALTERNATING, Trait.NO_TOOLS)),
+    (
+        r"roles? (?:must|should) alternate|should alternate with|unexpected role .{1,20} after",
+        (Trait.ALTERNATING, Trait.NO_SYSTEM, Trait.NO_TOOLS),
+    ),
+    (
+        (
+            r"only (?:system, )?(?:'?user'?,?|user(?:,| and)) ?(?:and )?'?(?:assistant|model)'?"
+            r"(?:,? and tool)? roles? (?:is|are) (?:supported|allowed)"
+        ),
+        (Trait.NO_DEVELOPER, Trait.NO_SYSTEM, Trait.NO_TOOLS),
+    ),
+    (
+        (
+            r"system (?:role|message|prompt|instruction)s? (?:is |are )?"
+            r"not (?:supported|allowed|enabled)"
+        ),
+        (Trait.NO_SYSTEM,),
+    ),
+    (r"does(?: not|n't) support (?:the )?.?system\b", (Trait.NO_SYSTEM,)),
+    # Gemma at Gemini's API, of any system message
+    (r"developer instruction is not enabled", (Trait.NO_SYSTEM,)),
+    (
+        r"\bdeveloper\b.{0,60}\b(?:is not one of|role)|\b(?:role|variant)\b.{0,40}\bdeveloper\b",
+        (Trait.NO_DEVELOPER,),
+    ),
+    (
+        r"(?:tool|function)\W{0,2} role (?:is )?not supported|unknown (?:message )?role\W{1,4}tool",
+        (Trait.NO_TOOLS,),
+    ),
+)
+
+
+def _patterns() -> Iterator[tuple[re.Pattern[str], Sequence[Trait]]]:
+    lines = [line for line in _UNKNOWN_FIELD.replace("\\\n", "").splitlines() if line]
+    for pattern, traits in _WORDINGS:
+        yield re.compile(pattern, re.IGNORECASE), traits
+    for field, traits in _FIELDS.items():
+        each = [line.format(field=field) for line in lines if not line.startswith("#")]
+        yield re.compile("|".join(each), re.IGNORECASE), traits
+
+
+_PATTERNS = [*_patterns()]
+
+
+def refused_traits(error: Exception) -> Sequence[Trait]:
+    """Return the traits that may explain why a request failed; none for another matter."""
+    if isinstance(error, BackendRefused):
+        if error.status not in _ABOUT_REQUESTS:
+            return ()
+        words = _words(_object(error.body()))
+    elif isinstance(error, ErrorInStream):
+        words = _words(error.error)
+    else:
+        return ()
+    found = (traits for pattern, traits in _PATTERNS if pattern.search(words))
+    return next(found, ())
+
+
+def _object(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body[:_LONGEST].decode(errors="replace")
+
+
+def _words(answer: Any) -> str:
+    return "\n".join([*told(answer), *_located(answer)])[:_LONGEST]
+
+
+def _located(answer: Any) -> Iterator[str]:
+    """Give pydantic's errors with the fields that they are about."""
+    listed = answer.get("detail") if isinstance(answer, Mapping) else None
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, Mapping) and isinstance(each.get("loc"), list):
+            yield f"{'.'.join(map(str, each['loc']))}: {each.get('msg')}"

@@ -1,0 +1,138 @@
+"""Refusals in the words of real servers, and what they tell of the backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from memgpt_proxy.backend.refused import refused_traits
+from memgpt_proxy.errors import BackendRefused, ErrorInStream
+from memgpt_proxy.traits import Trait
+
+
+def of_openai(message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None}}
+
+
+def of_pydantic(field: str) -> dict[str, Any]:
+    told = {
+        "type": "extra_forbidden",
+        "loc": ["body", field],
+        "msg": "Extra inputs are not permitted",
+    }
+    return {"detail": [told]}
+
+
+WORDINGS = [
+    (400, of_openai("registry.ollama.ai/library/gemma3:4b does not support tools"), "no_tools"),
+    (500, of_openai("tools param requires --jinja flag"), "no_tools"),
+    (
+        400,
+        {
+            "object": "error",
+            "message": '"auto" tool choice requires --enable-auto-tool-choice and '
+            "--tool-call-parser to be set",
+        },
+        "no_tools",
+    ),
+    (404, of_openai("No endpoints found that support tool use."), "no_tools"),
+    (400, of_openai("deepseek-reasoner does not support Function Calling"), "no_tools"),
+    (400, of_openai("Function calling is not enabled for models/gemma-3-27b-it"), "no_tools"),
+    (400, of_openai("Unrecognized request argument supplied: tools"), "functions"),
+    (422, of_pydantic("tools"), "functions"),
+    (400, of_openai("Unrecognized request argument supplied: functions"), "no_tools"),
+    (400, of_openai("System role not supported"), "no_system"),
+    (
+        400,
+        of_openai(
+            "Unsupported value: 'messages[0].role' does not support 'system' with this model."
+        ),
+        "no_system",
+    ),
+    (400, of_openai("Developer instruction is not enabled for models/gemma-3-27b-it"), "no_system"),
+    (
+        400,
+        of_openai("Conversation roles must alternate user/assistant/user/assistant/..."),
+        "alternating",
+    ),
+    (
+        500,
+        of_openai(
+            "After the optional system message, conversation roles must alternate user and "
+            "assistant roles except for tool calls and results."
+        ),
+        "alternating",
+    ),
+    (
+        400,
+        of_openai(
+            'messages: roles must alternate between "user" and "assistant", but found multiple '
+            '"user" roles in a row'
+        ),
+        "alternating",
+    ),
+    (
+        400,
+        of_openai(
+            "'developer' is not one of ['system', 'assistant', 'user', 'function'] - "
+            "'messages.0.role'"
+        ),
+        "no_developer",
+    ),
+    (422, of_openai("messages[0].role: unknown variant `developer`, expected"), "no_developer"),
+    (422, of_pydantic("stream_options"), "no_stream_options"),
+    (400, of_openai('json: unknown field "stream_options"'), "no_stream_options"),
+    (
+        400,
+        of_openai(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+            "'max_completion_tokens' instead."
+        ),
+        "max_completion_tokens",
+    ),
+    (400, of_openai("Unrecognized request argument supplied: max_completion_tokens"), "max_tokens"),
+    (
+        400,
+        [{"error": {"message": 'Unknown name "parallel_tool_calls": Cannot find field.'}}],
+        "no_parallel_tool_calls",
+    ),
+    (
+        400,
+        of_openai("Unsupported parameter: 'parallel_tool_calls' is not supported with this model."),
+        "no_parallel_tool_calls",
+    ),
+    (400, of_openai("deepseek-reasoner does not support this tool_choice"), "no_tool_choice"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "trait"), WORDINGS)
+def test_what_servers_say(status: int, body: object, trait: str) -> None:
+    first, *_ = refused_traits(BackendRefused(status, [], orjson.dumps(body)))
+    assert first is Trait(trait)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "max_tokens is too large: 100000. This model supports at most 4096 tokens."),
+        (400, "Invalid value for 'tool_choice': no function named 'x' was specified."),
+        (400, "tools: cannot use tools together with a response_format"),
+        (400, "'temperature' is too high"),
+        (404, "The model `gpt-9` does not exist"),
+        (401, "this key does not support tools"),
+        (429, "Unrecognized request argument supplied: tools"),
+        (503, "overloaded"),
+    ],
+)
+def test_other_matters(status: int, message: str) -> None:
+    refusal = BackendRefused(status, [], orjson.dumps(of_openai(message)))
+    assert not refused_traits(refusal)
+
+
+def test_it_may_stand_in_a_stream_or_be_no_json() -> None:
+    told = ErrorInStream("x", {"message": "System role not supported"})
+    assert [*refused_traits(told)] == [Trait.NO_SYSTEM]
+    plain = BackendRefused(500, [], b"Jinja Exception: System role not supported")
+    assert [*refused_traits(plain)] == [Trait.NO_SYSTEM]

@@ -1,0 +1,264 @@
+"""Backends that refuse something of an ordinary request: found out, remembered, unseen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memgpt_proxy.agent.functions import FUNCTIONS
+from tests.conftest import StartGateway
+from tests.e2e.chatting import Person, raw, send, tool, tool_result, user
+from tests.e2e.prompts import recalled
+from tests.support.backend import ScriptedBackend
+from tests.support.gateway import GatewayProcess
+from tests.support.llama import LlamaServer
+from tests.support.replies import Reply, call, error, text
+
+Body = dict[str, Any]
+Refuses = Callable[[Body], str | None]
+
+
+def roles(body: Body) -> list[str]:
+    return [message["role"] for message in body["messages"]]
+
+
+def no_tools(body: Body) -> str | None:
+    if "tools" in body or "tool" in roles(body):
+        return "registry.ollama.ai/library/gemma3:4b does not support tools"
+    return None
+
+
+def no_system(body: Body) -> str | None:
+    return "System role not supported" if "system" in roles(body) else None
+
+
+def alternating(body: Body) -> str | None:
+    told = [role for role in roles(body) if role != "system"]
+    ordered = told[0] == "user" and all(a != b for a, b in pairwise(told))
+    if ordered and {*told} <= {"user", "assistant"}:
+        return None
+    return "Conversation roles must alternate user/assistant/user/assistant/..."
+
+
+def knows_no(name: str) -> Refuses:
+    def refuses(body: Body) -> str | None:
+        return f"Unrecognized request argument supplied: {name}" if name in body else None
+
+    return refuses
+
+
+def gemma(body: Body) -> str | None:
+    return no_tools(body) or no_system(body) or alternating(body)
+
+
+@dataclass(slots=True)
+class Strict:
+    """A backend that refuses, and else says what it is given to say."""
+
+    refuses: Refuses
+    backend: ScriptedBackend
+    answers: list[Reply] = field(default_factory=list)
+    refused: int = 0
+    taken: list[Body] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.backend.script(self.answer)
+
+    def answer(self, body: Body) -> Reply:
+        if why := self.refuses(body):
+            self.refused += 1
+            return error(400, {"error": {"message": why, "type": "invalid_request_error"}})
+        self.taken.append(body)
+        return self.answers.pop(0)
+
+
+def written(name: str, **arguments: Any) -> Reply:
+    """A call as a model writes it that knows no tools."""
+    return text(json.dumps({"name": name, "arguments": arguments}))
+
+
+@pytest.mark.parametrize("refuses", [no_tools, gemma], ids=["no_tools", "gemma"])
+def test_memory_behind_a_backend_without_tools(
+    backend: ScriptedBackend, anyone: Person, refuses: Refuses
+):
+    strict = Strict(refuses, backend)
+    strict.answers += [
+        text("She told me her pet.\n")
+        + written("working_context_append", content="Pet: zorilla", request_heartbeat=True),
+        written("send_message", message="A zorilla, how nice!"),
+    ]
+    assert anyone.say("I have a zorilla.").text == "A zorilla, how nice!"
+    first, second = strict.taken
+    assert "working_context_append" in first["messages"][0]["content"]
+    assert "Result of working_context_append:" in second["messages"][-1]["content"]
+    refused = strict.refused
+    assert refused == (1 if refuses is no_tools else 3)
+
+    strict.answers += [
+        written("recall_storage_search", query="zorilla"),
+        text("Your zorilla."),
+    ]
+    assert anyone.anew().say("What is my pet?").text == "Your zorilla."
+    assert "I have a zorilla." in strict.taken[-1]["messages"][-1]["content"]
+    assert "Pet: zorilla" in strict.taken[-1]["messages"][0]["content"]
+    assert strict.refused == refused, "it is remembered"
+
+
+def test_a_clients_tool_behind_a_backend_without_tools(backend: ScriptedBackend, anyone: Person):
+    strict = Strict(gemma, backend)
+    weather = tool("get_weather", city="string")
+    strict.answers += [
+        text("I have to look.\n") + written("get_weather", city="Kyiv"),
+        text("It rains."),
+    ]
+    asked = anyone.say("Weather?", tools=[weather])
+    assert asked.text == ""
+    ((id, name, arguments),) = asked.calls
+    assert (name, json.loads(arguments)) == ("get_weather", {"city": "Kyiv"})
+    assert asked.finish_reason == "tool_calls"
+    anyone.said.append(tool_result(id, "rain"))
+    assert anyone.ask(anyone.said, tools=[weather]).text == "It rains."
+    assert "Result of get_weather:\nrain" in strict.taken[-1]["messages"][-1]["content"]
+
+
+def test_deprecated_functions(backend: ScriptedBackend, anyone: Person):
+    def refuses(body: Body) -> str | None:
+        return knows_no("tools")(body) or (
+            "role 'tool' is unknown" if "tool" in roles(body) else None
+        )
+
+    strict = Strict(refuses, backend)
+    strict.answers += [
+        call("working_context_append", {"content": "Likes tea", "request_heartbeat": True}),
+        send("Noted."),
+    ]
+    assert anyone.say("I like tea.").text == "Noted."
+    first, second = strict.taken
+    assert {each["name"] for each in first["functions"]} == {*FUNCTIONS}
+    assert second["messages"][-1]["role"] == "function"
+    assert strict.refused == 1
+
+
+@pytest.mark.parametrize(
+    ("refuses", "options", "expected"),
+    [
+        (knows_no("stream_options"), {}, {}),
+        (knows_no("max_completion_tokens"), {"max_completion_tokens": 50}, {"max_tokens": 1074}),
+        (knows_no("max_tokens"), {"max_tokens": 50}, {"max_completion_tokens": 1074}),
+        (knows_no("parallel_tool_calls"), {"parallel_tool_calls": False}, {}),
+        (no_system, {}, {}),
+    ],
+    ids=["stream_options", "max_completion_tokens", "max_tokens", "parallel_tool_calls", "system"],
+)
+def test_a_field_that_is_refused(
+    backend: ScriptedBackend, anyone: Person, refuses: Refuses, options: Body, expected: Body
+):
+    strict = Strict(refuses, backend, [send("One."), send("Two.")])
+    assert anyone.say("Hello.", **options).text == "One."
+    assert anyone.say("Again.", **options).text == "Two."
+    assert strict.refused == 1
+    for body in strict.taken:
+        assert {name: body[name] for name in expected} == expected
+        assert {each["function"]["name"] for each in body["tools"]} == {*FUNCTIONS}
+
+
+def test_a_refusal_that_no_trait_heals_is_the_first(backend: ScriptedBackend, person: Person):
+    """And what did not help is not remembered."""
+    words = iter(["this model does not support tools", "the second refusal"])
+    backend.script(lambda _: error(400, {"error": {"message": next(words)}}))
+    request = {"model": person.model, "messages": [user("Hello.")]}
+    response = raw(person.base_url, person.api_key, **request)
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "this model does not support tools"
+    assert len(backend.requests) == 2
+    backend.reply(send("Hello."))
+    assert person.say("Hello.").text == "Hello."
+    assert "tools" in backend.requests[-1].body
+
+
+def test_the_clients_own_fault_comes_back_untouched(backend: ScriptedBackend, person: Person):
+    body = b'{"error": {"message": "temperature is not supported at 9",\n "code": 7}}'
+    backend.reply(error(400, body))
+    request = {"model": person.model, "messages": [user("Hello.")], "temperature": 9}
+    response = raw(person.base_url, person.api_key, **request)
+    assert (response.status_code, response.content) == (400, body)
+    assert len(backend.requests) == 1
+
+
+def test_an_operators_profile_is_all_there_is(
+    backend: ScriptedBackend, start_gateway: StartGateway, api_key: str, model: str
+):
+    gateway = start_gateway("--backend-profile", "no_tools,no_system,alternating")
+    strict = Strict(gemma, backend, [text("Hello!")])
+    assert Person(gateway.base_url, api_key, model).say("Hello.").text == "Hello!"
+    assert strict.refused == 0
+    strict.refuses = knows_no("stream_options")
+    response = raw(gateway.base_url, api_key, model=model, messages=[user("Hello.")])
+    assert response.status_code == 400
+    assert strict.refused == 1
+
+
+def test_a_backend_of_the_file_has_its_own(
+    backend: ScriptedBackend, tmp_path: Path, start_gateway: StartGateway, api_key: str
+):
+    file = tmp_path / "backends.yaml"
+    file.write_text(
+        f"backends:\n  - name: old\n    url: {backend.base_url}\n    models: [small]\n"
+        "    profile: [no_tools, no_system, alternating]\n"
+    )
+    gateway = start_gateway("--backends-file", str(file), backend_url=None)
+    strict = Strict(gemma, backend, [text("Hello!")])
+    assert Person(gateway.base_url, api_key, "small").say("Hello.").text == "Hello!"
+    assert strict.refused == 0
+
+
+def test_what_was_said_is_stored_once(backend: ScriptedBackend, person: Person):
+    strict = Strict(gemma, backend, [text("Hi there.")])
+    person.say("The quoll sleeps.")
+    strict.refuses = lambda _: None
+    backend.script(lambda _: text("unexpected"))
+    other = Person(person.base_url, person.api_key, f"{person.model}-tools")
+    assert recalled(backend, other, "quoll") == ["The quoll sleeps."]
+
+
+GEMMA_TEMPLATE = """\
+{%- if messages[0]['role'] == 'system' %}
+{{- raise_exception('System role not supported') }}
+{%- endif %}
+{%- for message in messages %}
+{%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+{{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}
+{%- endif %}
+{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+"""
+
+
+@pytest.mark.llama
+@pytest.mark.parametrize("kind", ["no_jinja", "template"])
+def test_a_real_server_that_refuses(
+    llama_binary: Path, tiny_model: Path, api_key: str, tmp_path: Path, kind: str
+):
+    template = tmp_path / "template.jinja"
+    template.write_text(GEMMA_TEMPLATE)
+    options = {"no_jinja": ["--no-jinja"], "template": ["--chat-template-file", str(template)]}
+    request: Body = {
+        "model": "tiny",
+        "messages": [user("Hello!"), user("Are you there?")],
+        "max_tokens": 30,
+        "seed": 7,
+    }
+    probe = {"no_jinja": {"tools": [tool("x", y="string")]}, "template": {}}
+    with LlamaServer(llama_binary, tiny_model, tmp_path, *options[kind], slots=1) as llama:
+        assert raw(llama.base_url, api_key, **request, **probe[kind]).status_code >= 400
+        with GatewayProcess(tmp_path, llama.base_url, "--max-steps", "2") as gateway:
+            for _ in range(2):
+                answer = raw(gateway.base_url, api_key, **request)
+                assert answer.status_code == 200 or answer.json()["error"]["code"] == "no_reply"

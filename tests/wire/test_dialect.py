@@ -1,0 +1,212 @@
+"""Requests written for backends that take them otherwise: nothing lost, everything in order."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memgpt_proxy.traits import ORDINARY, Trait
+from memgpt_proxy.wire.content import ContentGate
+from memgpt_proxy.wire.dialect import written
+
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+WEATHER = {"name": "get_weather", "description": "Of a city.", "parameters": PARAMETERS}
+TOOLS = [{"type": "function", "function": WEATHER}]
+
+
+def called(*ids: str, content: str | None = None) -> dict[str, Any]:
+    function = {"name": "get_weather", "arguments": '{"city": "Kyiv"}'}
+    calls = [{"id": id, "type": "function", "function": function} for id in ids]
+    return {"role": "assistant", "content": content, "tool_calls": calls}
+
+
+def result(id: str, content: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": id, "content": content}
+
+
+def said(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def asked(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [*messages], **fields}
+
+
+def write(request: dict[str, Any], *traits: Trait) -> dict[str, Any]:
+    before = json.dumps(request)
+    after = written(request, frozenset(traits))
+    assert json.dumps(request) == before, "what was given is left as it was"
+    return after
+
+
+def test_tools_are_described_and_called_in_text() -> None:
+    after = write(
+        asked(
+            said("system", "Be kind."),
+            said("user", "Weather?"),
+            called("a", content="Let me look."),
+            result("a", "rain"),
+            tools=TOOLS,
+            tool_choice="auto",
+            parallel_tool_calls=False,
+        ),
+        Trait.NO_TOOLS,
+    )
+    assert after.keys() == {"model", "messages"}
+    system, user, assistant, told = after["messages"]
+    assert system["content"].startswith("Be kind.\n\n")
+    assert json.dumps(WEATHER, separators=(",", ":")) in system["content"]
+    assert user == said("user", "Weather?")
+    assert assistant.keys() == {"role", "content"}
+    assert told == said("user", "Result of get_weather:\nrain")
+    gate = ContentGate(["get_weather"])
+    shown = gate.feed(assistant["content"])
+    rest, [call] = gate.close()
+    assert (shown + rest).strip() == "Let me look."
+    assert (call.name, call.arguments) == ("get_weather", {"city": "Kyiv"})
+
+
+def test_a_choice_among_tools_is_told_in_text() -> None:
+    def told(choice: Any) -> str:
+        after = write(asked(said("user", "x"), tools=TOOLS, tool_choice=choice), Trait.NO_TOOLS)
+        return str(after["messages"][0]["content"])
+
+    assert "have to" not in told("auto")
+    assert "have to call one of them" in told("required")
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    assert "have to call get_weather" in told(named)
+    assert told("none") == "x"
+
+
+def test_tools_are_offered_as_functions_one_call_to_a_message() -> None:
+    after = write(
+        asked(
+            said("user", "Weather?"),
+            called("a", "b", content="Both."),
+            result("a", "rain"),
+            result("b", "sun"),
+            said("assistant", "Mixed."),
+            tools=TOOLS,
+            tool_choice="required",
+        ),
+        Trait.FUNCTIONS,
+    )
+    call = {"name": "get_weather", "arguments": '{"city": "Kyiv"}'}
+    assert after["messages"] == [
+        said("user", "Weather?"),
+        {"role": "assistant", "content": "Both.", "function_call": call},
+        {"role": "function", "name": "get_weather", "content": "rain"},
+        {"role": "assistant", "content": None, "function_call": call},
+        {"role": "function", "name": "get_weather", "content": "sun"},
+        said("assistant", "Mixed."),
+    ]
+    assert after["functions"] == [WEATHER]
+    assert after["function_call"] == {"name": "get_weather"}
+    assert "tools" not in after
+    assert "tool_choice" not in after
+
+
+def test_the_system_message_stands_in_the_users() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:,"}}
+    texts = write(asked(said("system", "Be kind."), said("user", "Hi")), Trait.NO_SYSTEM)
+    assert texts["messages"] == [said("user", "Be kind.\n\nHi")]
+    parts = write(asked(said("system", "Be kind."), said("user", [image])), Trait.NO_SYSTEM)
+    assert parts["messages"] == [said("user", [{"type": "text", "text": "Be kind."}, image])]
+
+
+def test_neighbours_of_one_role_are_merged() -> None:
+    after = write(
+        asked(
+            said("system", "S"),
+            said("assistant", "1"),
+            said("user", "2"),
+            said("system", "3"),
+            said("user", "4"),
+        ),
+        Trait.ALTERNATING,
+    )
+    assert [m["role"] for m in after["messages"]] == ["system", "user", "assistant", "user"]
+    assert after["messages"][-1]["content"] == "2\n\n3\n\n4"
+
+
+def test_calls_stay_beside_their_results_where_tools_are_known() -> None:
+    messages = (said("user", "x"), called("a"), result("a", "r"), said("assistant", "y"))
+    assert write(asked(*messages), Trait.ALTERNATING)["messages"] == [*messages]
+
+
+def test_options_by_their_other_names() -> None:
+    request = asked(
+        said("developer", "D"),
+        max_completion_tokens=9,
+        stream_options={},
+        parallel_tool_calls=True,
+        tools=TOOLS,
+        tool_choice="auto",
+    )
+    assert write(request)["max_completion_tokens"] == 9
+    after = write(
+        request,
+        Trait.MAX_TOKENS,
+        Trait.NO_DEVELOPER,
+        Trait.NO_STREAM_OPTIONS,
+        Trait.NO_PARALLEL_TOOL_CALLS,
+        Trait.NO_TOOL_CHOICE,
+    )
+    assert after == asked(said("system", "D"), max_tokens=9, tools=TOOLS)
+    reverse = write(asked(max_tokens=7, max_completion_tokens=9), Trait.MAX_COMPLETION_TOKENS)
+    assert reverse == asked(max_completion_tokens=7)
+
+
+def test_a_choice_of_no_tool_is_kept_without_the_choice() -> None:
+    assert write(asked(tools=TOOLS, tool_choice="none"), Trait.NO_TOOL_CHOICE) == asked()
+
+
+TEXTS = st.integers(0, 10**9).map(lambda n: f"word{n}.")
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for _ in range(draw(st.integers(1, 8))):
+        role = draw(st.sampled_from(["system", "developer", "user", "assistant", "calls"]))
+        content: Any = draw(TEXTS)
+        if role == "calls":
+            ids = [f"c{len(messages)}-{n}" for n in range(draw(st.integers(1, 3)))]
+            messages += [called(*ids, content=content), *(result(id, draw(TEXTS)) for id in ids)]
+            continue
+        if role == "user" and draw(st.booleans()):
+            content = [{"type": "text", "text": content}]
+        messages.append(said(role, content))
+    return messages
+
+
+def words(messages: list[dict[str, Any]]) -> list[str]:
+    """The texts in their order."""
+    texts = (m["content"] for m in messages)
+    return re.findall(r"word\d+", json.dumps([*texts]))
+
+
+@given(conversations(), st.sets(st.sampled_from([*Trait])))
+def test_no_text_is_lost_and_the_order_is_kept(
+    messages: list[dict[str, Any]], traits: set[Trait]
+) -> None:
+    after = write(asked(*messages, tools=TOOLS), *traits)
+    assert words(after["messages"]) == words(messages)
+
+
+@given(conversations())
+def test_user_and_assistant_take_turns(messages: list[dict[str, Any]]) -> None:
+    after = write(asked(*messages), Trait.NO_TOOLS, Trait.NO_SYSTEM, Trait.ALTERNATING)
+    roles = [message["role"] for message in after["messages"]]
+    assert roles == (["user", "assistant"] * len(roles))[: len(roles)]
+    assert not any({"tool_calls", "function_call"} & m.keys() for m in after["messages"])
+
+
+@given(conversations())
+def test_an_ordinary_backend_gets_what_was_asked(messages: list[dict[str, Any]]) -> None:
+    request = asked(*messages, tools=TOOLS)
+    assert written(request, ORDINARY) == request
