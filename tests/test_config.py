@@ -57,6 +57,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "task_prompts": ("a.*", "b{2}", "(?i)c"),
     "reply_mode": ("function", "content", "auto"),
     "clean_turns": ("plain", "memory", "plain"),
+    "backend_profile": ("no_tools", "no_system,alternating", "max_tokens , no_developer"),
     "discarded_replies": ("keep", "roll_back", "keep"),
     "max_steps": ("3", "4", "5"),
     "time_zone": ("Europe/Lisbon", "Asia/Tokyo", "America/New_York"),

@@ -19,11 +19,12 @@ from memgpt_proxy.agent.clean import CleanListener
 from memgpt_proxy.agent.executor import CallResult, FunctionCall, FunctionExecutor
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit, Habits
-from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
+from memgpt_proxy.agent.healing import Prepare, Prepared
 from memgpt_proxy.agent.hearing import broken, check_whole, heard
 from memgpt_proxy.agent.limits import TextLimit
-from memgpt_proxy.agent.profiles import Adapting, Profiles
+from memgpt_proxy.agent.profiles import Profiles
 from memgpt_proxy.agent.queue_manager import QueueManager
+from memgpt_proxy.agent.recovery import Attempt, Recovery
 from memgpt_proxy.agent.remains import placed, unplaced
 from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
@@ -33,10 +34,7 @@ from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
 from memgpt_proxy.backend.client import Backends, ChunkStream, Route
-from memgpt_proxy.backend.retrying import may_pass
 from memgpt_proxy.errors import (
-    BackendRefused,
-    ErrorInStream,
     GatewayError,
     NoReply,
 )
@@ -105,15 +103,14 @@ class RunningTurn:
     ) -> None:
         self._can = faculties
         self._request = request
-        self._route, *self._fallbacks = routes
         self._answering = False  # something of the step's answer has come
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._trace = faculties.tracer.begin(request.namespace, request.model)
         self._begin(prepared)
-        self._prepare = prepare
-        self._healing = Healing(faculties.windows, self._route.name, faculties.telemetry)
-        self._adapting = Adapting(faculties.profiles, self._route)
+        self._recovery = Recovery(
+            faculties.windows, faculties.profiles, faculties.telemetry, routes, prepare
+        )
         self._recorded = 0  # messages of the reply that stand in the main context
         self._usage: Usage | None = None
         self._more: Mapping[str, Any] = {}
@@ -135,6 +132,10 @@ class RunningTurn:
         self._tools = self._can.counter.remembered(steps.tools_text)
         self._seen = opening.context_version
         self._trace.began(opening.author.turn, opening.undone)
+
+    @property
+    def _route(self) -> Route:
+        return self._recovery.route
 
     @property
     def tokens(self) -> int:
@@ -202,67 +203,42 @@ class RunningTurn:
                     assert_never(action)
 
     async def _step(self, sink: ReplySink, run: RunStep) -> Step:
-        """Run one step; make it anew and retry where that may help (see ``_recover``)."""
+        """Run one step; make it anew and retry where that may help (see ``recovery``)."""
         self._take_added()
         asked = run
         while True:
             await self._make_room()
             longest = self._window.longest_answer(self._prompt)
             body = self._steps.body(self._context, last=run.last, longest=longest, aside=run.aside)
-            self._healing.check(body)
+            sent = self._recovery.write(body)
             try:
-                step = await self._stream(sink, self._adapting.write(body), run)
+                step = await self._stream(sink, sent, run)
             except GatewayError as error:
-                if await self._recover(error, body):
-                    continue
-                if run is asked and self._may_be_plain(error, run):
+                if again := await self._recovery.after(error, self._attempt(body)):
+                    if again.prepared is not None:
+                        self._take_up(again.prepared)
+                elif run is asked and self._may_be_plain(error, run):
                     run = RunStep(last=True)
-                elif (cause := self._adapting.cause(error)) is not error:
+                elif (cause := self._recovery.cause(error)) is not error:
                     raise cause from None
                 else:
                     raise
             else:
-                self._healing.succeeded()
-                self._adapting.succeeded()
+                self._recovery.succeeded()
                 if run is not asked:
                     self._can.solitary.learn(self._route.key)
                 return step
 
-    async def _recover(self, error: GatewayError, body: bytes) -> bool:
-        """Return whether to send a failed step again: for what was just learned, or elsewhere."""
-        if isinstance(error, BackendRefused | ErrorInStream):
-            prompt, answer = self._prompt, self._steps.answer
-            if self._healing.learn(error, body, prompt, answer):
-                await self._prepare_anew()
-                return True
-        return self._adapting.learn(error, body) or await self._fall_back(error)
-
-    async def _fall_back(self, error: GatewayError) -> bool:
-        """Go on with the next model that may answer, if nothing of the step has come yet."""
-        begun = self._answering and not isinstance(error, ErrorInStream)
-        if not self._fallbacks or begun or not may_pass(error):
-            return False
-        route = self._fallbacks.pop(0)
-        prepared = await self._prepare(route)
-        if self._accepted and prepared.steps.offer != self._steps.offer:
-            return False  # memory has gone away since the turn began with it
-        log.warning("%r cannot answer (%s), asking %r", self._route.key, error.code, route.key)
-        self._can.telemetry.backends.fell_back(self._route.backend.name)
-        self._route = route
-        self._healing = Healing(self._can.windows, route.name, self._can.telemetry)
-        self._adapting = Adapting(self._can.profiles, route)
-        self._take_up(prepared)
-        return True
+    def _attempt(self, body: bytes) -> Attempt:
+        steps = self._steps
+        offer = steps.offer if self._accepted else None
+        return Attempt(body, self._prompt, steps.answer, offer, self._answering)
 
     def _may_be_plain(self, error: GatewayError, run: RunStep) -> bool:
         """Return whether the backend may take a step without the functions that we added."""
         offer = self._steps.offer
         added = offer.awaits_client and offer.ours and not run.last
         return bool(added) and is_about_fields(error)
-
-    async def _prepare_anew(self) -> None:
-        """Take up a window that was learned."""
-        self._take_up(await self._prepare(self._route))
 
     def _take_up(self, prepared: Prepared) -> None:
         """Go on with what is prepared; what the backend has accepted stays begun."""
@@ -443,7 +419,7 @@ class RunningTurn:
         if not self._accepted and await self._can.queue_manager.flushed(
             self._request.namespace, self._opening.parent
         ):
-            await self._prepare_anew()
+            self._take_up(await self._recovery.anew())
             if not self._is_over():
                 return
         try:

@@ -241,6 +241,41 @@ GEMMA_TEMPLATE = """\
 """
 
 
+def test_a_template_that_fails_is_no_failure_of_the_server(
+    backend: ScriptedBackend, tmp_path: Path, start_gateway: StartGateway, api_key: str
+):
+    """Some servers answer 500 then: it is neither retried as it is nor taken elsewhere."""
+    file = tmp_path / "backends.yaml"
+    file.write_text(
+        f"backends:\n  - name: one\n    url: {backend.base_url}\n    models: [small, other]\n"
+        "fallbacks: {small: [other]}\n"
+    )
+    gateway = start_gateway("--backends-file", str(file), backend_url=None)
+    backend.reply(error(500, {"error": {"message": "System role not supported"}}), send("Hello!"))
+    assert Person(gateway.base_url, api_key, "small").say("Hello.").text == "Hello!"
+    assert [each.body["model"] for each in backend.requests] == ["small", "small"]
+    assert "system" not in roles(backend.requests[1].body)
+
+
+def test_summaries_are_written_so_too(
+    backend: ScriptedBackend, start_gateway: StartGateway, api_key: str, model: str
+):
+    gateway = start_gateway("--context-window", "4096")
+    strict = Strict(gemma, backend)
+
+    def answer(body: Body) -> Reply:
+        strict.answers = [text("Noted.")]
+        return strict.answer(body)
+
+    backend.script(answer)
+    person = Person(gateway.base_url, api_key, model)
+    for number in range(8):
+        assert person.say(f"{number} " + "tea milk sugar " * 120).text == "Noted."
+    asked = [body for body in strict.taken if "You keep the summary" in str(body["messages"][0])]
+    assert asked
+    assert strict.refused == 3
+
+
 @pytest.mark.llama
 @pytest.mark.parametrize("kind", ["no_jinja", "template"])
 def test_a_real_server_that_refuses(

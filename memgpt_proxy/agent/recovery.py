@@ -1,0 +1,117 @@
+"""What a turn does about a step that failed: prepare it anew, write it otherwise, ask elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
+from memgpt_proxy.agent.profiles import Adapting, Profiles
+from memgpt_proxy.agent.reply import Offer
+from memgpt_proxy.agent.window import Windows
+from memgpt_proxy.backend.client import Route
+from memgpt_proxy.backend.retrying import may_pass
+from memgpt_proxy.errors import BackendRefused, ErrorInStream, GatewayError
+from memgpt_proxy.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A step as it was tried.
+
+    Attributes:
+        body: Its request, before it was written for the backend.
+        tokens: Of its prompt, by our count.
+        answer: Tokens that it asked for the answer.
+        offer: Its functions, where they can be others no more: the turn has begun with them.
+        answered: Something of the answer has come.
+    """
+
+    body: bytes
+    tokens: int
+    answer: int | None
+    offer: Offer | None
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The step is to be sent again, with what is prepared, if it is for another prompt."""
+
+    prepared: Prepared | None = None
+
+
+class Recovery:
+    """Where one turn's steps go, and what its failures taught.
+
+    Attributes:
+        route: Where the next step goes.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        profiles: Profiles,
+        telemetry: Telemetry,
+        routes: Sequence[Route],
+        prepare: Prepare,
+    ) -> None:
+        self._windows = windows
+        self._profiles = profiles
+        self._telemetry = telemetry
+        self._prepare = prepare
+        first, *self._fallbacks = routes
+        self._go_to(first)
+
+    def _go_to(self, route: Route) -> None:
+        self.route = route
+        self._healing = Healing(self._windows, route.name, self._telemetry)
+        self._adapting = Adapting(self._profiles, route)
+
+    def write(self, body: bytes) -> bytes:
+        """Return a step's request as it is to be sent.
+
+        Raises:
+            BackendRefused, ErrorInStream: This very one was refused for its length.
+        """
+        self._healing.check(body)
+        return self._adapting.write(body)
+
+    def succeeded(self) -> None:
+        """A step came through."""
+        self._healing.succeeded()
+        self._adapting.succeeded()
+
+    def cause(self, error: GatewayError) -> GatewayError:
+        """Return what the client is to be told of a failure that nothing helps against."""
+        return self._adapting.cause(error)
+
+    async def anew(self) -> Prepared:
+        """Return what the turn begins with, for what is stored by now."""
+        return await self._prepare(self.route)
+
+    async def after(self, error: GatewayError, attempt: Attempt) -> Again | None:
+        """Return how to send a failed step again; None where there is no use in it."""
+        if isinstance(error, BackendRefused | ErrorInStream):
+            if self._healing.learn(error, attempt.body, attempt.tokens, attempt.answer):
+                return Again(await self.anew())
+            if self._adapting.learn(error, attempt.body):
+                return Again()
+        return await self._fall_back(error, attempt)
+
+    async def _fall_back(self, error: GatewayError, attempt: Attempt) -> Again | None:
+        """Go on with the next model that may answer, if nothing of the step has come yet."""
+        begun = attempt.answered and not isinstance(error, ErrorInStream)
+        if not self._fallbacks or begun or not may_pass(error):
+            return None
+        route = self._fallbacks.pop(0)
+        prepared = await self._prepare(route)
+        if attempt.offer is not None and prepared.steps.offer != attempt.offer:
+            return None  # memory has gone away since the turn began with it
+        log.warning("%r cannot answer (%s), asking %r", self.route.key, error.code, route.key)
+        self._telemetry.backends.fell_back(self.route.backend.name)
+        self._go_to(route)
+        return Again(prepared)
