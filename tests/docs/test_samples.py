@@ -188,8 +188,8 @@ def agree(shown: Any, said: Any) -> bool:
         case dict(), dict():
             alike = shown.keys() == said.keys()
             return not shown or (alike and all(agree(shown[name], said[name]) for name in shown))
-        case [first, *_], [other, *_]:
-            return agree(first, other)
+        case [first, *_], [_, *_]:
+            return any(agree(first, other) for other in said)
         case _:
             return True
 
