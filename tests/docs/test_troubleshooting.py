@@ -1,0 +1,38 @@
+"""What pages tell an operator to look for is there: metrics, and lines of the log."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.docs.fenced import CHECKOUT
+
+PAGES = ("operations.md", "observability.md", "security.md", "search.md", "scaling.md")
+METRICS = (CHECKOUT / "docs" / "metrics.md").read_text()
+SOURCE = "".join(path.read_text() for path in (CHECKOUT / "memgpt_proxy").rglob("*.py"))
+
+
+def page(name: str) -> str:
+    return (CHECKOUT / "docs" / name).read_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_metrics_that_a_page_names_are_those_of_the_gateway(name: str):
+    named = re.findall(r"\b((?:memgpt|gen_ai|db_client|http_server)_\w+)", page(name))
+    metrics = {re.sub(r"_(total|count|bucket|sum)$", "", metric) for metric in named}
+    known = set(re.findall(r"`(\w+)`", METRICS)) | {"memgpt_journal", "memgpt_proxy"}
+    assert metrics - known == set()
+
+
+def test_words_of_the_log_that_operations_quote_are_those_of_the_code():
+    _, _, told = page("operations.md").partition("## What to do when")
+    quoted = re.findall(r"`([A-Za-z,]+(?: [A-Za-z,]+){2,})`", told)
+    assert quoted
+    assert [words for words in quoted if not is_said(words)] == []
+
+
+def is_said(words: str) -> bool:
+    """Whether the code says it, as it stands or with a word put in."""
+    written = " ".join(rf"(?:{re.escape(word)}|%\w)" for word in words.split(" "))
+    return re.search(written, SOURCE) is not None
