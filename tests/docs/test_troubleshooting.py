@@ -1,11 +1,13 @@
-"""What pages tell an operator to look for is there: metrics, and lines of the log."""
+"""What pages tell an operator to look for is there: metrics, lines of the log, codes of errors."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
+from memgpt_proxy.errors import BackendRefused, GatewayError, InvalidRequest
 from tests.docs.fenced import CHECKOUT
 
 PAGES = ("operations.md", "observability.md", "security.md", "search.md", "scaling.md")
@@ -36,3 +38,16 @@ def is_said(words: str) -> bool:
     """Whether the code says it, as it stands or with a word put in."""
     written = " ".join(rf"(?:{re.escape(word)}|%\w)" for word in words.split(" "))
     return re.search(written, SOURCE) is not None
+
+
+def kinds_of(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
+    for kind in error.__subclasses__():
+        if kind not in (BackendRefused, InvalidRequest):  # theirs differ
+            yield kind
+            yield from kinds_of(kind)
+
+
+@pytest.mark.parametrize("error", list(kinds_of(GatewayError)), ids=lambda error: error.__name__)
+def test_every_error_of_the_gateway_has_a_row(error: type[GatewayError]):
+    _, _, told = page("compatibility.md").partition("## Errors")
+    assert re.search(rf"^\| {error.status} \|[^|]*`{error.code}`", told, re.MULTILINE)
