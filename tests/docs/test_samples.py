@@ -79,6 +79,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
         yield started
 
 
+@pytest.mark.slow
 @of("python")
 def test_python_runs_and_prints_what_it_says(block: Block, gateway: GatewayProcess):
     told_before(block, gateway)
@@ -103,6 +104,7 @@ def told_before(block: Block, gateway: GatewayProcess) -> None:
         before = before.before
 
 
+@pytest.mark.slow
 @of("sh")
 def test_commands_have_what_they_name(block: Block, gateway: GatewayProcess):
     for words in shell.commands(block.code):
@@ -159,6 +161,7 @@ def test_a_file_is_read_as_the_product_reads_it(
         load_settings({}, file)
 
 
+@pytest.mark.slow
 @of("json")
 def test_json_has_what_the_gateway_says(block: Block, gateway: GatewayProcess):
     shown = json.loads(block.code)
@@ -194,6 +197,7 @@ def agree(shown: Any, said: Any) -> bool:
             return True
 
 
+@pytest.mark.slow
 @of("http")
 def test_an_answer_is_the_one_shown(block: Block, gateway: GatewayProcess, tmp_path: Path):
     head, body = block.code.split("\n\n")
