@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -221,3 +222,24 @@ def test_an_answer_is_the_one_shown(block: Block, gateway: GatewayProcess, tmp_p
 def without_seconds(told: dict[str, Any]) -> dict[str, Any]:
     """The error; how long to wait depends on when it is asked."""
     return {**told["error"], "message": re.sub(r"in [\d.ms]+\.$", "", told["error"]["message"])}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "frobnicate",
+        "memgpt-proxy frobnicate",
+        "memgpt-proxy serve --frobnicate",
+        "memgpt-proxy serve --port http",
+        "memgpt-proxy migrate --port 8484",
+        "scripts/serve --reply-mode song",
+        "scripts/test --frobnicate",
+        "export MEMGPT_FROBNICATE=true",
+        "MEMGPT_FROBNICATE=true scripts/serve",
+        "python -m benchmarks.frobnicate",
+    ],
+)
+def test_a_command_that_there_is_not_would_be_found(wrong: str):
+    ((*words,),) = shell.commands(wrong)
+    with pytest.raises((AssertionError, click.ClickException, KeyError, ValueError)):
+        shell.check(words)
