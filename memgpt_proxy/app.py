@@ -26,6 +26,7 @@ from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.running import Clock, Faculties
 from memgpt_proxy.agent.solitary import Solitary
 from memgpt_proxy.agent.summarizer import Summarizer
+from memgpt_proxy.agent.thinking import ThinkingHabits
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
@@ -254,6 +255,7 @@ def _agent(
         windows=Windows(settings.context_window, backend, thresholds),
         habits=Habits(settings.reply_mode),
         clean_habits=Habits(ReplyMode.AUTO),
+        thinking=ThinkingHabits(),
         solitary=Solitary(),
         telemetry=telemetry,
         tracer=tracer,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from memgpt_proxy import __version__
+
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "memgpt_proxy" / "tables"
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -72,6 +74,17 @@ def test_every_locked_package_has_a_hash_and_no_address(lock: Path):
 def test_runtime_and_development_agree_on_versions():
     runtime = locked(ROOT / "requirements" / "runtime.txt")
     assert runtime.items() <= locked(ROOT / "requirements" / "dev.txt").items()
+
+
+def test_the_image_has_what_is_tested_less_what_builds_it():
+    image = locked(ROOT / "requirements" / "image.txt")
+    assert image.items() <= locked(ROOT / "requirements" / "runtime.txt").items()
+    assert not {"hatchling", "editables"} & image.keys()
+
+
+def test_the_image_is_labelled_with_the_one_version():
+    told = re.findall(r"^ARG VERSION=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert told == [__version__]
 
 
 def test_every_dependency_is_locked():

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from memgpt_proxy.agent.clean import CleanListener
+from memgpt_proxy.agent.hearing import broken, check_whole, heard
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.reply import Offer, Reply
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
-from memgpt_proxy.agent.running import broken, check_whole
 from memgpt_proxy.agent.tool_choice import tool_name
 from memgpt_proxy.backend.client import Route
 from memgpt_proxy.memory.tokens import TokenCounter
@@ -44,7 +44,7 @@ class TurnApart:
         listener = CleanListener(self._reply, Offer((), names, clean=True), holds=False)
         async with self._route.backend.stream(self._body(), self._request.headers) as chunks:
             async for several in chunks:
-                deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
+                deltas = heard(several, reader, listener)
                 if reader.error is not None:
                     raise broken(reader, reader.error)
                 if not begun:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
 from memgpt_proxy.agent.reply import (
+    CUT_SHORT,
     Audio,
     ClientCall,
     Delta,
@@ -23,13 +24,14 @@ from memgpt_proxy.agent.reply import (
     step_call,
 )
 from memgpt_proxy.agent.shown import ShownText
-from memgpt_proxy.wire.arguments import parse_arguments
+from memgpt_proxy.agent.spoken import message_of
+from memgpt_proxy.agent.told_calls import ToldCalls
 from memgpt_proxy.wire.chat import Choice, Chunk
 from memgpt_proxy.wire.step import Progress, StepReader, more_of
+from memgpt_proxy.wire.thinking import Beginning
 
-_CUT_SHORT = frozenset({"length", "content_filter"})
-_SHOWN = ("role", "content", "refusal", "tool_calls", "function_call", "audio", "annotations")
-"""What of a delta a client may see: reasoning has many names."""
+_SHOWN = ("role", "content", "refusal", "audio", "annotations")
+"""What of a delta a client may see as it is: reasoning has many names."""
 _OF_A_CHOICE = ("stop_reason", "native_finish_reason")
 """What of a choice goes along, beside what OpenAI names."""
 
@@ -43,16 +45,25 @@ class CleanListener:
         holds: Nothing is shown before it is certain that it is the answer.
         json: The answer is a JSON object: what begins like one is the answer.
         shows: The answer is for the client; else only calls of ours are heard.
+        beginning: Where the text of each choice begins.
     """
 
     def __init__(
-        self, reply: Reply, offer: Offer, *, holds: bool, json: bool = False, shows: bool = True
+        self,
+        reply: Reply,
+        offer: Offer,
+        *,
+        holds: bool,
+        json: bool = False,
+        shows: bool = True,
+        beginning: Beginning = Beginning.OUTSIDE,
     ) -> None:
         self._reply = reply
         self._offer = offer
         self._streams = shows and not holds
         self._json = json
         self._shows = shows
+        self._beginning = beginning
         self._choices: dict[int, _Choice] = {}
         self._held: list[Raw] = []
 
@@ -62,7 +73,7 @@ class CleanListener:
         for choice in chunk.get("choices") or ():
             index = choice.get("index") or 0
             known = self._choices.get(index) or self._choices.setdefault(
-                index, _Choice(index, self._offer)
+                index, _Choice(index, self._offer, self._beginning)
             )
             if (shown := known.hear(choice)) is not None:
                 choices.append(shown)
@@ -100,7 +111,7 @@ class CleanListener:
 
     def _says(self, reader: StepReader) -> bool:
         """Return whether there is an answer at all; one that was cut short may be empty."""
-        cut = reader.finish_reason in _CUT_SHORT
+        cut = reader.finish_reason in CUT_SHORT
         return cut or any(each.says for each in self._choices.values())
 
     def _answered(self, reader: StepReader, ours: tuple[StepCall, ...]) -> Step:
@@ -118,14 +129,14 @@ class CleanListener:
 class _Choice:
     """One choice of a clean step."""
 
-    def __init__(self, index: int, offer: Offer) -> None:
+    def __init__(self, index: int, offer: Offer, beginning: Beginning) -> None:
         self._index = index
         self._offer = offer
         self._reader = StepReader()
         self._ours = frozenset(FUNCTIONS) - frozenset(offer.theirs)
-        self._places: dict[int, int] = {}
+        self._calls = ToldCalls(offer)
         self._ended = False
-        self.text = ShownText(self._ours)
+        self.text = ShownText(self._ours, beginning)
         self.audio: Audio | None = None
 
     @property
@@ -155,15 +166,19 @@ class _Choice:
 
     def hear(self, choice: Choice) -> Choice | None:
         """Take a piece of it; return what of that a client may see, None for nothing."""
+        if self._ended:  # some servers tell the usage in an empty piece behind the end
+            return None
         progress = self._reader.add({"choices": [cast("Choice", {**choice, "index": 0})]})
         delta = self._shown_delta(choice, progress)
         logprobs = choice.get("logprobs")
-        if progress.content:
-            delta["content"], logprobs = self.text.feed(progress.content, logprobs)
+        if progress.content or progress.reasoned:
+            text, logprobs = self.text.feed(progress.content, logprobs, reasoned=progress.reasoned)
+            if progress.content or text:
+                delta["content"] = text
         reason = choice.get("finish_reason")
         if reason:
             self._ended = True
-            delta, logprobs = self._with_rest(delta, logprobs)
+            delta, logprobs = self._with_rest(delta, logprobs, cut=reason in CUT_SHORT)
         if not delta and not reason and not logprobs:
             return None
         return self._piece(choice, delta, logprobs, self._true(reason))
@@ -172,7 +187,7 @@ class _Choice:
         """Return what is left of a choice for which no end was told."""
         if self._ended:
             return
-        delta, logprobs = self._with_rest({}, None)
+        delta, logprobs = self._with_rest({}, None, cut=False)
         if delta or logprobs:
             yield self._piece({}, delta, logprobs, None)
 
@@ -190,33 +205,18 @@ class _Choice:
             delta["content"] = ""
         if isinstance(audio := delta.get("audio"), dict):
             self._hear_audio(audio)
-        if "tool_calls" in delta and not self._keep_theirs(delta, progress):
-            del delta["tool_calls"]
-        if delta.get("function_call") and self._is_ours(progress):
-            del delta["function_call"]
-        return delta
-
-    def _keep_theirs(self, delta: dict[str, Any], progress: Progress) -> bool:
-        """Keep the pieces of calls that are the client's, numbered without ours."""
-        kept = []
-        for piece, (call, _) in zip(delta["tool_calls"] or (), progress.calls, strict=False):
-            if self._offer.is_theirs(call.name):
-                place = self._places.setdefault(call.index, len(self._places))
-                kept.append({**piece, "index": place})
-        delta["tool_calls"] = kept
-        return bool(kept)
-
-    def _is_ours(self, progress: Progress) -> bool:
-        return any(call.name in self._ours for call, _ in progress.calls)
+        return delta | self._calls.delta(progress.calls, given.get("tool_calls") or ())
 
     def _hear_audio(self, audio: dict[str, Any]) -> None:
         before = self.audio or Audio("", "")
         said = before.transcript + (audio.get("transcript") or "")
         self.audio = Audio(before.id or audio.get("id") or "", said)
 
-    def _with_rest(self, delta: dict[str, Any], logprobs: Any) -> tuple[dict[str, Any], Any]:
+    def _with_rest(
+        self, delta: dict[str, Any], logprobs: Any, *, cut: bool
+    ) -> tuple[dict[str, Any], Any]:
         """Add what was held back of the text, and what was said by ``send_message``."""
-        rest, logprobs = self.text.close(logprobs)
+        rest, logprobs = self.text.close(logprobs, cut=cut)
         if not self.theirs:
             rest += self.text.say("".join(filter(None, map(_message, self._our_calls()))))
         if rest:
@@ -236,5 +236,4 @@ def _message(call: StepCall) -> str | None:
     """Return what a call of ``send_message`` says; None for any other, and for an empty one."""
     if call.name != SEND_MESSAGE:
         return None
-    message = (parse_arguments(call.arguments) or {}).get("message")
-    return message if isinstance(message, str) and message else None
+    return message_of(call.arguments) or None

@@ -14,14 +14,16 @@ from typing import Any
 from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit
 from memgpt_proxy.agent.limits import TextLimit
+from memgpt_proxy.agent.spoken import SpokenMessage, message_of
 from memgpt_proxy.memory.transcript import Message
-from memgpt_proxy.wire.arguments import parse_arguments
 from memgpt_proxy.wire.chat import Choice, Chunk
 from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.step import CallInProgress, Progress, StepReader
-from memgpt_proxy.wire.string_field import StringFieldDecoder
+from memgpt_proxy.wire.thinking import Beginning
 
 _BETWEEN_MESSAGES = "\n\n"
+CUT_SHORT = frozenset({"length", "content_filter"})
+"""Reasons for an end that came too early."""
 
 
 @dataclass(slots=True)
@@ -244,21 +246,30 @@ class StepListener:
         reply: The turn's reply, which grows.
         offer: The functions of this turn.
         habit: What plain content of this model is.
+        beginning: Where its content begins.
     """
 
-    def __init__(self, reply: Reply, offer: Offer, habit: Habit) -> None:
+    def __init__(
+        self, reply: Reply, offer: Offer, habit: Habit, beginning: Beginning = Beginning.OUTSIDE
+    ) -> None:
         self._reply = reply
         self._offer = offer
-        self._gate = ContentGate([*offer.ours, *offer.theirs])
         self._content_is_reply = habit is not Habit.FUNCTION and not reply.by_function
         self._streams = habit is Habit.CONTENT and self._content_is_reply
+        if not self._streams and beginning is Beginning.OUTSIDE:
+            beginning = Beginning.UNKNOWN  # to wait for a closing tag costs nothing then
+        self._gate = ContentGate([*offer.ours, *offer.theirs], beginning)
         self._content: list[str] = []
-        self._decoders: dict[int, StringFieldDecoder] = {}
+        self._spoken: dict[int, SpokenMessage] = {}
         self._forwarded: dict[int, ClientCall] = {}
 
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk and what it added; return what goes to the client now."""
-        deltas = self._hear_content(self._gate.feed(progress.content)) if progress.content else []
+        deltas: list[Delta] = []
+        if progress.reasoned and self._streams:
+            deltas += self._hear_content(self._gate.reasoned())
+        if progress.content:
+            deltas += self._hear_content(self._gate.feed(progress.content))
         if progress.refusal:
             deltas += self._reply.refuse(progress.refusal)
         for call, arguments in progress.calls:
@@ -268,8 +279,8 @@ class StepListener:
 
     def close(self, reader: StepReader) -> tuple[list[Delta], Step]:
         """Return what is left for the client, and the step."""
-        rest, found = self._gate.close()
-        deltas = self._hear_content(rest)
+        rest, found = self._gate.close(cut=reader.finish_reason in CUT_SHORT)
+        deltas = self._hear_content(rest if self._content or not rest.isspace() else "")
         calls = [step_call(call) for call in reader.calls]
         calls += [StepCall(f"call_text_{n}", c.name, c.text) for n, c in enumerate(found)]
         content = "".join(self._content)
@@ -277,7 +288,8 @@ class StepListener:
             deltas += self._reply.say(content)
         if content and self._content_is_reply and not calls:
             deltas += self._annotate(reader.annotations)
-        decoded = (index for index, decoder in self._decoders.items() if decoder.found)
+        deltas += [d for spoken in self._spoken.values() for d in self._reply.say(spoken.close())]
+        decoded = (index for index, spoken in self._spoken.items() if spoken.found)
         heard = {*decoded, *self._forwarded}
         unheard = [call for at, call in enumerate(calls) if self._index(reader, at) not in heard]
         for call in unheard:
@@ -303,28 +315,29 @@ class StepListener:
         if self._offer.is_theirs(call.name):
             return self._forward(call, arguments)
         if call.name == SEND_MESSAGE and self._says_at_once(call.index):
-            return self._say_part(call.index, arguments)
+            return self._say_part(call, arguments)
         return []
 
     def _says_at_once(self, index: int) -> bool:
         """A second message may repeat the first: it is heard whole before it is said."""
-        first = not self._decoders and not self._reply.messages
-        return SEND_MESSAGE in self._offer.ours and (first or index in self._decoders)
+        first = not self._spoken and not self._reply.messages
+        return SEND_MESSAGE in self._offer.ours and (first or index in self._spoken)
 
-    def _say_part(self, index: int, arguments: str) -> list[Delta]:
+    def _say_part(self, call: CallInProgress, arguments: str) -> list[Delta]:
         before: list[Delta] = []
-        decoder = self._decoders.get(index)
-        if decoder is None:
-            decoder = self._decoders[index] = StringFieldDecoder("message")
+        spoken = self._spoken.get(call.index)
+        if spoken is None:
+            spoken = self._spoken[call.index] = SpokenMessage()
+            arguments = call.arguments  # some may have come before its name
             before = self._reply.end_message()
             self._reply.by_function = True
-        return before + self._reply.say(decoder.feed(arguments))
+        return before + self._reply.say(spoken.feed(arguments))
 
     def _forward(self, call: CallInProgress, arguments: str) -> list[Delta]:
         known = self._forwarded.get(call.index)
         if known is None:
-            named = step_call(call)
-            known = self._client_call(replace(named, arguments=arguments))
+            # Its arguments may have begun before its name came.
+            known = self._client_call(step_call(call))
             self._forwarded[call.index] = known
             return self._reply.call(known)
         known.arguments += arguments
@@ -338,8 +351,8 @@ class StepListener:
         if call.name != SEND_MESSAGE or SEND_MESSAGE not in self._offer.ours:
             return []
         before = self._reply.end_message()
-        message = (parse_arguments(call.arguments) or {}).get("message")
-        if not isinstance(message, str) or message in self._reply.messages:
+        message = message_of(call.arguments)
+        if message is None or message in self._reply.messages:
             return before
         self._reply.by_function = True
         return before + self._reply.say(message)

@@ -20,19 +20,20 @@ from memgpt_proxy.agent.executor import CallResult, FunctionCall, FunctionExecut
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit, Habits
 from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
+from memgpt_proxy.agent.hearing import broken, check_whole, heard
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.remains import placed, unplaced
-from memgpt_proxy.agent.reply import Delta, Reply, Step, StepListener
+from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import Solitary, is_about_fields
+from memgpt_proxy.agent.thinking import ThinkingHabits
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
 from memgpt_proxy.backend.client import Backends, ChunkStream, Route
 from memgpt_proxy.backend.retrying import may_pass
 from memgpt_proxy.errors import (
-    BackendBroken,
     BackendRefused,
     ErrorInStream,
     GatewayError,
@@ -77,6 +78,7 @@ class Faculties:
     windows: Windows
     habits: Habits
     clean_habits: Habits
+    thinking: ThinkingHabits
     solitary: Solitary
     telemetry: Telemetry
     tracer: Tracer
@@ -294,7 +296,7 @@ class RunningTurn:
             self._unreported = self._prompt
             async for several in chunks:
                 self._trace.chunk_came()
-                deltas = [d for chunk in several for d in listener.hear(chunk, reader.add(chunk))]
+                deltas = heard(several, reader, listener)
                 if reader.error is not None:
                     raise broken(reader, reader.error)
                 self._answering = True
@@ -337,8 +339,9 @@ class RunningTurn:
 
     def _listener(self, run: RunStep) -> StepListener | CleanListener:
         offer = self._steps.offer
+        beginning = self._can.thinking.of(self._route.key)
         if not self._request.clean:
-            return StepListener(self._reply, offer, self._habit())
+            return StepListener(self._reply, offer, self._habit(), beginning)
         may_remember = bool(offer.ours) and not run.last
         habit = self._can.clean_habits.of(self._route.key)
         return CleanListener(
@@ -347,6 +350,7 @@ class RunningTurn:
             holds=may_remember and habit is not Habit.CONTENT,
             json=_is_json(self._request.options),
             shows=not run.aside,
+            beginning=beginning,
         )
 
     def _habit(self) -> Habit:
@@ -365,6 +369,12 @@ class RunningTurn:
         )
 
     def _learn(self, reader: StepReader, step: Step, run: RunStep) -> None:
+        self._can.thinking.learn(
+            self._route.key,
+            reader.content,
+            reasoned=reader.reasoned,
+            cut=reader.finish_reason in CUT_SHORT,
+        )
         if self._request.clean and self._steps.offer.ours and not run.last:
             self._learn_clean(reader, step)
         if SEND_MESSAGE in self._steps.offer.ours:
@@ -536,18 +546,3 @@ def _is_json(options: Mapping[str, Any]) -> bool:
     """Return whether the answer is to be a JSON object."""
     form = options.get("response_format")
     return isinstance(form, dict) and form.get("type") in ("json_object", "json_schema")
-
-
-def broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:
-    """Return what an error that was told within an answer means to the client."""
-    told = error.get("message")
-    message = told if isinstance(told, str) else "The backend reported an error in its answer."
-    if reader.content or reader.calls:
-        return BackendBroken(message)
-    return ErrorInStream(message, error)
-
-
-def check_whole(reader: StepReader, chunks: ChunkStream) -> None:
-    """A stream that just ends is no answer: an end is said by ``[DONE]`` or a finish reason."""
-    if not chunks.done and reader.finish_reason is None:
-        raise BackendBroken("The backend's answer broke off.")

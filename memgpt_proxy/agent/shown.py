@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from memgpt_proxy.wire.content import Call, ContentGate
+from memgpt_proxy.wire.thinking import Beginning
 
 
 class ShownText:
@@ -15,10 +16,13 @@ class ShownText:
 
     Args:
         functions: Ours; calls of them that are written as text are taken out.
+        beginning: Where the text begins.
     """
 
-    def __init__(self, functions: Collection[str]) -> None:
-        self._gate = ContentGate(sorted(functions))
+    def __init__(
+        self, functions: Collection[str], beginning: Beginning = Beginning.OUTSIDE
+    ) -> None:
+        self._gate = ContentGate(sorted(functions), beginning)
         self._pending: list[dict[str, Any]] = []
         self._parts: list[str] = []
         self._taken = 0  # characters that came
@@ -32,18 +36,20 @@ class ShownText:
         """All text that the client has."""
         return "".join(self._parts)
 
-    def feed(self, text: str, logprobs: Any) -> tuple[str, Any]:
+    def feed(self, text: str, logprobs: Any, *, reasoned: bool = False) -> tuple[str, Any]:
         """Take text; return what of it (and of what was held back) is to be seen.
 
         Args:
             logprobs: The probabilities of its tokens, as the backend gives them.
+            reasoned: Reasoning came apart from it.
         """
         self._taken += len(text)
-        return self._with_probabilities(self._gate.feed(text), logprobs)
+        released = self._gate.reasoned() if reasoned else ""
+        return self._with_probabilities(released + self._gate.feed(text), logprobs)
 
-    def close(self, logprobs: Any) -> tuple[str, Any]:
-        """Return what was held back."""
-        rest, calls = self._gate.close()
+    def close(self, logprobs: Any, *, cut: bool = False) -> tuple[str, Any]:
+        """Return what was held back; ``cut``: the text was cut short."""
+        rest, calls = self._gate.close(cut=cut)
         self.calls += calls
         return self._with_probabilities(rest, logprobs)
 

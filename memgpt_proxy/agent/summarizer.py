@@ -19,7 +19,9 @@ from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.stores.records import Node, Role
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.content import ContentGate
+from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
+from memgpt_proxy.wire.thinking import Beginning
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +101,12 @@ class Summarizer:
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._read(request, text, headers)
-        except (GatewayError, TimeoutError) as error:
+        except (GatewayError, MalformedChunk, TimeoutError) as error:
             log.warning("no summary was written: %s", type(error).__name__)
             return ""
 
     async def _read(self, request: _Request, text: str, headers: RawHeaders) -> str:
-        reader, gate = StepReader(), ContentGate(())
+        reader, gate = StepReader(), ContentGate((), Beginning.UNKNOWN)
         body, longest = request.body(text), request.bound * _LONGEST_ANSWER
         written = ""
         async with request.route.backend.stream(body, headers) as chunks:

@@ -15,7 +15,7 @@ import orjson
 
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
 from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE, asks_heartbeat
-from memgpt_proxy.agent.reply import Kind, Offer, Reply, Step, StepCall, said_message
+from memgpt_proxy.agent.reply import CUT_SHORT, Kind, Offer, Reply, Step, StepCall, said_message
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.wire.arguments import parse_arguments
@@ -24,7 +24,6 @@ _REMINDERS = 2
 """How often a turn without a reply is run again before its last step."""
 
 _FILTERED = "content_filter"
-_CUT_SHORT = frozenset({"length", _FILTERED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ class Turn:
 
     @property
     def _is_cut_short(self) -> bool:
-        return bool(self.reply.limit.reached) or self._finish_reason in _CUT_SHORT
+        return bool(self.reply.limit.reached) or self._finish_reason in CUT_SHORT
 
     @property
     def _replied(self) -> bool:
@@ -201,7 +200,7 @@ class Turn:
 
     def _end(self, finish_reason: str | None, *, whole: str = "stop") -> Finish:
         reached = self.reply.limit.reached
-        return Finish(reached or (finish_reason if finish_reason in _CUT_SHORT else whole))
+        return Finish(reached or (finish_reason if finish_reason in CUT_SHORT else whole))
 
     def _remind(self) -> Action:
         self._reminders += 1

@@ -278,11 +278,14 @@ class ChunkStream:
 
     async def _read(self) -> AsyncIterator[list[Chunk]]:
         try:
-            if _is_json(self._response):
-                yield [await self._whole()]
-                return
             stream = aiter(self._response.stream)  # type: ignore[arg-type]
+            begun = False
             async for data in stream:
+                if not begun and (start := data.lstrip()):
+                    if _is_whole(start, self._response):
+                        yield [await self._whole(data, stream)]
+                        return
+                    begun = True
                 if chunks := self._chunks(self._parser.feed(data)):
                     yield chunks
                 if self.done:
@@ -304,11 +307,15 @@ class ChunkStream:
                 chunks.append(_parse(event))
         return chunks
 
-    async def _whole(self) -> Chunk:
-        body = await _read_bounded(self._response, _LARGEST_WHOLE_ANSWER)
+    async def _whole(self, first: bytes, stream: AsyncIterator[bytes]) -> Chunk:
+        completion = _parse(await _gather(first, stream, _LARGEST_WHOLE_ANSWER))
         self.done = True
-        completion = _parse(body)
-        return completion if "error" in completion else completion_to_chunk(completion)  # type: ignore[arg-type]
+        if completion.get("error"):
+            return completion
+        try:
+            return completion_to_chunk(completion)  # type: ignore[arg-type]
+        except (AttributeError, TypeError) as error:
+            raise BackendBroken("The backend's answer is no chat completion.") from error
 
 
 async def _read_end(stream: AsyncIterator[bytes]) -> None:
@@ -353,9 +360,11 @@ def _parse(event: bytes) -> Chunk:
     return chunk  # type: ignore[return-value]
 
 
-def _is_json(response: httpx.Response) -> bool:
+def _is_whole(start: bytes, response: httpx.Response) -> bool:
+    """Return whether a body that starts so is one JSON object, whatever it is called."""
     kind: str = response.headers.get("content-type", "")
-    return kind.startswith("application/json")
+    is_event = start.startswith((b"data:", b":", b"event:", b"id:", b"retry:"))
+    return start.startswith(b"{") or (kind.startswith("application/json") and not is_event)
 
 
 async def refusal(response: httpx.Response) -> BackendRefused:
@@ -370,14 +379,17 @@ async def refusal(response: httpx.Response) -> BackendRefused:
 
 
 async def _read_bounded(response: httpx.Response, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
     try:
-        async for data in response.stream:  # type: ignore[union-attr]
-            size += len(data)
-            if size > limit:
-                raise BackendBroken("The backend's answer is too large.")
-            parts.append(data)
+        return await _gather(b"", aiter(response.stream), limit)  # type: ignore[arg-type]
     except httpx.TransportError as error:
         raise map_transport_error(error, answering=True) from error
+
+
+async def _gather(first: bytes, stream: AsyncIterator[bytes], limit: int) -> bytes:
+    parts, size = [first], len(first)
+    async for data in stream:
+        size += len(data)
+        if size > limit:
+            raise BackendBroken("The backend's answer is too large.")
+        parts.append(data)
     return b"".join(parts)

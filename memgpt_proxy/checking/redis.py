@@ -6,12 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis.asyncio import RedisCluster
-
 from memgpt_proxy.checking.findings import Finding, fail, milliseconds, ok, told, warn
 from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.redis.circuit import RedisUnavailable
 from memgpt_proxy.stores.redis.connection import RedisConnection, connect
+from memgpt_proxy.stores.redis.durability import losses, servers
 from memgpt_proxy.stores.redis.url import RedisUrl, parse
 
 PART = "Redis"
@@ -49,23 +48,14 @@ async def redis(settings: Settings) -> Sequence[Finding]:
 
 
 async def _looked_at(said: RedisUrl, connection: RedisConnection) -> list[Finding]:
-    servers = await _servers(connection)
+    told_by = await servers(connection)
     took = await _round_trip(connection)
-    findings = [_server(said, servers, took)]
-    for about in servers:
+    findings = [_server(said, told_by, took)]
+    for about in told_by:
         findings += _about(about)
     findings += await _clock(connection)
     findings += await _written(connection)
     return list(dict.fromkeys(findings))  # servers of a cluster are mostly set alike
-
-
-async def _servers(connection: RedisConnection) -> Sequence[Mapping[str, Any]]:
-    """Return what the servers that take writes say of themselves."""
-    async with connection.using() as client:
-        if isinstance(client, RedisCluster):
-            told_by = await client.info(target_nodes=RedisCluster.PRIMARIES)
-            return list(told_by.values()) if "redis_version" not in told_by else [told_by]
-        return [await client.info()]
 
 
 async def _round_trip(connection: RedisConnection) -> str:
@@ -96,23 +86,7 @@ def _about(about: Mapping[str, Any]) -> list[Finding]:
         found.append(fail(PART, "it is a replica, which takes no writes: name its primary"))
     if about.get("loading"):
         found.append(warn(PART, "it is loading what it has kept; until then it answers nothing"))
-    if not about.get("aof_enabled"):
-        found.append(
-            warn(
-                PART,
-                "appendonly is no: writes that wait for Elasticsearch would be lost when Redis"
-                " ends (CONFIG SET appendonly yes)",
-            )
-        )
-    policy = str(about.get("maxmemory_policy", ""))
-    if about.get("maxmemory") and policy.startswith("allkeys"):
-        found.append(
-            warn(
-                PART,
-                f"maxmemory-policy {policy} may evict writes that wait for Elasticsearch: set"
-                " noeviction or volatile-lru",
-            )
-        )
+    found += [warn(PART, loss) for loss in losses(about)]
     return found
 
 
@@ -141,6 +115,8 @@ def _place(said: RedisUrl) -> str:
 
 
 def _advice(error: str) -> str:
+    if "NoPermission" in error:
+        return ": allow its user all commands on memgpt:*, and INFO, TIME and scripts"
     if "Authentication" in error or "NOAUTH" in error or "NOPERM" in error:
         return ": check user and password in redis_url"
     return ": is it running, and redis_url right?"

@@ -104,6 +104,7 @@ class JournaledStore:
         except StoreUnavailable as error:
             self._lost(error)
         except StoreError:
+            await self._store.close()
             await self._backlog.close()
             raise
         if not self._away and await self._something_waits():

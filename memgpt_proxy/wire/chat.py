@@ -110,6 +110,7 @@ class Delta(TypedDict, total=False):
     refusal: str | None
     reasoning_content: str | None
     reasoning: str | None
+    reasoning_details: list[Any] | None
     tool_calls: list[ToolCallDelta] | None
     function_call: FunctionCallDelta | None
     annotations: list[Any] | None
@@ -173,7 +174,7 @@ def completion_to_chunk(completion: Completion) -> Chunk:
 
 def _streamed(choice: CompletionChoice) -> Choice:
     fields: dict[str, Any] = {key: value for key, value in choice.items() if key != "message"}
-    delta: dict[str, Any] = {**choice.get("message", {})}
+    delta: dict[str, Any] = {**(choice.get("message") or {})}
     if calls := delta.get("tool_calls"):
         delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
     return cast("Choice", {**fields, "delta": delta})

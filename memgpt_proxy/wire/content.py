@@ -16,10 +16,9 @@ from memgpt_proxy.wire.call_forms import (
     skip_space,
 )
 from memgpt_proxy.wire.nesting import ValueEnd
+from memgpt_proxy.wire.thinking import Beginning, ThinkingGate
 
 __all__ = ["Call", "ContentGate"]
-
-_THINKING = {"<think>": "</think>", "<thinking>": "</thinking>"}
 
 
 class _Space(Enum):
@@ -38,19 +37,20 @@ class ContentGate:
     """
 
     __slots__ = (
-        "_aside", "_calls", "_closers", "_closing_tag", "_first", "_functions", "_held", "_json",
-        "_may_think", "_opening", "_out", "_space", "_state", "_value",
+        "_aside", "_calls", "_closers", "_first", "_functions", "_held", "_json",
+        "_opening", "_out", "_space", "_state", "_thinking", "_value",
     )  # fmt: skip
 
-    def __init__(self, functions: Collection[str]) -> None:
+    def __init__(
+        self, functions: Collection[str], beginning: Beginning = Beginning.OUTSIDE
+    ) -> None:
         self._functions = functions
         self._first = first_characters(functions)
-        self._may_think = True
+        self._thinking = ThinkingGate(beginning)
         self._space = _Space.SET_ASIDE
         self._aside: list[str] = []
         self._held = ""  # text that cannot be judged before more of it has come
         self._out: list[str] = []
-        self._closing_tag = ""
         self._opening = CallOpening(functions)
         self._closers: list[str] = []
         self._value = ValueEnd()
@@ -60,6 +60,13 @@ class ContentGate:
 
     def feed(self, text: str) -> str:
         """Take the next piece of content; return what can be released."""
+        return self._read(text if self._thinking.passes else self._thinking.feed(text))
+
+    def reasoned(self) -> str:
+        """Know that reasoning comes apart from the content; return what that releases."""
+        return self._read(self._thinking.reasoned())
+
+    def _read(self, text: str) -> str:
         if self._state is ContentGate._prose and "\n" not in text:
             return text
         text = self._held + text
@@ -72,17 +79,20 @@ class ContentGate:
         self._held = text[position:]
         return self._released()
 
-    def close(self) -> tuple[str, list[Call]]:
+    def close(self, *, cut: bool = False) -> tuple[str, list[Call]]:
         """End the content; return the rest of its text, and the calls found.
 
         A call that is cut off is among them, its arguments None unless their end is certain.
+
+        Args:
+            cut: The content was cut short.
         """
+        rest = self._read(self._thinking.close(cut=cut))
         if self._state is ContentGate._call:
             self._take_call()
-        is_open = self._state in (ContentGate._tag, ContentGate._undecided)
-        self._release(self._held if is_open else "")
+        self._release(self._held if self._state is ContentGate._undecided else "")
         self._held = ""
-        return self._released(), self._calls
+        return rest + self._released(), self._calls
 
     def _release(self, text: str) -> None:
         self._out += self._aside
@@ -104,8 +114,7 @@ class ContentGate:
             return end
         if text[end] in self._first:
             self._opening = CallOpening(self._functions)
-            may_think = self._may_think and text[end] == "<"
-            self._state = ContentGate._tag if may_think else ContentGate._undecided
+            self._state = ContentGate._undecided
         else:
             self._begin_prose()
         return end
@@ -119,7 +128,6 @@ class ContentGate:
     def _begin_prose(self) -> None:
         self._release("")
         self._closers = []
-        self._may_think = False
         self._state = ContentGate._prose
 
     def _prose(self, text: str, position: int) -> int:
@@ -131,26 +139,6 @@ class ContentGate:
         self._space = _Space.RELEASED
         self._state = ContentGate._line_start
         return end
-
-    def _tag(self, text: str, position: int) -> int:
-        for tag, closing_tag in _THINKING.items():
-            if text.startswith(tag, position):
-                self._aside.clear()
-                self._closing_tag = closing_tag
-                self._state = ContentGate._thinking
-                return position + len(tag)
-            if tag.startswith(text[position:]):
-                return position
-        self._state = ContentGate._undecided
-        return position
-
-    def _thinking(self, text: str, position: int) -> int:
-        end = text.find(self._closing_tag, position)
-        if end < 0:
-            return max(position, len(text) - len(self._closing_tag) + 1)
-        self._space = _Space.DROPPED
-        self._state = ContentGate._line_start
-        return end + len(self._closing_tag)
 
     def _undecided(self, text: str, position: int) -> int:
         match self._opening.read(text, position):
@@ -165,7 +153,6 @@ class ContentGate:
 
     def _begin_call(self) -> None:
         self._aside.clear()
-        self._may_think = False
         self._closers += self._opening.closers
         self._value = ValueEnd()
         self._state = ContentGate._call

@@ -15,6 +15,7 @@ from memgpt_proxy.wire.chat import (
     ToolCallDelta,
     Usage,
 )
+from memgpt_proxy.wire.shape import MalformedChunk, is_chunk
 
 MORE = frozenset({"moderation", "metadata", "citations", "search_results", "provider"})
 _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
@@ -40,7 +41,8 @@ class CallInProgress:
 
     def add(self, function: FunctionCallDelta) -> str:
         """Take a piece of the call; return what it adds to the arguments' text."""
-        self.name = self.name or function.get("name") or ""
+        if not self.name and (name := function.get("name")):
+            self.name = "" + name  # a TypeError for what is no text
         arguments = function.get("arguments")
         if not arguments and arguments != {}:
             return ""
@@ -55,6 +57,8 @@ class Progress:
 
     content: str = ""
     refusal: str = ""
+    reasoned: bool = False
+    """It had reasoning, apart from the content."""
     calls: list[tuple[CallInProgress, str]] = field(default_factory=list)
 
 
@@ -79,6 +83,8 @@ class StepReader:
         """Sources of the content."""
         self.more: dict[str, Any] = {}
         """What the chunks say of the whole answer beside all this."""
+        self.reasoned = False
+        """Whether there was reasoning apart from the content."""
         self._call_at: dict[int, CallInProgress] = {}  # by the index that the backend gave
         self._content: list[str] = []
         self._refusal: list[str] = []
@@ -100,11 +106,19 @@ class StepReader:
         return _joined(self._reasoning)
 
     def add(self, chunk: Chunk) -> Progress:
-        """Take the next chunk; return what it added."""
+        """Take the next chunk; return what it added. Raises MalformedChunk for what is none."""
+        try:
+            return self._read(chunk)
+        except (AttributeError, TypeError) as error:
+            if is_chunk(chunk):
+                raise
+            raise MalformedChunk("no chunk of a chat completion") from error
+
+    def _read(self, chunk: Chunk) -> Progress:
         if self.id is None:
             self._describe(cast("dict[str, Any]", chunk))
         if usage := chunk.get("usage"):
-            self.usage = usage
+            self.usage = cast("Usage", {**usage})
         if error := chunk.get("error"):
             self.error = error if isinstance(error, dict) else {"message": error}
         if chunk.keys() & MORE:
@@ -135,9 +149,15 @@ class StepReader:
             self._refusal.append(refusal)
         if isinstance(annotations := delta.get("annotations"), list):
             self.annotations += annotations
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if reasoning and isinstance(reasoning, str):
-            self._reasoning.append(reasoning)
+        reasoning = (
+            delta.get("reasoning_content")
+            or delta.get("reasoning")
+            or delta.get("reasoning_details")
+        )
+        if reasoning:
+            self.reasoned = progress.reasoned = True
+            if isinstance(reasoning, str):
+                self._reasoning.append(reasoning)
         if "tool_calls" in delta or "function_call" in delta:
             progress.calls = [self._add_call(call) for call in _call_deltas(delta)]
 

@@ -84,6 +84,17 @@ async def test_passwords(redis_binary: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.redis
+async def test_a_user_who_may_not_ask_how_it_is_set(redis_binary: str, tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        rights = ("on", f">{PASSWORD}", "~*", "&*", "+@all", "-info")
+        assert server.ask("ACL", "SETUSER", "gateway", *rights).startswith("+OK")
+        [finding] = await looked(f"redis://gateway:{PASSWORD}@127.0.0.1:{server.port}")
+    assert finding.level is Level.FAIL
+    assert "allow its user" in finding.said
+    assert "INFO" in finding.said
+
+
+@pytest.mark.redis
 async def test_a_replica(redis_server: RedisServer, tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(redis_server.port)) as replica:
         found = await looked(replica.url)

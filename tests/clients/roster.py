@@ -13,7 +13,7 @@ from tests.clients.environments import (
     PythonEnvironment,
 )
 
-RESPONSES_SERVED = False
+RESPONSES_SERVED = True
 """Whether the gateway serves ``/v1/responses``: then the clients that speak it are tested, too."""
 
 BEHAVIOURS = {

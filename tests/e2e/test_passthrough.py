@@ -131,7 +131,7 @@ def test_a_compressed_request_stays_compressed(backend: ScriptedBackend, client:
 
 def test_a_stream_goes_through_byte_for_byte(backend: ScriptedBackend, client: httpx.Client):
     events = b': comment\r\n\r\ndata: {"a": 1}\r\n\r\ndata: [DONE]\n\n'
-    response = client.post("/responses/stream", content=events)
+    response = client.post("/completions/stream", content=events)
     assert response.content == events
     assert response.headers["content-type"] == "text/event-stream"
 
@@ -150,7 +150,7 @@ def test_a_stream_arrives_as_it_is_written(start_gateway: StartGateway, api_key:
     with raw_server(slow) as url:
         gateway = start_gateway(backend_url=url)
         headers = {"authorization": f"Bearer {api_key}"}
-        with httpx.stream("POST", f"{gateway.base_url}/responses", headers=headers) as response:
+        with httpx.stream("POST", f"{gateway.base_url}/completions", headers=headers) as response:
             arriving = response.iter_raw()
             assert next(arriving) == b"data: one\n\n"
             more.set()
@@ -194,7 +194,7 @@ def test_a_client_that_leaves_cancels(start_gateway: StartGateway, api_key: str)
     with raw_server(waits) as url:
         gateway = start_gateway(backend_url=url)
         headers = {"authorization": f"Bearer {api_key}"}
-        with httpx.stream("POST", f"{gateway.base_url}/responses", headers=headers) as response:
+        with httpx.stream("POST", f"{gateway.base_url}/completions", headers=headers) as response:
             assert next(response.iter_raw()) == b"data: one\n\n"
         assert left.wait(10), "the backend was never left"
 

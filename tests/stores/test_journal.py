@@ -290,3 +290,23 @@ class TestRedis:
         assert await other.lead()
         await others.close()
         await redis.close()
+
+
+@pytest.mark.redis
+async def test_a_redis_that_may_lose_what_waits_is_told_of_at_the_start(
+    redis: RedisConnection, redis_binary: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = "--appendonly no --maxmemory 100mb --maxmemory-policy allkeys-lru".split()
+    with RedisServer(tmp_path, *options) as server:
+        connection = connect(server.url)
+        await RedisJournal(connection, BOUND).open()
+        assert "appendonly is no" in caplog.text
+        assert "allkeys-lru may evict" in caplog.text
+        await connection.close()
+    caplog.clear()
+    connection = connect(server.url)
+    await RedisJournal(connection, BOUND).open()  # it is away: nobody can tell
+    await connection.close()
+    await RedisJournal(redis, BOUND).open()
+    await redis.close()
+    assert caplog.text == ""

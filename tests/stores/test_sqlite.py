@@ -14,6 +14,7 @@ from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavail
 from memgpt_proxy.stores.records import Counts, NodeId
 from memgpt_proxy.stores.sqlite import SqliteStore, pages, reads, rows, writes
 from memgpt_proxy.stores.sqlite.connection import (
+    OLDEST_VERSION,
     SCHEMA_VERSION,
     connect_reader,
     connect_writer,
@@ -236,7 +237,7 @@ class TestFile:
 
     async def test_a_development_versions_database_is_refused(self, path: Path) -> None:
         with closing(connect_writer(path, "normal")) as connection:
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+            connection.execute(f"PRAGMA user_version = {OLDEST_VERSION - 1}")
         with pytest.raises(StoreError, match="development version") as refused:
             await SqliteStore(path).open()
         assert not isinstance(refused.value, StoreUnavailable)

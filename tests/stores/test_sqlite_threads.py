@@ -120,3 +120,51 @@ async def test_a_connection_that_fails_is_the_starters_error() -> None:
         await threads.start()
     with pytest.raises(StoreError):
         threads.submit(1)
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_behind() -> None:
+    connecting, may_connect = threading.Event(), threading.Event()
+    connections: list[sqlite3.Connection] = []
+
+    def connect_late() -> sqlite3.Connection:
+        connecting.set()
+        assert may_connect.wait(DEADLINE)
+        connections.append(sqlite3.connect(":memory:", check_same_thread=False))
+        return connections[-1]
+
+    threads: Threads[int, int] = Threads(
+        "test", count=2, most=1, connect=connect_late, carry_out=lambda _, jobs: list(jobs)
+    )
+    async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
+        starting = group.create_task(threads.start())
+        assert await asyncio.to_thread(connecting.wait, DEADLINE)
+        starting.cancel()
+        asyncio.get_running_loop().call_soon(may_connect.set)
+    assert starting.cancelled()
+    async with asyncio.timeout(DEADLINE):
+        await threads.stop()
+    [connection] = connections
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+    with pytest.raises(StoreError):
+        threads.submit(1)
+
+
+async def test_after_a_start_that_failed_it_can_be_started() -> None:
+    broken = [True]
+
+    def connect_later() -> sqlite3.Connection:
+        if broken[0]:
+            raise PermissionError("no")
+        return connect()
+
+    threads: Threads[int, int] = Threads(
+        "test", count=1, most=1, connect=connect_later, carry_out=lambda _, jobs: list(jobs)
+    )
+    with pytest.raises(StoreError):
+        await threads.start()
+    broken[0] = False
+    await threads.start()
+    async with asyncio.timeout(DEADLINE):
+        assert await threads.submit(1) == 1
+        await threads.stop()

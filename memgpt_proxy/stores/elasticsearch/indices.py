@@ -197,7 +197,8 @@ async def behind(client: AsyncElasticsearch, alias: str) -> str | None:
 async def create_missing(client: AsyncElasticsearch, names: Names, shards: int) -> None:
     """Create the indices that are missing; several processes may do so at once.
 
-    Raises StoreError where an index is of an older version, and has to be migrated.
+    Raises StoreError where an index is of an older version, and has to be migrated, or of a release
+    after the next.
     """
     for layout in LAYOUTS:
         await create_missing_one(client, names, layout, shards)
@@ -212,10 +213,20 @@ async def create_missing_one(
     if index is None:
         await create(client, names.index(layout), layout, shards, alias)
         index = await behind(client, alias)
-    if index is not None and version_of(index) < layout.version:
+    if index is not None:
+        _require_readable(alias, version_of(index), layout.version)
+
+
+def _require_readable(alias: str, found: int, known: int) -> None:
+    """Raise StoreError unless this release can use a version: its own, or the next (see Layout)."""
+    if found < known:
         raise StoreError(
-            f"{alias} has version {version_of(index)}, and this release needs"
-            f" {layout.version}: run memgpt-proxy migrate"
+            f"{alias} has version {found}, and this release needs {known}: run memgpt-proxy migrate"
+        )
+    if found > known + 1:
+        raise StoreError(
+            f"{alias} has version {found}, and this release knows {known}:"
+            " it was written by a newer release"
         )
 
 

@@ -7,7 +7,7 @@ last.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -48,7 +48,13 @@ from memgpt_proxy.stores.records import (
 Json = dict[str, Any]
 
 PORTION = 200
-"""Records that are exported at once."""
+"""Most records that are exported at once."""
+
+FIRST_PORTION = 20
+"""Records that are asked for before it is known how large they are."""
+
+PORTION_BYTES = 4 << 20
+"""Bytes of documents behind which a portion takes no further record."""
 
 OWNERS = 1_000
 """Owners that are asked for at once."""
@@ -119,14 +125,45 @@ async def export(access: Access, owner: Owner, after: Mark) -> AsyncIterator[Por
     """Yield all records of an owner behind a mark."""
     begin, behind = orjson.loads(after) if after else (0, None)
     for number, stage in enumerate(_STAGES[begin:], start=begin):
-        order = [{field: "asc"} for field in stage.order]
-        rest: Json = {"sort": order}
-        if number == begin and behind is not None:
-            rest["search_after"] = behind
+        async for hits in _pages(access, owner, stage, behind if number == begin else None):
+            for taken in _bounded(hits):
+                records = [stage.read(hit["_source"]) for hit in taken]
+                yield Portion(records, Mark(orjson.dumps([number, taken[-1]["sort"]]).decode()))
+
+
+async def _pages(
+    access: Access, owner: Owner, stage: _Stage, behind: Sequence[Any] | None
+) -> AsyncIterator[list[Json]]:
+    """Yield a stage's hits, as many at a time as those before were small."""
+    rest: Json = {"sort": [{field: "asc"} for field in stage.order], "track_total_hits": False}
+    size = min(FIRST_PORTION, PORTION)
+    while True:
+        rest |= {"size": size} if behind is None else {"size": size, "search_after": behind}
         search = Search(filters=[{"term": {"kind": stage.kind}}], rest=rest)
-        async for hits in access.walk(owner, stage.index(access.names), search, PORTION):
-            records = [stage.read(hit["_source"]) for hit in hits]
-            yield Portion(records, Mark(orjson.dumps([number, hits[-1]["sort"]]).decode()))
+        answer = await access.search(owner, stage.index(access.names), search)
+        hits = answer["hits"]["hits"]
+        if hits:
+            yield hits
+        if len(hits) < size:
+            return
+        behind = hits[-1]["sort"]
+        size = max(1, min(PORTION, PORTION_BYTES // max(map(_bytes, hits))))
+
+
+def _bounded(hits: Sequence[Json]) -> Iterator[Sequence[Json]]:
+    """Yield all hits, in order, as many together as make one portion."""
+    begin = taken = 0
+    for number, hit in enumerate(hits, start=1):
+        taken += _bytes(hit)
+        if taken > PORTION_BYTES:
+            yield hits[begin:number]
+            begin, taken = number, 0
+    if begin < len(hits):
+        yield hits[begin:]
+
+
+def _bytes(hit: Json) -> int:
+    return len(orjson.dumps(hit["_source"]))
 
 
 async def take_over(

@@ -5,6 +5,7 @@ It is as durable as the server's append-only file.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +14,11 @@ from memgpt_proxy.stores.codec import encode
 from memgpt_proxy.stores.journal import Entry, JournalFull, Waiting
 from memgpt_proxy.stores.protocols import StoreUnavailable
 from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.redis.circuit import RedisUnavailable
 from memgpt_proxy.stores.redis.connection import RedisConnection, Script
+from memgpt_proxy.stores.redis.durability import losses, servers
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
 """How long a drainer is waited for that says nothing: it may be dead, or at a slow write."""
@@ -85,7 +90,10 @@ class RedisJournal:
         self._entries, self._bytes, self._aside, self._leader = keys
 
     async def open(self) -> None:
-        """Nothing is needed: a server that is away now may be there later."""
+        """Warn where the server may lose what waits; one that is away now may be there later."""
+        with suppress(RedisUnavailable):
+            for loss in {loss for about in await servers(self._redis) for loss in losses(about)}:
+                log.warning("Redis: %s", loss)
 
     async def close(self) -> None:
         """Let another process drain, if this one was."""

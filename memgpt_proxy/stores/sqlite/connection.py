@@ -12,8 +12,11 @@ from typing import Literal
 
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The ``user_version`` of a database that this code reads and writes."""
+
+OLDEST_VERSION = 3
+"""The oldest that it brings to its own: what the schema adds to it is new tables alone."""
 
 OLDEST_SQLITE = (3, 38, 0)
 """The first release with JSON functions always there, and the ``->>`` operator."""
@@ -129,7 +132,7 @@ def _create_schema(connection: sqlite3.Connection) -> None:
             f"the database has schema version {version}, and this release knows"
             f" {SCHEMA_VERSION}: it was written by a newer release"
         )
-    if 0 < version < SCHEMA_VERSION:
+    if 0 < version < OLDEST_VERSION:
         raise StoreError(
             f"the database has schema version {version}, which no release had: it was written"
             " by a development version, and cannot be read any more"

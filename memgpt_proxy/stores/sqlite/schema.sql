@@ -1,4 +1,5 @@
--- Version 3. `namespace` is the digits that stand for a namespace (see rows.py).
+-- Version 4. `namespace` is the digits that stand for a namespace (see rows.py). Over a database of
+-- version 3 it adds what is new: traces.
 BEGIN IMMEDIATE;
 
 CREATE TABLE IF NOT EXISTS namespaces (
@@ -147,5 +148,5 @@ CREATE TRIGGER IF NOT EXISTS queue_replaced AFTER UPDATE ON queues BEGIN
     UPDATE nodes SET queue = id WHERE namespace = new.namespace AND id = new.node;
 END;
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 COMMIT;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
@@ -107,7 +108,7 @@ class SqliteStore:
         await self._writer.start()
         try:
             await self._readers.start()
-        except StoreError:
+        except (StoreError, asyncio.CancelledError):
             await self._writer.stop()
             raise
 

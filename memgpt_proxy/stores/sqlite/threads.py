@@ -69,7 +69,7 @@ class Threads(Generic[Job, Result]):
         try:
             for _ in range(self._count):
                 await self._start_one(loop)
-        except StoreError:
+        except (StoreError, asyncio.CancelledError):
             await self.stop()
             raise
 
@@ -88,14 +88,15 @@ class Threads(Generic[Job, Result]):
         for _ in ended:
             self._asked.put(None)
         await asyncio.gather(*ended)
+        self._asked = SimpleQueue()  # a thread that could not connect has left its None
 
     async def _start_one(self, loop: asyncio.AbstractEventLoop) -> None:
         ready: asyncio.Future[None] = loop.create_future()
         ended: asyncio.Future[None] = loop.create_future()
         arguments = (loop, ready, ended)
         threading.Thread(target=self._run, args=arguments, name=self._name, daemon=True).start()
+        self._ended.append(ended)  # before it is ready: also a start that is cancelled ends it
         await ready
-        self._ended.append(ended)
 
     def _run(
         self,
@@ -106,7 +107,7 @@ class Threads(Generic[Job, Result]):
         try:
             connection = self._connect()
         except (sqlite3.Error, OSError, StoreError) as error:
-            loop.call_soon_threadsafe(_settle, [ready], [store_error(error)])
+            loop.call_soon_threadsafe(_settle, [ready, ended], [store_error(error), None])
             return
         loop.call_soon_threadsafe(_settle, [ready], [None])
         self._serve(connection, loop)

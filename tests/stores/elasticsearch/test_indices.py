@@ -12,7 +12,12 @@ from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch import indices
 from memgpt_proxy.stores.elasticsearch.client import Connection, Refused, connect, send
-from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Names, create_missing
+from memgpt_proxy.stores.elasticsearch.indices import (
+    LAYOUTS,
+    Names,
+    create_missing,
+    create_missing_one,
+)
 from memgpt_proxy.stores.protocols import StoreError
 from tests.support.elasticsearch import ElasticsearchNode
 
@@ -59,4 +64,18 @@ async def test_an_older_version_has_to_be_migrated(
     newer = tuple(replace(layout, version=layout.version + 1) for layout in LAYOUTS)
     monkeypatch.setattr(indices, "LAYOUTS", newer)
     with pytest.raises(StoreError, match="migrate"):
+        await create_missing(client, names, shards=1)
+
+
+@pytest.mark.parametrize(("ahead", "refused"), [(1, False), (2, True)])
+async def test_the_next_version_may_be_used_and_no_later_one(
+    client: AsyncElasticsearch, names: Names, ahead: int, *, refused: bool
+) -> None:
+    layout = LAYOUTS[0]
+    newer = replace(layout, version=layout.version + ahead)
+    await create_missing_one(client, names, newer, shards=1)
+    if refused:
+        with pytest.raises(StoreError, match="written by a newer release"):
+            await create_missing(client, names, shards=1)
+    else:
         await create_missing(client, names, shards=1)

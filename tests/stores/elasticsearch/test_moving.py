@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from memgpt_proxy.stores.elasticsearch import ElasticsearchStore, moving
-from memgpt_proxy.stores.portable import START, Mark, Portable
+from memgpt_proxy.stores.portable import START, Mark, Portable, StoredPassage
 from memgpt_proxy.stores.records import (
     ContentId,
     Conversation,
@@ -102,6 +102,29 @@ async def test_it_goes_on_from_a_mark(shared: ElasticsearchStore, namespace: Nam
     for number, portion in enumerate(whole):
         rest = [each async for each in shared.export(owner, portion.mark)]
         assert rest == whole[number + 1 :]
+
+
+def _text(record: Portable) -> str:
+    assert isinstance(record, StoredPassage)
+    return record.passage.text
+
+
+async def test_portions_are_bounded_by_their_bytes(
+    shared: ElasticsearchStore, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "PORTION_BYTES", 20_000)
+    texts = ["tea" * 10] * 30 + ["tea " * 1000] * 30 + ["tea" * 10] * 30
+    for begin in range(0, len(texts), 10):
+        stored = [passage(f"p{begin + n:03}", text) for n, text in enumerate(texts[begin:][:10])]
+        await shared.insert_passages(namespace, stored)
+    portions = [portion async for portion in shared.export(owner_of(namespace))]
+    told = [[_text(record) for record in portion.records] for portion in portions]
+    assert max(sum(map(len, each)) for each in told) <= 20_000 + 4_000, "the last fills it"
+    assert [text for each in told for text in each] == texts
+    for number, portion in enumerate(portions):
+        rest = [each async for each in shared.export(owner_of(namespace), portion.mark)]
+        left = [record for each in rest for record in each.records]
+        assert left == [record for each in portions[number + 1 :] for record in each.records]
 
 
 async def test_what_is_taken_over_twice_is_there_once(

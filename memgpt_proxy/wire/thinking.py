@@ -1,0 +1,159 @@
+"""Thinking at the beginning of a model's text, which is for nobody but the model.
+
+Most servers take it out themselves; where they do not, it stands between tags. Some chat templates
+open its block in the prompt, so that a text begins inside it and has nothing but the closing tag.
+"""
+
+import re
+from enum import Enum
+
+_TAGS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<seed:think>": "</seed:think>",
+    "[THINK]": "[/THINK]",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "◁think▷": "◁/think▷",
+}
+_FIRST = frozenset(tag[0] for tag in _TAGS)
+_CLOSING = "</think>"
+_EITHER = re.compile(r"(?s:(?<![`\"'])</?think>|(?<=([`\"']))</?think>(?=(?!\1).))")
+"""Either tag; in quotes or code it is only spoken of."""
+_OVERLAP = len(_CLOSING) + 1  # the character in front of it says whether it is in quotes
+_MOST = 2**18
+"""Characters held back while nobody knows where a text began."""
+
+
+class Beginning(Enum):
+    """Where a model's text begins."""
+
+    OUTSIDE = "no block of thinking is open"
+    INSIDE = "the chat template has opened one"
+    UNKNOWN = "not known before a closing tag, or the end"
+
+
+def beginning_of(text: str) -> Beginning:
+    """Return where a whole text began, by its tags; UNKNOWN for one that says nothing."""
+    if _CLOSING in text and (first := _EITHER.search(text)) and first[0] == _CLOSING:
+        return Beginning.INSIDE
+    return Beginning.OUTSIDE if text and not text.isspace() else Beginning.UNKNOWN
+
+
+class ThinkingGate:
+    """Takes the thinking off the beginning of a text that comes in pieces.
+
+    Blocks between tags are dropped where they stand in front of everything else. If the text does
+    not certainly begin outside, it is held back until a closing tag, which drops all before it, or
+    until its end.
+    """
+
+    __slots__ = ("_beginning", "_closing_tag", "_held", "_length", "_stripped", "passes")
+
+    def __init__(self, beginning: Beginning = Beginning.OUTSIDE) -> None:
+        self.passes = False
+        """Whether all that may still come is no thinking at the beginning."""
+        self._beginning = beginning
+        self._closing_tag = ""  # of the block that is open
+        self._held: list[str] = []
+        self._length = 0
+        self._stripped = False  # a block was dropped, and the white space behind it is
+
+    def feed(self, text: str) -> str:
+        """Take the next piece; return what is no thinking."""
+        while text and not self.passes:
+            if self._closing_tag:
+                text = self._drop(text)
+            elif self._length:
+                text = self._hold(text)
+            else:
+                text = self._begin(text)
+        return text
+
+    def reasoned(self) -> str:
+        """Know that reasoning comes apart from the text; return what that releases.
+
+        A server that does so takes thinking out, unless the model is known to begin inside.
+        """
+        if self._beginning is not Beginning.UNKNOWN:
+            return ""
+        is_held, self._beginning = bool(self._length), Beginning.OUTSIDE
+        return self._pass() if is_held else ""
+
+    def close(self, *, cut: bool = False) -> str:
+        """Return what was held back and was no thinking.
+
+        Args:
+            cut: The text was cut short: what began inside a block may not have left it.
+        """
+        inside = self._beginning is Beginning.INSIDE and self._length
+        return "" if self._closing_tag or (inside and cut) else self._pass()
+
+    def _pass(self) -> str:
+        self.passes, self._length = True, 0
+        held = "".join(self._held)
+        self._held.clear()
+        return held
+
+    def _begin(self, text: str) -> str:
+        """Read white space and a tag; return what is to be read on."""
+        text = "".join((*self._held, text))
+        start = text.lstrip()
+        self._held[:] = [start if self._stripped else text]
+        if not start:
+            return ""
+        if start[0] in _FIRST:
+            if start.startswith(_CLOSING):
+                return self._after_block(start[len(_CLOSING) :])
+            for tag, closing_tag in _TAGS.items():
+                if start.startswith(tag):
+                    self._held.clear()
+                    self._closing_tag = closing_tag
+                    return start[len(tag) :]
+                if tag.startswith(start) or _CLOSING.startswith(start):
+                    return ""
+        if self._is_outside(start[0]):
+            return self._pass()
+        return self._hold(self._held.pop())
+
+    def _is_outside(self, first: str) -> bool:
+        """Return whether a text is no thinking: JSON was asked for, nobody thinks in it."""
+        is_json = self._beginning is Beginning.UNKNOWN and first in "{["
+        return is_json or self._beginning is Beginning.OUTSIDE
+
+    def _drop(self, text: str) -> str:
+        """Drop a block; return what is behind it."""
+        text = "".join((*self._held, text))
+        end = text.find(self._closing_tag)
+        if end < 0:
+            self._held[:] = [text[-(len(self._closing_tag) - 1) :]]
+            return ""
+        end += len(self._closing_tag)
+        return self._after_block(text[end:])
+
+    def _hold(self, text: str) -> str:
+        """Hold text back; return what is behind the thinking, or all of it if there is none."""
+        before = self._held[-1] if self._held else ""
+        recent = before + text
+        self._length += len(text)
+        tag = self._next_tag(recent, len(before))
+        if tag is not None and tag[0] == _CLOSING:
+            return self._after_block(recent[tag.end() :])
+        if self._held:
+            self._held.pop()
+        self._held += [recent[:-_OVERLAP], recent[-_OVERLAP:]]
+        return self._pass() if tag is not None or self._length > _MOST else ""
+
+    def _next_tag(self, recent: str, read: int) -> re.Match[str] | None:
+        """Return the tag that says where the text began; inside, only its end counts."""
+        wanted = {_CLOSING} if self._beginning is Beginning.INSIDE else {_CLOSING, "<think>"}
+        tags = (tag for tag in _EITHER.finditer(recent) if tag.end() >= read)
+        return next((tag for tag in tags if tag[0] in wanted), None)
+
+    def _after_block(self, text: str) -> str:
+        self._held.clear()
+        self._length = 0
+        self._closing_tag = ""
+        self._beginning = Beginning.OUTSIDE
+        self._stripped = True
+        return text

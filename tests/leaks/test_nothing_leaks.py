@@ -1,0 +1,157 @@
+"""Whatever a backend's answers look like: what is inside stays inside, what is said arrives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import count
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from memgpt_proxy.agent.functions import FUNCTIONS, HEARTBEAT
+from memgpt_proxy.config import ReplyMode
+from memgpt_proxy.memory.alerts import PREFIX
+from tests.leaks.dialect import Step, Writer
+from tests.leaks.gateway import InProcess, in_process
+from tests.leaks.scenario import MARK, MOST_STEPS, Scenario, scenarios, silences
+
+INSIDE = [MARK, HEARTBEAT, PREFIX.strip(), "</think>", "Message sent", *FUNCTIONS]
+NUMBERS = count()
+EXAMPLES = int(os.environ.get("LEAK_EXAMPLES", "60"))
+ROUND = settings(
+    suppress_health_check=list(HealthCheck), max_examples=EXAMPLES, report_multiple_bugs=False
+)
+
+
+@pytest.fixture(scope="module", params=[ReplyMode.AUTO, ReplyMode.CONTENT], ids=str)
+def gateway(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InProcess]:
+    directory = tmp_path_factory.mktemp("leaks")
+    with in_process(directory, reply_mode=request.param, max_steps=MOST_STEPS) as opened:
+        yield opened
+
+
+def play(
+    gateway: InProcess, writer: Writer, steps: list[Step], body: Any
+) -> tuple[httpx.Response, int]:
+    """Ask, while the backend answers with these steps; also return how many it was asked for."""
+    left, asked = iter(steps), count()
+
+    def answer(_: Any) -> tuple[list[bytes], str]:
+        next(asked)
+        written, kind = writer.body(next(left, Step(content="Nobody asked for this.")))
+        return writer.writes(written), kind
+
+    gateway.answer = answer
+    return gateway.ask(f"key-{body['model']}", body), next(asked)
+
+
+def told(response: httpx.Response) -> list[dict[str, Any]]:
+    """The choices of a whole response, streamed or not, as messages."""
+    if response.headers["content-type"].startswith("text/event-stream"):
+        assert response.text.endswith("data: [DONE]\n\n")
+    return told_so_far(response)
+
+
+def told_so_far(response: httpx.Response) -> list[dict[str, Any]]:
+    """The choices of a response, however it ended."""
+    if not response.headers["content-type"].startswith("text/event-stream"):
+        return [choice["message"] for choice in response.json().get("choices", ())]
+    messages: dict[int, dict[str, Any]] = {}
+    for event in filter(None, response.text.split("\n\n")):
+        if event.startswith(":") or event == "data: [DONE]":
+            continue
+        for choice in json.loads(event.removeprefix("data: ")).get("choices", ()):
+            message = messages.setdefault(choice["index"], {"content": "", "tool_calls": []})
+            _add(message, choice["delta"])
+    return [messages[index] for index in sorted(messages)]
+
+
+def _add(message: dict[str, Any], delta: dict[str, Any]) -> None:
+    message["content"] += delta.get("content") or ""
+    for call in delta.get("tool_calls") or ():
+        if call["index"] == len(message["tool_calls"]):
+            message["tool_calls"].append({"function": {"name": "", "arguments": ""}})
+        function = message["tool_calls"][call["index"]]["function"]
+        for name, value in call["function"].items():
+            function[name] += value
+    if function := delta.get("function_call"):
+        message.setdefault("function_call", {"name": "", "arguments": ""})
+        for name, value in function.items():
+            message["function_call"][name] += value
+
+
+def check_inside(text: str) -> None:
+    for each in INSIDE:
+        assert each not in text, f"{each!r} reached the client: {text}"
+
+
+def ask(
+    gateway: InProcess, writer: Writer, scenario: Scenario, stream: bool
+) -> tuple[httpx.Response, int]:
+    """Play a scenario; return what the client got, and how many steps were asked for."""
+    body: dict[str, Any] = {"model": f"model-{next(NUMBERS)}", "stream": stream}
+    if scenario.before:
+        first = {**body, "messages": [{"role": "user", "content": "First"}]}
+        response, _ = play(gateway, writer, [scenario.before], first)
+        check_inside(response.text)
+    body |= {"messages": [{"role": "user", "content": "Hello"}], **scenario.asked}
+    response, asked = play(gateway, writer, scenario.steps, body)
+    note(response.text)
+    check_inside(response.text)
+    return response, asked
+
+
+WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+SEEDS = st.integers(0, 2**16)
+
+
+@WAYS
+@given(data=st.data(), seed=SEEDS)
+@ROUND
+def test_what_is_said_arrives_and_nothing_else(
+    gateway: InProcess, stream: bool, data: st.DataObject, seed: int
+) -> None:
+    scenario: Scenario = data.draw(scenarios(by_content=gateway.mode is ReplyMode.CONTENT))
+    response, asked = ask(gateway, Writer(scenario.dialect, Random(seed)), scenario, stream)
+    assert response.status_code == 200
+    assert asked == len(scenario.steps)
+    choices = told(response)
+    assert len(choices) == scenario.asked.get("n", 1)
+    for message in choices:
+        assert (message["content"] or "") == scenario.said
+        calls = [call["function"] for call in message.get("tool_calls") or ()]
+        called = [(call["name"], json.loads(call["arguments"])) for call in calls]
+        assert called == scenario.called
+
+
+@WAYS
+@given(data=st.data(), seed=SEEDS, kept=st.integers(0, 3000))
+@ROUND
+def test_an_answer_that_breaks_off_leaks_nothing(
+    gateway: InProcess, stream: bool, data: st.DataObject, seed: int, kept: int
+) -> None:
+    scenario: Scenario = data.draw(scenarios(by_content=gateway.mode is ReplyMode.CONTENT))
+    writer = Writer(scenario.dialect, Random(seed), most=kept)
+    response, _ = ask(gateway, writer, scenario, stream)
+    said = "".join(message["content"] or "" for message in told_so_far(response))
+    assert (scenario.said * scenario.asked.get("n", 1)).startswith(said) or said in scenario.said
+
+
+@WAYS
+@given(data=st.data(), seed=SEEDS)
+@ROUND
+def test_a_model_that_never_replies_leaks_nothing(
+    gateway: InProcess, stream: bool, data: st.DataObject, seed: int
+) -> None:
+    scenario: Scenario = data.draw(silences(by_content=gateway.mode is ReplyMode.CONTENT))
+    response, asked = ask(gateway, Writer(scenario.dialect, Random(seed)), scenario, stream)
+    assert asked == MOST_STEPS
+    assert "came to no reply" in response.text
