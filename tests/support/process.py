@@ -38,6 +38,9 @@ class ServerProcess:
     A second ``start`` after ``kill`` or ``stop`` runs the same command on the same port.
     """
 
+    start_seconds = START_SECONDS
+    """How long it may take until it is ready."""
+
     def __init__(
         self, command: Sequence[str], port: int, ready_path: str, log: Path, env: Mapping[str, str]
     ) -> None:
@@ -78,7 +81,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + self.start_seconds
         while not self.is_ready():
             if self._exited_within(0.02) or time.monotonic() > deadline:
                 self.kill()

@@ -1,0 +1,32 @@
+{{- /* The bundled servers ask for no password: only this release's gateway and its jobs reach them. */ -}}
+{{- define "memgpt-proxy.bundledPolicy" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 2 }}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ index . 1 }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "memgpt-proxy.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ $component }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "memgpt-proxy.selector" $root | nindent 6 }}
+      app.kubernetes.io/component: {{ $component }}
+  policyTypes: [Ingress, Egress]
+  ingress:
+    - ports:
+        - port: {{ ternary "http" "redis" (eq $component "elasticsearch") }}
+          protocol: TCP
+      from:
+        - podSelector:
+            matchLabels:
+              {{- include "memgpt-proxy.selector" $root | nindent 14 }}
+            matchExpressions:
+              - key: app.kubernetes.io/component
+                operator: In
+                values: [gateway, migration, test]
+{{- end -}}

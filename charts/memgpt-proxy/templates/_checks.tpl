@@ -1,0 +1,51 @@
+{{- /* What a schema cannot say: values that do not go together end the rendering with one clear line. */ -}}
+{{- define "memgpt-proxy.checks" -}}
+{{- include "memgpt-proxy.checkBackend" . -}}
+{{- include "memgpt-proxy.checkStores" . -}}
+{{- if include "memgpt-proxy.embedded" . -}}
+{{- include "memgpt-proxy.checkEmbedded" . -}}
+{{- else -}}
+{{- include "memgpt-proxy.checkSecret" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "memgpt-proxy.checkBackend" -}}
+{{- $named := compact (list .Values.backend.url (ternary "demo" "" .Values.backend.demo) (default "" .Values.settings.backends_file)) -}}
+{{- if not $named -}}
+{{- fail "Set backend.url to the base URL of your chat-completions backend, or backend.demo=true to try out without one." -}}
+{{- end -}}
+{{- if gt (len $named) 1 -}}
+{{- fail "Set one of backend.url, backend.demo and settings.backends_file." -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "memgpt-proxy.checkStores" -}}
+{{- if and .Values.elasticsearch.url .Values.bundled.elasticsearch.enabled -}}
+{{- fail "Set elasticsearch.url or bundled.elasticsearch.enabled, not both." -}}
+{{- end -}}
+{{- if and .Values.redis.url .Values.bundled.redis.enabled -}}
+{{- fail "Set redis.url or bundled.redis.enabled, not both." -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "memgpt-proxy.checkEmbedded" -}}
+{{- if gt (int (include "memgpt-proxy.replicas" .)) 1 -}}
+{{- fail (printf "replicas is %v without Elasticsearch: the embedded store serves one replica. Set elasticsearch.url." .Values.replicas) -}}
+{{- end -}}
+{{- if .Values.autoscaling.enabled -}}
+{{- fail "autoscaling.enabled without Elasticsearch: the embedded store serves one replica. Set elasticsearch.url." -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The secret of namespaces is given, and stays as it is: with another, no key finds its memory. */ -}}
+{{- define "memgpt-proxy.checkSecret" -}}
+{{- $given := .Values.secrets.namespace_secret -}}
+{{- if not (or $given .Values.existingSecret) -}}
+{{- fail (printf "Elasticsearch needs a secret of namespaces, the same for all replicas and for good. Make it once: kubectl -n %s create secret generic memgpt-secret --from-literal=MEMGPT_NAMESPACE_SECRET=$(openssl rand -hex 32); set existingSecret=memgpt-secret; and keep a copy." .Release.Namespace) -}}
+{{- end -}}
+{{- $there := lookup "v1" "Secret" .Release.Namespace (include "memgpt-proxy.fullname" .) -}}
+{{- $before := get (default dict $there.data) "MEMGPT_NAMESPACE_SECRET" -}}
+{{- if and $before (ne (b64dec $before) (default "" $given)) (not .Values.existingSecret) -}}
+{{- fail "secrets.namespace_secret is not what this release has: no key would find its memory again. Set it as it was." -}}
+{{- end -}}
+{{- end -}}

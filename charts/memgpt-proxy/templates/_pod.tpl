@@ -1,0 +1,123 @@
+{{- /* Parts of every pod that runs the gateway's image. */ -}}
+
+{{- define "memgpt-proxy.podPlacement" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "memgpt-proxy.podIdentity" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- end -}}
+
+{{- define "memgpt-proxy.containerImage" -}}
+image: {{ include "memgpt-proxy.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+{{- end -}}
+
+{{- /* Called with the endings of the ConfigMap's and Secret's names: hooks have their own. */ -}}
+{{- define "memgpt-proxy.containerEnvironment" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+envFrom:
+  - configMapRef:
+      name: {{ $name }}
+  {{- if include "memgpt-proxy.secrets" $root }}
+  - secretRef:
+      name: {{ $name }}
+  {{- end }}
+  {{- with $root.Values.existingSecret }}
+  - secretRef:
+      name: {{ . }}
+  {{- end }}
+  {{- with $root.Values.extraEnvFrom }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $root.Values.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "memgpt-proxy.volumeMounts" -}}
+- name: data
+  mountPath: /var/lib/memgpt-proxy
+- name: tmp
+  mountPath: /tmp
+{{- if .Values.configFiles.files }}
+- name: files
+  mountPath: {{ .Values.configFiles.directory }}
+  readOnly: true
+{{- end }}
+{{- if .Values.elasticsearch.ca.secret }}
+- name: elasticsearch-ca
+  mountPath: /etc/elasticsearch-ca
+  readOnly: true
+{{- end }}
+{{- if .Values.redis.ca.secret }}
+- name: redis-ca
+  mountPath: /etc/redis-ca
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* All volumes but that of the data directory. */ -}}
+{{- define "memgpt-proxy.volumes" -}}
+{{- $root := index . 0 -}}
+{{- $files := index . 1 -}}
+- name: tmp
+  emptyDir:
+    sizeLimit: 256Mi
+{{- if $root.Values.configFiles.files }}
+- name: files
+  configMap:
+    name: {{ $files }}
+{{- end }}
+{{- with $root.Values.elasticsearch.ca.secret }}
+- name: elasticsearch-ca
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with $root.Values.redis.ca.secret }}
+- name: redis-ca
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with $root.Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* Over nodes and zones, unless the values say otherwise. */ -}}
+{{- define "memgpt-proxy.spread" -}}
+topologySpreadConstraints:
+  {{- if .Values.topologySpreadConstraints }}
+  {{- toYaml .Values.topologySpreadConstraints | nindent 2 }}
+  {{- else }}
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - topologyKey: {{ . }}
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "memgpt-proxy.gatewaySelector" $ | nindent 8 }}
+  {{- end }}
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,207 @@
+"""The chart in a real cluster: installed, upgraded, rolled back, uninstalled.
+
+Its namespaces enforce the restricted profile of pod security.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.chart_schema import CHART
+from tests.support.helm import CASES, Helm, HelmError
+from tests.support.kubernetes import Cluster
+
+pytestmark = [pytest.mark.chart, pytest.mark.slow, pytest.mark.timeout(120)]
+
+RELEASE = "memory"
+NAME = "memory-memgpt-proxy"
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+class Release:
+    """A release in a namespace of its own.
+
+    Args:
+        home: Of Helm.
+    """
+
+    def __init__(self, cluster: Cluster, home: Path) -> None:
+        self.cluster = cluster
+        self.namespace = f"test-{uuid.uuid4().hex[:8]}"
+        self._helm: Helm = cluster.helm(home)
+        self._values = home / "values.yaml"
+        cluster.namespace(self.namespace)
+
+    def install(self, values: dict[str, Any]) -> str:
+        return self._with("install", values)
+
+    def upgrade(self, values: dict[str, Any]) -> str:
+        return self._with("upgrade", values)
+
+    def rollback(self, revision: int) -> None:
+        self._run("rollback", RELEASE, str(revision), "--wait", "--timeout", "60s")
+
+    def uninstall(self) -> None:
+        self._run("uninstall", RELEASE, "--wait", "--timeout", "60s")
+
+    def hooks(self) -> dict[str, str]:
+        """Return how the hooks of the last revision have ended, by kind and name."""
+        told = json.loads(self._run("status", RELEASE, "--output", "json"))
+        return {
+            f"{hook['kind']} {hook['name']}": hook["last_run"].get("phase", "")
+            for hook in told["hooks"]
+        }
+
+    def get(self, group: str, kind: str, name: str = NAME) -> dict[str, Any]:
+        found = self.cluster.get(f"{self._path(group)}/{kind}/{name}")
+        assert found is not None, f"no {kind} {name}"
+        return found
+
+    def names(self, group: str, kind: str) -> list[str]:
+        return self.cluster.names(f"{self._path(group)}/{kind}")
+
+    def container(self, kind: str = "deployments") -> dict[str, Any]:
+        spec = self.get("apps/v1", kind)["spec"]["template"]["spec"]
+        container: dict[str, Any] = spec["containers"][0]
+        return container
+
+    def secret(self, name: str = NAME) -> str:
+        data = self.get("v1", "secrets", name)["data"]
+        return base64.b64decode(data["MEMGPT_NAMESPACE_SECRET"]).decode()
+
+    def make_secret(self, name: str) -> None:
+        made = {"metadata": {"name": name}, "stringData": {"MEMGPT_NAMESPACE_SECRET": SECRET}}
+        self.cluster.post(f"{self._path('v1')}/secrets", made)
+
+    def _with(self, command: str, values: dict[str, Any]) -> str:
+        self._values.write_text(yaml.safe_dump(values))
+        given: list[str | Path] = ["--values", self._values, "--wait", "--timeout", "60s"]
+        return self._run(command, RELEASE, CHART, *given)
+
+    def _run(self, *command: str | Path) -> str:
+        return self._helm.run(*command, "--namespace", self.namespace)
+
+    def _path(self, group: str) -> str:
+        return f"/{'api' if group == 'v1' else 'apis'}/{group}/namespaces/{self.namespace}"
+
+
+@pytest.fixture
+def release(cluster: Cluster, tmp_path: Path) -> Release:
+    return Release(cluster, tmp_path)
+
+
+def case(name: str, **more: Any) -> dict[str, Any]:
+    return {**yaml.safe_load(CASES[name].read_text()), **more}
+
+
+def test_a_fleet_is_installed_upgraded_rolled_back_and_uninstalled(release: Release) -> None:
+    fleet = case("fleet", image={"tag": "1.0"})
+    release.make_secret("memgpt-secret")
+    notes = release.install(fleet)
+    assert "memgpt-secret" in notes
+    assert release.get("apps/v1", "deployments")["status"]["availableReplicas"] == 3
+    assert set(release.hooks().values()) == {""}, "there is nothing to migrate at first"
+
+    release.upgrade({**fleet, "image": {"tag": "2.0"}, "settings": {"max_steps": 20}})
+    assert release.container()["image"] == "memgpt-proxy:2.0"
+    assert release.get("v1", "configmaps")["data"]["MEMGPT_MAX_STEPS"] == "20"
+    assert release.hooks()[f"Job {NAME}-migration"] == "Succeeded"
+    assert release.names("batch/v1", "jobs") == [], "the migration cleans up behind itself"
+    assert f"{NAME}-migration" not in release.names("v1", "configmaps")
+
+    release.rollback(1)
+    assert release.container()["image"] == "memgpt-proxy:1.0"
+    assert "MEMGPT_MAX_STEPS" not in release.get("v1", "configmaps")["data"]
+    assert release.get("apps/v1", "deployments")["status"]["availableReplicas"] == 3
+
+    release.uninstall()
+    assert release.names("apps/v1", "deployments") == []
+    assert release.names("v1", "secrets") == ["memgpt-secret"]
+    assert release.secret("memgpt-secret") == SECRET
+
+
+def test_memory_outlives_a_release_with_the_embedded_store(release: Release) -> None:
+    release.cluster.volume(f"{release.namespace}-1")
+    values = case("embedded")
+    values["embedded"] = {"persistence": {"storageClassName": "-"}}
+    release.install(values)
+    [claim] = release.names("v1", "persistentvolumeclaims")
+    volume = release.get("v1", "persistentvolumeclaims", claim)["spec"]["volumeName"]
+
+    release.uninstall()
+    assert release.names("apps/v1", "statefulsets") == []
+    release.install(values)
+    assert release.names("v1", "persistentvolumeclaims") == [claim]
+    again = release.get("v1", "persistentvolumeclaims", claim)
+    assert (again["spec"]["volumeName"], again["status"]["phase"]) == (volume, "Bound")
+
+
+def test_the_secret_of_namespaces_stays(release: Release) -> None:
+    values = case("fleet", existingSecret="", replicas=1, secrets={"namespace_secret": SECRET})
+    release.install(values)
+    release.upgrade({**values, "settings": {"max_steps": 20}})
+    assert release.secret() == SECRET
+
+    for other in ("another-secret-of-namespaces", None):
+        with pytest.raises(HelmError, match=r"secrets\.namespace_secret|secret of namespaces"):
+            release.upgrade({**values, "secrets": {"namespace_secret": other}})
+    assert release.secret() == SECRET
+
+    release.uninstall()
+    assert release.secret() == SECRET
+    with pytest.raises(HelmError, match="no key would find its memory"):
+        release.install({**values, "secrets": {"namespace_secret": "another-secret-of-theirs"}})
+    release.install(values)
+    assert release.secret() == SECRET
+
+
+def test_an_embedded_store_can_grow_into_a_fleet(release: Release) -> None:
+    release.cluster.volume(f"{release.namespace}-1")
+    embedded = case("embedded", embedded={"persistence": {"storageClassName": "-"}})
+    release.install(embedded)
+    release.make_secret("memgpt-secret")
+    release.upgrade(case("fleet"))
+    assert release.names("apps/v1", "statefulsets") == []
+    assert release.get("apps/v1", "deployments")["status"]["availableReplicas"] == 3
+    assert len(release.names("v1", "persistentvolumeclaims")) == 1, "what it remembers is there"
+
+
+def test_the_cluster_takes_all_that_can_be_switched_on(release: Release) -> None:
+    for number in range(2):
+        release.cluster.volume(f"{release.namespace}-{number}")
+    everything = case("everything", priorityClassName="", affinity={})
+    everything["journal"] = {"persistence": {"enabled": True, "storageClassName": "-"}}
+    everything["autoscaling"]["minReplicas"] = 2
+    release.install(everything)
+    made = {
+        ("apps/v1", "statefulsets"),
+        ("autoscaling/v2", "horizontalpodautoscalers"),
+        ("gateway.networking.k8s.io/v1", "httproutes"),
+        ("monitoring.coreos.com/v1", "prometheusrules"),
+        ("monitoring.coreos.com/v1", "servicemonitors"),
+        ("networking.k8s.io/v1", "ingresses"),
+        ("networking.k8s.io/v1", "networkpolicies"),
+        ("policy/v1", "poddisruptionbudgets"),
+        ("v1", "serviceaccounts"),
+    }
+    for group, kind in made:
+        assert "memory" in release.names(group, kind), kind
+    release.upgrade(everything)
+
+
+def test_the_bundled_servers_run(release: Release) -> None:
+    release.cluster.volume(f"{release.namespace}-1")
+    release.cluster.volume(f"{release.namespace}-2")
+    values = case("bundled")
+    for server in ("elasticsearch", "redis"):
+        values["bundled"][server]["storageClassName"] = "-"
+    notes = release.install(values)
+    assert "Elasticsearch and Redis are for trying out" in notes
+    assert release.names("apps/v1", "statefulsets") == [f"{NAME}-elasticsearch", f"{NAME}-redis"]

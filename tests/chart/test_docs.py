@@ -1,0 +1,54 @@
+"""What docs/deployment.md shows is what the chart takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.chart_schema import CHART
+from tests.support.helm import CASES, FOR, Helm
+
+pytestmark = pytest.mark.chart
+
+PAGE = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+VALUES: list[dict[str, Any]] = [
+    values for block in blocks("yaml") if "rules" not in (values := yaml.safe_load(block))
+]
+"""All but what configures something else."""
+
+COMMANDS = [
+    shlex.split(command)
+    for block in blocks("sh")
+    for command in block.replace("\\\n", " ").splitlines()
+    if command.startswith("helm ") and "--set" in command
+]
+
+
+def test_there_are_examples() -> None:
+    assert len(VALUES) > 4
+    assert len(COMMANDS) > 2
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda values: next(iter(values)))
+def test_values_are_taken(helm: Helm, values: dict[str, Any]) -> None:
+    fleet = yaml.safe_load(CASES["fleet"].read_text())
+    if "autoscaling" in values:
+        del fleet["replicas"]
+    helm.template(fleet | values)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_are_taken(helm: Helm, command: list[str]) -> None:
+    at = command.index("charts/memgpt-proxy")
+    helm.run("template", "memory", CHART, *FOR, *command[at + 1 :])

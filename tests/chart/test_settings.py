@@ -1,0 +1,141 @@
+"""The chart and the gateway agree: on settings, probes and files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings
+from memgpt_proxy.reference import settings_reference
+from tests.conftest import StartGateway
+from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, written
+from tests.support.helm import CASES, NAMESPACE, RELEASE, Helm, HelmError, environment, of_kind
+
+NAME = f"{RELEASE}-memgpt-proxy"
+SECRET = "0123456789abcdef0123456789abcdef"
+
+TEMPLATE = "templates/dashboards.yaml"
+
+chart = pytest.mark.chart
+
+
+def test_the_schema_has_all_settings() -> None:
+    assert json.loads(SCHEMA.read_text()) == written(), "run python -m tests.support.chart_schema"
+
+
+def test_values_of_other_names_stand_for_settings_that_there_are() -> None:
+    assert set(Settings.model_fields) >= SAID_ELSEWHERE
+
+
+def named_in_templates() -> set[str]:
+    """Return the names that begin as an environment variable of the gateway does."""
+    texts = (path.read_text() for path in CHART.rglob("*") if path.suffix in {".yaml", ".tpl"})
+    found = {name for text in texts for name in re.findall(rf"{ENV_PREFIX}([A-Z_]+)", text)}
+    return found - {""}
+
+
+def test_every_setting_that_is_named_is_one_of_the_gateway() -> None:
+    known = set(re.findall(rf"`{ENV_PREFIX}([A-Z_]+)`", settings_reference()))
+    assert named_in_templates() - known == set()
+
+
+@chart
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_the_gateway_takes_what_is_rendered(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    manifests = helm.manifests(CASES[case])
+    name = "memory" if case == "everything" else NAME
+    given = environment(manifests, name)
+    if case == "fleet":
+        given[f"{ENV_PREFIX}NAMESPACE_SECRET"] = SECRET  # the operator's own Secret
+    for variable, value in given.items():
+        assert variable.removeprefix(ENV_PREFIX).lower() in Settings.model_fields
+        monkeypatch.setenv(variable, value)
+    settings = load_settings({})
+    assert settings.host == "0.0.0.0"
+    assert str(settings.data_dir) == "/var/lib/memgpt-proxy"
+    assert bool(settings.elasticsearch_url) == (case in {"bundled", "everything", "fleet"})
+
+
+@chart
+def test_what_is_set_arrives(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in environment(helm.manifests(CASES["everything"]), "memory").items():
+        monkeypatch.setenv(variable, value)
+    settings = load_settings({})
+    assert settings.tokens_per_minute == 2_000_000
+    assert settings.flush_to == 0.4
+    assert settings.conversation_headers == ("X-Chat", "X-Thread")
+    assert [each.pattern for each in settings.task_prompts] == ["^Write a title, short", "^Tags"]
+    assert [key.get_secret_value() for key in settings.accepted_keys] == ["sk-one", "sk-two"]
+    assert settings.drain_seconds == 1200
+    assert not settings.access_log
+
+
+@chart
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"backend": {"urll": "http://vllm/v1"}}, "urll"),
+        ({"backend": {"url": "vllm:8000"}}, "/backend/url"),
+        ({"settings": {"context_windows": 8192}}, "context_windows"),
+        ({"settings": {"max_steps": "many"}}, "/settings/max_steps"),
+        ({"settings": {"reply_mode": "aloud"}}, "/settings/reply_mode"),
+        ({"settings": {"namespace_secret": SECRET}}, "namespace_secret"),
+        ({"settings": {"drain_seconds": 7}}, "drain_seconds"),
+        ({"replicas": "three"}, "/replicas"),
+        ({"draining": {"seconds": -1}}, "/draining/seconds"),
+        ({"ingress": {"enabled": True}}, "/ingress/hosts"),
+        ({"ingress": {"streaming": "apache"}}, "/ingress/streaming"),
+        ({"httpRoute": {"enabled": True}}, "/httpRoute/parentRefs"),
+        ({"elasticsearch": {"url": "es:9200"}}, "/elasticsearch/url"),
+        ({"redis": {"url": "http://redis"}}, "/redis/url"),
+        ({"existingSecret": "Not_a_name"}, "/existingSecret"),
+        ({"image": {"digest": "sha256:1"}}, "/image/digest"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(helm: Helm, values: dict[str, Any], told: str) -> None:
+    with pytest.raises(HelmError, match="values don't meet the specifications") as refused:
+        helm.template({"backend": {"demo": True}} | values)
+    assert told in str(refused.value)
+
+
+@chart
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_the_same_values_give_the_same_release(helm: Helm, case: str) -> None:
+    assert helm.template(CASES[case]) == helm.template(CASES[case])
+
+
+@chart
+def test_a_gateway_runs_as_the_pod_would(helm: Helm, start_gateway: StartGateway) -> None:
+    manifests = helm.manifests(CASES["embedded"])
+    [pod] = [each["spec"]["template"]["spec"] for each in of_kind(manifests, "StatefulSet")]
+    [container] = pod["containers"]
+    assert container["args"] == ["serve"]
+    moved = {"HOST", "PORT", "DATA_DIR", "BACKEND_URL", "DRAIN_DELAY_SECONDS"}  # the test's own
+    given = environment(manifests, NAME)
+    gateway = start_gateway(
+        env={name: text for name, text in given.items() if name[len(ENV_PREFIX) :] not in moved}
+    )
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        path = container[probe]["httpGet"]["path"]
+        assert httpx.get(gateway.origin + path).status_code == 200
+
+
+@chart
+def test_dashboards_are_shipped(helm: Helm, copied_chart: Path) -> None:
+    (copied_chart / "dashboards").mkdir(exist_ok=True)
+    dashboard = {"title": "Turns", "expr": 'rate(x{a="{{b}}"}[5m])'}
+    (copied_chart / "dashboards" / "turns.json").write_text(json.dumps(dashboard, indent=2))
+    shipped = yaml.safe_load(
+        helm.template(CASES["everything"], "--show-only", TEMPLATE, chart=copied_chart)
+    )
+    assert json.loads(shipped["data"]["turns.json"]) == dashboard
+    assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert shipped["metadata"]["namespace"] == NAMESPACE
