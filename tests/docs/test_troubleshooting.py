@@ -1,16 +1,25 @@
-"""What pages tell an operator to look for is there: metrics, lines of the log, codes of errors."""
+"""What pages tell an operator to look for is there: metrics, settings, lines of the log, codes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from memgpt_proxy.backends_file import BackendEntry
+from memgpt_proxy.config import Settings
 from memgpt_proxy.errors import BackendRefused, GatewayError, InvalidRequest
 from tests.docs.fenced import CHECKOUT
+from tests.docs.fenced import PAGES as ALL_PAGES
 
 PAGES = ("operations.md", "observability.md", "security.md", "search.md", "scaling.md")
+OF_FIELDS = {"compatibility.md", "responses.md"}
+"""Pages about OpenAI's fields, whose names look like those of settings."""
+
+PAGES_WITH_SETTINGS = [path for path in ALL_PAGES if path.name not in OF_FIELDS]
+OF_METRICS = ("http_", "gen_ai_", "db_", "process_", "memgpt_")
 METRICS = (CHECKOUT / "docs" / "metrics.md").read_text()
 SOURCE = "".join(path.read_text() for path in (CHECKOUT / "memgpt_proxy").rglob("*.py"))
 
@@ -25,6 +34,15 @@ def test_metrics_that_a_page_names_are_those_of_the_gateway(name: str):
     metrics = {re.sub(r"_(total|count|bucket|sum)$", "", metric) for metric in named}
     known = set(re.findall(r"`(\w+)`", METRICS)) | {"memgpt_journal", "memgpt_proxy"}
     assert metrics - known == set()
+
+
+@pytest.mark.parametrize("path", PAGES_WITH_SETTINGS, ids=lambda path: path.name)
+def test_settings_that_a_page_names_are_there(path: Path):
+    told = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)*_(?:seconds|mib))`", told))
+    named |= set(re.findall(r"`([a-z]+(?:_[a-z]+)+): \w+`", told))
+    settings = {name for name in named if not name.startswith(OF_METRICS)}
+    assert settings - set(Settings.model_fields) - set(BackendEntry.model_fields) == set()
 
 
 def test_words_of_the_log_that_operations_quote_are_those_of_the_code():
