@@ -2,7 +2,7 @@
 
 A client may send all of its history, or only the end of it, or its newest message in a
 conversation that it names; it may have edited a message, deleted some, or written our
-replies otherwise (DESIGN, section 3). What it sends is history up to the last reply, and
+replies otherwise. What it sends is history up to the last reply, and
 events after it: only events are new utterances, history that we have is never said twice.
 """
 
