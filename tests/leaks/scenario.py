@@ -181,6 +181,7 @@ DIALECTS = st.builds(
     mixed=st.booleans(),
 )
 CLEAN: list[dict[str, Any]] = [{"logprobs": True}, {"n": 2}]
+CLEAN.append({"response_format": {"type": "json_object"}})
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
 
 
