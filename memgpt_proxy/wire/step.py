@@ -24,7 +24,7 @@ _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
 class CallInProgress:
     """A function call of the model while it arrives; `id` and `name` are "" until known."""
 
-    __slots__ = ("_arguments", "custom", "id", "index", "name")
+    __slots__ = ("_arguments", "custom", "extra", "id", "index", "name")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -32,6 +32,8 @@ class CallInProgress:
         self.name = ""
         self.custom = False
         """Of a custom tool, whose arguments are any text."""
+        self.extra: Any = None
+        """What Gemini adds to a call and demands to get back with it: its thought's signature."""
         self._arguments: list[str] = []
 
     @property
@@ -166,6 +168,7 @@ class StepReader:
         call = self._call_of(delta, function.get("name"))
         call.id = call.id or delta.get("id") or ""
         call.custom = call.custom or "custom" in delta
+        call.extra = call.extra or delta.get("extra_content")
         return call, call.add(function)
 
     def _call_of(self, delta: ToolCallDelta, name: str | None) -> CallInProgress:
