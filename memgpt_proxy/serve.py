@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import socket
@@ -32,6 +33,13 @@ log = logging.getLogger(__name__)
 _DEMO_PATH = "/demo"
 _COLLECT_AT = (10_000, 50, 50)
 """New objects, and collections of each younger generation, at which one is collected."""
+
+
+_WAYS_OUT = {
+    errno.EADDRINUSE: "choose another port with --port",
+    errno.EACCES: "choose another port with --port",
+    errno.EADDRNOTAVAIL: "--host has to be an address of this machine",
+}
 
 
 class StartError(Exception):
@@ -122,7 +130,7 @@ def _listen(settings: Settings) -> socket.socket:
         listener.close()
         raise StartError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "choose another port with --port"
+            f"{_WAYS_OUT.get(error.errno or 0, 'check --host and --port')}"
         ) from error
     return listener
 
