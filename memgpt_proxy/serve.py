@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import logging
+import os
 import socket
 import sys
 from contextlib import closing
@@ -19,7 +20,7 @@ from memgpt_proxy.app import create_app
 from memgpt_proxy.backend.discovery import find_local_server, first_model
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendsFile, read_backends
-from memgpt_proxy.config import LogFormat, Settings, SettingsFileError
+from memgpt_proxy.config import LogFormat, Settings, SettingsFileError, unknown_variables
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
@@ -73,6 +74,8 @@ def serve(settings: Settings) -> None:
         StartError: It cannot start.
     """
     _log_as_told(settings)
+    for name in unknown_variables(os.environ):
+        log.warning("%s is in the environment, but there is no such setting", name)
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))

@@ -83,6 +83,11 @@ def test_a_second_signal_ends_replies_and_keeps_what_was_said(
     ]
 
 
+def test_a_variable_that_is_no_setting_is_told_of(start_gateway):
+    gateway = start_gateway(env={"MEMGPT_CONTEXT_WINDOWS": "4096"})
+    assert "MEMGPT_CONTEXT_WINDOWS is in the environment, but there is no such" in gateway.log()
+
+
 def test_it_does_not_stand_in_front_of_itself(start_gateway, tmp_path):
     with pytest.raises(AssertionError, match="is this gateway itself"):
         start_gateway("--port", "18484", backend_url="http://127.0.0.1:18484/v1")
