@@ -17,7 +17,7 @@ import uvloop
 from starlette.routing import BaseRoute, Mount
 
 from memgpt_proxy.app import create_app
-from memgpt_proxy.backend.discovery import find_local_server, first_model
+from memgpt_proxy.backend.discovery import find_local_server, list_models
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendsFile, read_backends
 from memgpt_proxy.config import LogFormat, Settings, SettingsFileError, unknown_variables
@@ -165,8 +165,16 @@ async def _named_backend(
     shown = "any-key-of-yours" if key else "YOUR_BACKEND_KEY"
     if settings.accepted_keys:
         shown = "ONE_OF_ACCEPTED_KEYS"
-    model = await first_model(transport, url, key.get_secret_value() if key else None)
-    return _Chosen(url, f"the backend at {url}", shown, model or "MODEL")
+    what, model = f"the backend at {url}", None
+    try:
+        listed = await list_models(transport, url, key.get_secret_value() if key else None)
+    except httpx.TransportError:
+        what += ", which cannot be reached now (is it running, and backend_url right?)"
+    else:
+        model = next(iter(listed.models), None)
+        if listed.status == httpx.codes.NOT_FOUND and not url.endswith("/v1"):
+            what += ", which knows no /models there (does backend_url lack its /v1?)"
+    return _Chosen(url, what, shown, model or "MODEL")
 
 
 def _several(settings: Settings, several: BackendsFile, port: int) -> _Chosen:
