@@ -191,6 +191,14 @@ def test_a_port_in_use(backend: ScriptedBackend, start_gateway, tmp_path: Path) 
     )
 
 
+def test_an_address_of_another_machine(backend: ScriptedBackend, tmp_path: Path) -> None:
+    options = ("--host", "192.0.2.1", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    assert fails_to_start(tmp_path, backend, *options) == (
+        "cannot listen on 192.0.2.1:0: Cannot assign requested address; "
+        "--host has to be an address of this machine"
+    )
+
+
 def test_a_data_directory_in_use(backend: ScriptedBackend, start_gateway, tmp_path: Path) -> None:
     running = start_gateway()
     options = ("--port", "0", "--data-dir", str(running.data_dir))

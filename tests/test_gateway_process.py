@@ -83,6 +83,24 @@ def test_a_second_signal_ends_replies_and_keeps_what_was_said(
     ]
 
 
+def test_a_variable_that_is_no_setting_is_told_of(start_gateway):
+    gateway = start_gateway(env={"MEMGPT_CONTEXT_WINDOWS": "4096"})
+    assert "MEMGPT_CONTEXT_WINDOWS is in the environment, but there is no such" in gateway.log()
+
+
+def test_it_starts_without_its_backend_and_says_so(start_gateway):
+    gateway = start_gateway(backend_url="http://127.0.0.1:9/v1")
+    assert "http://127.0.0.1:9/v1, which cannot be reached now" in gateway.log()
+
+
+def test_a_base_url_that_lacks_its_end_is_told_of(backend: ScriptedBackend, start_gateway):
+    url = backend.base_url.removesuffix("/v1")
+    gateway = start_gateway(backend_url=url)
+    assert f"{url}, which knows no /models there (does backend_url lack its /v1?)" in gateway.log()
+    gateway = start_gateway(backend_url=backend.base_url)
+    assert f"the backend at {backend.base_url}.\n" in gateway.log()
+
+
 def test_it_does_not_stand_in_front_of_itself(start_gateway, tmp_path):
     with pytest.raises(AssertionError, match="is this gateway itself"):
         start_gateway("--port", "18484", backend_url="http://127.0.0.1:18484/v1")
