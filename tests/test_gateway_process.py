@@ -67,8 +67,16 @@ def listening(gateway: GatewayProcess) -> Listener:
     return listener
 
 
+def introduce(backend: ScriptedBackend, gateway: GatewayProcess) -> None:
+    """Let the gateway know the model: of an unknown one the first answer is held back."""
+    backend.reply(text("Hello."))
+    with openai.OpenAI(base_url=gateway.base_url, api_key="sk-other", max_retries=0) as client:
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hello"}])
+
+
 def test_a_running_reply_is_finished_when_it_is_stopped(backend: ScriptedBackend, start_gateway):
     gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
     gate = Gate()
     backend.reply(text("Once upon ") + wait(gate) + text("a time."))
     listener = listening(gateway)
@@ -85,6 +93,7 @@ def test_a_second_signal_ends_replies_and_keeps_what_was_said(
     backend: ScriptedBackend, start_gateway
 ):
     gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
     backend.reply(text("Once upon ") + wait(Gate()))
     listener = listening(gateway)
     os.kill(gateway.pid, signal.SIGTERM)
