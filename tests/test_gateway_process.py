@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
-from tests.support.listener import listening
+from tests.support.listener import introduce, listening
 from tests.support.replies import Gate, text, wait
 
 
@@ -40,6 +40,7 @@ def test_it_comes_back_at_the_same_address_after_a_kill(start_gateway):
 
 def test_a_running_reply_is_finished_when_it_is_stopped(backend: ScriptedBackend, start_gateway):
     gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
     gate = Gate()
     backend.reply(text("Once upon ") + wait(gate) + text("a time."))
     listener = listening(gateway)
@@ -56,6 +57,7 @@ def test_a_second_signal_ends_replies_and_keeps_what_was_said(
     backend: ScriptedBackend, start_gateway
 ):
     gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
     backend.reply(text("Once upon ") + wait(Gate()))
     listener = listening(gateway)
     os.kill(gateway.pid, signal.SIGTERM)
