@@ -7,33 +7,14 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
+import orjson
+
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
 from memgpt_proxy.stores.sqlite import rows, traces
 from memgpt_proxy.stores.sqlite.connection import store_error
+from memgpt_proxy.stores.sqlite.inserting import Insert, insert
 from memgpt_proxy.stores.sqlite.rows import Row
 from memgpt_proxy.stores.sqlite.taking_over import TakenOver, take_over
-
-MOST_ROWS = 64
-"""Rows to one statement at most; each number of rows is a statement of its own to cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """A statement that inserts any number of rows.
-
-    One for all rows, since each statement gives back the interpreter lock and has
-    to win it again from a busy event loop.
-    """
-
-    into: str
-    columns: int
-    conflict: str = ""
-
-    def statement(self, count: int) -> str:
-        """Return the statement for ``count`` rows."""
-        row = f"({', '.join('?' * self.columns)})"
-        return f"{self.into} VALUES {', '.join([row] * count)} {self.conflict}"
-
 
 INSERT_NODES = Insert(
     """INSERT INTO nodes (
@@ -49,9 +30,14 @@ INSERT_NODES = Insert(
                 nodes.context_version, excluded.context_version),
             abandoned = iif(excluded.turn IN ('', nodes.turn), nodes.abandoned, 0)
         WHERE excluded.complete
-            AND (NOT nodes.complete OR excluded.turn NOT IN ('', nodes.turn))
-    RETURNING number, namespace, id""",
+            AND (NOT nodes.complete OR excluded.turn NOT IN ('', nodes.turn))""",
 )
+
+KNOWN = """
+SELECT json_group_array(json_array(nodes.namespace, nodes.id)) FROM json_each(?) AS named
+CROSS JOIN nodes ON nodes.namespace = named.value ->> 0 AND nodes.id = named.value ->> 1
+"""
+"""Asked before the rows are inserted: what is returned by that comes a row at a time."""
 
 _REPLACE_QUEUE = """ON CONFLICT (namespace, node) DO UPDATE
     SET start = excluded.start, summary = excluded.summary,
@@ -240,7 +226,7 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Don
         for write in writes:  # before the nodes, for those of its record are live
             _fork(connection, write.fork)
         known = _insert_records(connection, writes)
-        _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
+        insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
         for write in writes:
             _set_hidden(connection, write.visibility)
             _put_vectors(connection, write.vectors)
@@ -267,29 +253,13 @@ def _known(write: Write, known: Set[Row]) -> tuple[str, ...]:
 
 
 def _insert_nodes(connection: sqlite3.Connection, nodes: Sequence[Row]) -> set[Row]:
-    """Insert nodes, and return namespace and id of those that were there before.
-
-    A new row has a higher number than all before.
-    """
+    """Insert nodes, and return namespace and id of those that were there before."""
     if not nodes:
         return set()
-    (highest,) = connection.execute("SELECT max(number) FROM nodes").fetchone()
-    known: set[Row] = set()
-    for start in range(0, len(nodes), MOST_ROWS):
-        chunk = nodes[start : start + MOST_ROWS]
-        values = [value for row in chunk for value in row]
-        touched = connection.execute(INSERT_NODES.statement(len(chunk)), values).fetchall()
-        new = {(namespace, id_) for number, namespace, id_ in touched if number > (highest or 0)}
-        if len(new) < len(chunk):
-            known |= {row[:2] for row in chunk} - new
-    return known
-
-
-def _insert(connection: sqlite3.Connection, insert: Insert, inserted: Sequence[Row]) -> None:
-    for start in range(0, len(inserted), MOST_ROWS):
-        chunk = inserted[start : start + MOST_ROWS]
-        values = [value for row in chunk for value in row]
-        connection.execute(insert.statement(len(chunk)), values)
+    named = orjson.dumps([row[:2] for row in nodes]).decode()
+    (known,) = connection.execute(KNOWN, (named,)).fetchone()
+    insert(connection, INSERT_NODES, nodes)
+    return set(map(tuple, orjson.loads(known)))
 
 
 def _insert_records(connection: sqlite3.Connection, writes: Sequence[Write]) -> Set[Row]:
@@ -307,9 +277,9 @@ def _insert_records(connection: sqlite3.Connection, writes: Sequence[Write]) -> 
         (True, INSERT_WAITED_QUEUES, INSERT_WAITED_CONVERSATIONS),
     ):
         of_these = [write for write in writes if write.waited is waited]
-        _insert(connection, queues, [row for write in of_these for row in write.queues])
+        insert(connection, queues, [row for write in of_these for row in write.queues])
         named = [row for write in of_these for row in write.conversations]
-        _insert(connection, conversations, named)
+        insert(connection, conversations, named)
     return known
 
 
