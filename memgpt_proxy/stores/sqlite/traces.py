@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from memgpt_proxy.stores.records import MOST_TRACES, Trace, TurnId
-from memgpt_proxy.stores.sqlite.inserting import Insert, insert
-from memgpt_proxy.stores.sqlite.rows import Row, ids_to_json
+from memgpt_proxy.stores.sqlite.rows import Row
 from memgpt_proxy.stores.storable import clean
 
-INSERT_TRACES = Insert("INSERT OR IGNORE INTO traces", 4)
+INSERT = "INSERT OR IGNORE INTO traces VALUES (?, ?, ?, ?)"
 
 PRUNE = """
-DELETE FROM traces WHERE rowid IN (
-    SELECT old.rowid FROM json_each(:namespaces) AS written
-    CROSS JOIN traces AS old ON old.namespace = written.value AND old.created < (
-        SELECT created FROM traces WHERE namespace = written.value
-        ORDER BY created DESC LIMIT 1 OFFSET :most - 1
-    )
+DELETE FROM traces WHERE namespace = :namespace AND created < (
+    SELECT created FROM traces WHERE namespace = :namespace
+    ORDER BY created DESC LIMIT 1 OFFSET :most - 1
 )
 """
 
@@ -41,12 +37,12 @@ def row(namespace: str, trace: Trace) -> Row:
     return (namespace, trace.created, clean(trace.turn), clean(trace.content))
 
 
-def keep(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+def keep(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Insert rows, and delete those of the same namespaces that are too many."""
-    if rows:
-        insert(connection, INSERT_TRACES, rows)
-        written = ids_to_json({str(row[0]) for row in rows})
-        connection.execute(PRUNE, {"namespaces": written, "most": MOST_TRACES})
+    inserted = list(rows)
+    connection.executemany(INSERT, inserted)
+    for namespace in {row[0] for row in inserted}:
+        connection.execute(PRUNE, {"namespace": namespace, "most": MOST_TRACES})
 
 
 def read(

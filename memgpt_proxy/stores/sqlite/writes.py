@@ -12,9 +12,30 @@ import orjson
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
 from memgpt_proxy.stores.sqlite import rows, traces
 from memgpt_proxy.stores.sqlite.connection import store_error
-from memgpt_proxy.stores.sqlite.inserting import Insert, insert
 from memgpt_proxy.stores.sqlite.rows import Row
 from memgpt_proxy.stores.sqlite.taking_over import TakenOver, take_over
+
+MOST_ROWS = 64
+"""Rows to one statement at most; each number of rows is a statement of its own to cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A statement that inserts any number of rows.
+
+    One for all rows, since each statement gives back the interpreter lock and has
+    to win it again from a busy event loop.
+    """
+
+    into: str
+    columns: int
+    conflict: str = ""
+
+    def statement(self, count: int) -> str:
+        """Return the statement for ``count`` rows."""
+        row = f"({', '.join('?' * self.columns)})"
+        return f"{self.into} VALUES {', '.join([row] * count)} {self.conflict}"
+
 
 INSERT_NODES = Insert(
     """INSERT INTO nodes (
@@ -37,7 +58,7 @@ KNOWN = """
 SELECT json_group_array(json_array(nodes.namespace, nodes.id)) FROM json_each(?) AS named
 CROSS JOIN nodes ON nodes.namespace = named.value ->> 0 AND nodes.id = named.value ->> 1
 """
-"""Asked before the rows are inserted: what is returned by that comes a row at a time."""
+"""Asked before the rows are inserted: what an insert returns comes a row at a time."""
 
 _REPLACE_QUEUE = """ON CONFLICT (namespace, node) DO UPDATE
     SET start = excluded.start, summary = excluded.summary,
@@ -226,7 +247,7 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Don
         for write in writes:  # before the nodes, for those of its record are live
             _fork(connection, write.fork)
         known = _insert_records(connection, writes)
-        insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
+        _insert(connection, INSERT_PASSAGES, [row for write in writes for row in write.passages])
         for write in writes:
             _set_hidden(connection, write.visibility)
             _put_vectors(connection, write.vectors)
@@ -258,8 +279,15 @@ def _insert_nodes(connection: sqlite3.Connection, nodes: Sequence[Row]) -> set[R
         return set()
     named = orjson.dumps([row[:2] for row in nodes]).decode()
     (known,) = connection.execute(KNOWN, (named,)).fetchone()
-    insert(connection, INSERT_NODES, nodes)
+    _insert(connection, INSERT_NODES, nodes)
     return set(map(tuple, orjson.loads(known)))
+
+
+def _insert(connection: sqlite3.Connection, insert: Insert, inserted: Sequence[Row]) -> None:
+    for start in range(0, len(inserted), MOST_ROWS):
+        chunk = inserted[start : start + MOST_ROWS]
+        values = [value for row in chunk for value in row]
+        connection.execute(insert.statement(len(chunk)), values)
 
 
 def _insert_records(connection: sqlite3.Connection, writes: Sequence[Write]) -> Set[Row]:
@@ -277,9 +305,9 @@ def _insert_records(connection: sqlite3.Connection, writes: Sequence[Write]) -> 
         (True, INSERT_WAITED_QUEUES, INSERT_WAITED_CONVERSATIONS),
     ):
         of_these = [write for write in writes if write.waited is waited]
-        insert(connection, queues, [row for write in of_these for row in write.queues])
+        _insert(connection, queues, [row for write in of_these for row in write.queues])
         named = [row for write in of_these for row in write.conversations]
-        insert(connection, conversations, named)
+        _insert(connection, conversations, named)
     return known
 
 
