@@ -139,8 +139,8 @@ class Place:
         """
         edits = bool(self.conversation or (self.last and self.last.turn))
         again = self.last is not None and self.last.abandoned  # by then all below it are, too
-        others = (node for node in self.state.after if node.parent == self.parent)
-        left = (node for node in others if again or not node.abandoned)
+        others = [node for node in self.state.after if node.parent == self.parent]
+        left = [node for node in others if again or not node.abandoned]
         if self.by_name:
             return [node for node in left if node.role is Role.ASSISTANT]
         return [node for node in left if edits or node.role is not Role.USER]

@@ -1,6 +1,6 @@
 """One backend response, gathered from its chunks."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -123,7 +123,7 @@ class StepReader:
             self.usage = cast("Usage", {**usage})
         if error := chunk.get("error"):
             self.error = error if isinstance(error, dict) else {"message": error}
-        if chunk.keys() & MORE:
+        if not MORE.isdisjoint(chunk):
             self.more |= more_of(chunk)
         progress = Progress()
         for choice in chunk.get("choices") or ():
@@ -160,8 +160,8 @@ class StepReader:
             self.reasoned = progress.reasoned = True
             if isinstance(reasoning, str):
                 self._reasoning.append(reasoning)
-        if "tool_calls" in delta or "function_call" in delta:
-            progress.calls = [self._add_call(call) for call in _call_deltas(delta)]
+        if calls := _call_deltas(delta):
+            progress.calls = [self._add_call(call) for call in calls]
 
     def _add_call(self, delta: ToolCallDelta) -> tuple[CallInProgress, str]:
         function = delta.get("function") or _of_custom(delta.get("custom"))
@@ -212,11 +212,12 @@ def _of_custom(custom: CustomDelta | None) -> FunctionCallDelta:
     return {"name": custom.get("name"), "arguments": custom.get("input")} if custom else {}
 
 
-def _call_deltas(delta: Delta) -> Iterable[ToolCallDelta]:
+def _call_deltas(delta: Delta) -> Sequence[ToolCallDelta]:
     """The pieces of calls in a delta, a legacy `function_call` as the call at index 0."""
-    yield from delta.get("tool_calls") or ()
+    calls = delta.get("tool_calls") or ()
     if function := delta.get("function_call"):
-        yield {"index": 0, "function": function}
+        return [*calls, {"index": 0, "function": function}]
+    return calls
 
 
 def _text_of(parts: list[dict[str, Any]]) -> str:
