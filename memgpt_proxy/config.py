@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -28,6 +28,7 @@ from pydantic_settings import (
 from memgpt_proxy.traits import Trait
 
 ENV_PREFIX = "MEMGPT_"
+_OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_|$)")
 
 HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 """RFC 9110, section 5.6.2."""
@@ -466,6 +467,21 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
             return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
 
     return Settings.model_validate(Layered(**options).model_dump())
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """Return the names of variables that look like settings and are none, such as misspelt ones.
+
+    What Kubernetes sets for services of such names is left out.
+    """
+    known = {f"{ENV_PREFIX}{name}".upper() for name in (*Settings.model_fields, "config")}
+    return sorted(
+        name
+        for name in environment
+        if name.upper().startswith(ENV_PREFIX)
+        and name.upper() not in known
+        and not _OF_A_SERVICE.search(name)
+    )
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

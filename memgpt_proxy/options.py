@@ -18,6 +18,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 _KEPT_BACK = ("key", "password", "secret", "redis_url")
 
+_NO_URL = ("url_parsing", "url_scheme")
+"""Types of errors that a value has which is no URL."""
+
 _KINDS = {"URL", "KEY", "HOST", "PORT", "DIR", "FILE", "MODEL", "ZONE"}
 """Last words of names that say what a value is."""
 
@@ -90,6 +93,8 @@ def _wrong_setting(detail: Any) -> str:
         return f"{name}: there is no such setting"
     what = detail["msg"].removeprefix("Value error, ")
     given = detail["input"]
+    if detail["type"] in _NO_URL and not str(given).startswith(("http://", "https://")):
+        what = "has to be a URL that begins with http:// or https://"
     shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
     if "@" in shown or any(word in name for word in _KEPT_BACK):
         shown = ""  # keys and passwords stay out of logs

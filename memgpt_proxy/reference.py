@@ -15,7 +15,7 @@ _HEAD = """\
 Each setting has one name. It is an option of `memgpt-proxy serve`, an environment variable,
 and a name in the YAML file given by `--config` (or `MEMGPT_CONFIG`). The command line wins
 over the environment, the environment over the file. A wrong value stops the start with one
-line that names it.
+line that names it. A variable that begins with `MEMGPT_` and is none gets a warning.
 
 This page is printed by `memgpt-proxy settings`.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
+import os
 import socket
 import sys
 from contextlib import closing
@@ -15,10 +17,10 @@ import uvloop
 from starlette.routing import BaseRoute, Mount
 
 from memgpt_proxy.app import create_app
-from memgpt_proxy.backend.discovery import find_local_server, first_model
+from memgpt_proxy.backend.discovery import find_local_server, list_models
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendsFile, read_backends
-from memgpt_proxy.config import LogFormat, Settings, SettingsFileError
+from memgpt_proxy.config import LogFormat, Settings, SettingsFileError, unknown_variables
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
@@ -32,6 +34,13 @@ log = logging.getLogger(__name__)
 _DEMO_PATH = "/demo"
 _COLLECT_AT = (10_000, 50, 50)
 """New objects, and collections of each younger generation, at which one is collected."""
+
+
+_WAYS_OUT = {
+    errno.EADDRINUSE: "choose another port with --port",
+    errno.EACCES: "choose another port with --port",
+    errno.EADDRNOTAVAIL: "--host has to be an address of this machine",
+}
 
 
 class StartError(Exception):
@@ -65,6 +74,8 @@ def serve(settings: Settings) -> None:
         StartError: It cannot start.
     """
     _log_as_told(settings)
+    for name in unknown_variables(os.environ):
+        log.warning("%s is in the environment, but there is no such setting", name)
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))
@@ -122,7 +133,7 @@ def _listen(settings: Settings) -> socket.socket:
         listener.close()
         raise StartError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "choose another port with --port"
+            f"{_WAYS_OUT.get(error.errno or 0, 'check --host and --port')}"
         ) from error
     return listener
 
@@ -154,8 +165,16 @@ async def _named_backend(
     shown = "any-key-of-yours" if key else "YOUR_BACKEND_KEY"
     if settings.accepted_keys:
         shown = "ONE_OF_ACCEPTED_KEYS"
-    model = await first_model(transport, url, key.get_secret_value() if key else None)
-    return _Chosen(url, f"the backend at {url}", shown, model or "MODEL")
+    what, model = f"the backend at {url}", None
+    try:
+        listed = await list_models(transport, url, key.get_secret_value() if key else None)
+    except httpx.TransportError:
+        what += ", which cannot be reached now (is it running, and backend_url right?)"
+    else:
+        model = next(iter(listed.models), None)
+        if listed.status == httpx.codes.NOT_FOUND and not url.endswith("/v1"):
+            what += ", which knows no /models there (does backend_url lack its /v1?)"
+    return _Chosen(url, what, shown, model or "MODEL")
 
 
 def _several(settings: Settings, several: BackendsFile, port: int) -> _Chosen:

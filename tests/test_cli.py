@@ -94,8 +94,14 @@ def test_the_reference_tells_of_every_setting(name: str) -> None:
     [
         (["--port", "eighty"], "port: "),
         (["--port", "70000"], "port: Input should be less than or equal to 65535 (it is '70000')"),
-        (["--backend-url", "not a url"], "backend_url: "),
-        (["--backend-url", "ftp://x/v1"], "backend_url: "),
+        (
+            ["--backend-url", "localhost"],
+            "backend_url: has to be a URL that begins with http:// or https:// (it is 'localhost')",
+        ),
+        (["--backend-url", "127.0.0.1:80/v1"], "backend_url: has to be a URL that begins with"),
+        (["--backend-url", "localhost:80/v1"], "backend_url: has to be a URL that begins with"),
+        (["--backend-url", "ftp://x/v1"], "backend_url: has to be a URL that begins with"),
+        (["--backend-url", "http://x:port/v1"], "backend_url: Input should be a valid URL, "),
         (["--context-window", "12"], "context_window: "),
         (["--time-zone", "Mars/Olympus"], "time_zone: is no IANA time zone"),
         (["--time-zone", "../etc/passwd"], "time_zone: is no IANA time zone"),
@@ -188,6 +194,14 @@ def test_a_port_in_use(backend: ScriptedBackend, start_gateway, tmp_path: Path) 
     assert fails_to_start(tmp_path, backend, *options) == (
         f"cannot listen on 127.0.0.1:{running.port}: Address already in use; "
         "choose another port with --port"
+    )
+
+
+def test_an_address_of_another_machine(backend: ScriptedBackend, tmp_path: Path) -> None:
+    options = ("--host", "192.0.2.1", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    assert fails_to_start(tmp_path, backend, *options) == (
+        "cannot listen on 192.0.2.1:0: Cannot assign requested address; "
+        "--host has to be an address of this machine"
     )
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pydantic import SecretStr, ValidationError
 
 from memgpt_proxy import cli
-from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings
+from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings, unknown_variables
 
 VALUES: dict[str, tuple[str, str, str]] = {
     "host": ("127.0.0.2", "127.0.0.3", "127.0.0.4"),
@@ -260,3 +260,15 @@ def test_a_key_to_spend_is_not_left_open_to_others(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_a_key_to_spend_may_be_used_on_this_machine(host: str) -> None:
     assert load_settings({"backend_api_key": "sk-a", "host": host}).host == host
+
+
+def test_variables_that_are_no_settings_are_found() -> None:
+    settings = ("MEMGPT_PORT", "memgpt_host", "MEMGPT_CONFIG", "PATH", "OPENAI_API_KEY")
+    of_services = (
+        "MEMGPT_GATEWAY_SERVICE_HOST",
+        "MEMGPT_GATEWAY_SERVICE_PORT_HTTP",
+        "MEMGPT_GATEWAY_PORT",
+        "MEMGPT_GATEWAY_PORT_8484_TCP_ADDR",
+    )
+    names = (*settings, *of_services, "MEMGPT_BAKEND_URL")
+    assert unknown_variables(names) == ["MEMGPT_BAKEND_URL"]

@@ -12,7 +12,7 @@ import openai
 
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
-from tests.support.listener import listening
+from tests.support.listener import introduce, listening
 from tests.support.process import until
 from tests.support.replies import Gate, text, wait
 
@@ -36,6 +36,7 @@ def test_new_requests_are_refused_while_a_reply_is_finished(
     backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
 ) -> None:
     gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
     gate = Gate()
     backend.reply(text("Once upon ") + wait(gate) + text("a time."))
     listener = listening(gateway)
@@ -72,6 +73,7 @@ def test_idle_connections_are_closed_and_running_ones_after_their_reply(
     backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
 ) -> None:
     gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
     gate = Gate()
     backend.reply(text("Once upon ") + wait(gate) + text("a time."))
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as idle:
@@ -92,6 +94,7 @@ def test_replies_that_take_too_long_are_ended_and_kept(
     backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
 ) -> None:
     gateway = start_gateway("--reply-mode", "content", "--drain-seconds", "1")
+    introduce(backend, gateway)
     backend.reply(text("Once upon ") + wait(Gate()))
     listener = listening(gateway)
     os.kill(gateway.pid, signal.SIGTERM)

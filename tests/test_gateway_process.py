@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
-from tests.support.listener import listening
+from tests.support.listener import introduce, listening
 from tests.support.replies import Gate, text, wait
 
 
@@ -40,6 +40,7 @@ def test_it_comes_back_at_the_same_address_after_a_kill(start_gateway):
 
 def test_a_running_reply_is_finished_when_it_is_stopped(backend: ScriptedBackend, start_gateway):
     gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
     gate = Gate()
     backend.reply(text("Once upon ") + wait(gate) + text("a time."))
     listener = listening(gateway)
@@ -56,6 +57,7 @@ def test_a_second_signal_ends_replies_and_keeps_what_was_said(
     backend: ScriptedBackend, start_gateway
 ):
     gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
     backend.reply(text("Once upon ") + wait(Gate()))
     listener = listening(gateway)
     os.kill(gateway.pid, signal.SIGTERM)
@@ -81,6 +83,24 @@ def test_a_second_signal_ends_replies_and_keeps_what_was_said(
         "Once upon ",
         "And?",
     ]
+
+
+def test_a_variable_that_is_no_setting_is_told_of(start_gateway):
+    gateway = start_gateway(env={"MEMGPT_CONTEXT_WINDOWS": "4096"})
+    assert "MEMGPT_CONTEXT_WINDOWS is in the environment, but there is no such" in gateway.log()
+
+
+def test_it_starts_without_its_backend_and_says_so(start_gateway):
+    gateway = start_gateway(backend_url="http://127.0.0.1:9/v1")
+    assert "http://127.0.0.1:9/v1, which cannot be reached now" in gateway.log()
+
+
+def test_a_base_url_that_lacks_its_end_is_told_of(backend: ScriptedBackend, start_gateway):
+    url = backend.base_url.removesuffix("/v1")
+    gateway = start_gateway(backend_url=url)
+    assert f"{url}, which knows no /models there (does backend_url lack its /v1?)" in gateway.log()
+    gateway = start_gateway(backend_url=backend.base_url)
+    assert f"the backend at {backend.base_url}.\n" in gateway.log()
 
 
 def test_it_does_not_stand_in_front_of_itself(start_gateway, tmp_path):

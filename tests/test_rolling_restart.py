@@ -68,6 +68,7 @@ async def replaced(replica: GatewayProcess, balancer: RoundRobin, load: Load, ga
         openai.AsyncOpenAI(base_url=replica.base_url, api_key="long") as client,
         asyncio.TaskGroup() as group,
     ):
+        await streamed(client, "hello")  # of an unknown model the first answer is held back
         began = Gate()
         long = group.create_task(streamed(client, "long", began))
         await asyncio.wrap_future(began.opened)

@@ -1,4 +1,4 @@
-"""The functions that a model runs its memory with (DESIGN, section 5; the paper, section 2.3)."""
+"""The functions that a model runs its memory with (the paper, section 2.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each model speaks to the user, learned from its own answers (DESIGN, section 6)."""
+"""How each model speaks to the user, learned from its own answers."""
 
 from __future__ import annotations
 

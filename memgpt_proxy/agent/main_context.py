@@ -2,7 +2,7 @@
 
 One system message (instructions, the client's own system prompt, working context, what
 external context holds), then the FIFO queue, its summary first. From one step to the
-next it changes only at its end, except after a flush (DESIGN, section 4).
+next it changes only at its end, except after a flush.
 """
 
 from __future__ import annotations

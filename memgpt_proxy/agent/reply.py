@@ -186,12 +186,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class StepCall:
-    """One function call of a finished step."""
+    """One function call of a finished step; ``extra`` goes back to the backend with it."""
 
     id: str
     name: str
     arguments: str
     kind: Kind = Kind.FUNCTION
+    extra: Any = None
 
 
 def said_message(
@@ -219,7 +220,10 @@ def _tool_call(call: ClientCall | StepCall) -> dict[str, Any]:
         custom = {"name": call.name, "input": call.arguments}
         return {"id": call.id, "type": "custom", "custom": custom}
     function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.id, "type": "function", "function": function}
+    told = {"id": call.id, "type": "function", "function": function}
+    if isinstance(call, StepCall) and call.extra:
+        told["extra_content"] = call.extra
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,4 +373,5 @@ class StepListener:
 def step_call(call: CallInProgress) -> StepCall:
     """Return a call as it stands; one without an id gets one."""
     kind = Kind.CUSTOM if call.custom else Kind.FUNCTION
-    return StepCall(call.id or f"call_{call.index}", call.name, call.arguments, kind)
+    id = call.id or f"call_{call.index}"
+    return StepCall(id, call.name, call.arguments, kind, call.extra)

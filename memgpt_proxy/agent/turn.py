@@ -1,6 +1,6 @@
 """The turn as a pure state machine: what a step gave goes in, what to do next comes out.
 
-Chaining (DESIGN, section 5; the paper, section 2.3): a call that asks for a heartbeat, a
+Chaining (the paper, section 2.3): a call that asks for a heartbeat, a
 retrieval and a failed call continue the turn; anything else yields. A turn that yields
 without a word to the user is run again, and one that will not end is ended.
 """

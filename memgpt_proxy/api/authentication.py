@@ -1,4 +1,4 @@
-"""API keys to namespaces: whose memory a request is about (DESIGN, section 8)."""
+"""API keys to namespaces: whose memory a request is about."""
 
 from __future__ import annotations
 

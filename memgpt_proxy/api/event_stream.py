@@ -26,7 +26,7 @@ class EventStream:
         self.headers = headers
         self.started = False
         self._send = send
-        self._silent = False
+        self._silent = True  # since the request came
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Send one or more whole events."""
@@ -38,7 +38,7 @@ class EventStream:
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
     async def beat(self) -> None:
-        """Send a comment if nothing was sent since the last beat."""
+        """Send a comment if nothing was sent since the last beat, or since the request came."""
         if self._silent:
             await self.write(_KEEP_ALIVE)
         self._silent = True

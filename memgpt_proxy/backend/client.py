@@ -19,6 +19,7 @@ from memgpt_proxy.backend.headers import (
     for_a_step,
     forwarded,
     with_authorization,
+    without_client,
 )
 from memgpt_proxy.errors import (
     BackendBroken,
@@ -218,7 +219,9 @@ class Backend:
 
     def _authorized(self, headers: RawHeaders) -> RawHeaders:
         """Return a request's headers with the key that the backend is to see."""
-        return with_authorization(headers, self._api_key)
+        if self._api_key is None:
+            return headers
+        return with_authorization(without_client(headers), self._api_key)
 
     def _request(
         self, method: str, url: httpx.URL, headers: RawHeaders, body: httpx.AsyncByteStream | bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -10,17 +11,24 @@ from functools import partial
 import click
 
 from memgpt_proxy.checking import elasticsearch, local, models, redis
-from memgpt_proxy.checking.findings import Check, Finding, Level, carry_out, ok
-from memgpt_proxy.config import Settings
+from memgpt_proxy.checking.findings import Check, Finding, Level, carry_out, ok, warn
+from memgpt_proxy.config import Settings, unknown_variables
 
 
 def check(settings: Settings) -> bool:
     """Carry out the checks and print what they find; return whether nothing fails."""
-    findings = [ok("settings", "valid"), *asyncio.run(carry_out(checks_of(settings)))]
+    findings = [*_settings(), *asyncio.run(carry_out(checks_of(settings)))]
     for finding in findings:
         click.echo(finding)
     click.echo(_summary(findings))
     return not any(finding.level is Level.FAIL for finding in findings)
+
+
+def _settings() -> list[Finding]:
+    """Settings are valid when checks begin; what is none of them may have been meant as one."""
+    unknown = unknown_variables(os.environ)
+    told = [warn("settings", f"{name}: there is no such setting") for name in unknown]
+    return told or [ok("settings", "valid")]
 
 
 def checks_of(settings: Settings) -> Iterator[Check]:

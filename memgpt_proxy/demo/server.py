@@ -74,7 +74,8 @@ async def _refused(request: Request, error: Exception) -> Response:
         case BadRequest():
             return _json({"error": error.error}, error.status)
         case HTTPException():
-            refusal = BadRequest(f"{request.method} {request.url.path}: {error.detail}")
+            asked = f"{request.method} {request.url.path.removeprefix(request.scope['root_path'])}"
+            refusal = BadRequest(f"{error.detail}: the demo backend has no {asked}")
             return _json({"error": refusal.error}, error.status_code, error.headers)
         case _:
             raise error

@@ -68,7 +68,7 @@ def last_step(function: str | None) -> Message:
 
 
 def message_archived(characters: str, passages: int) -> Message:
-    """Return the alert that a message was too large for the queue (DESIGN, section 4)."""
+    """Return the alert that a message was too large for the queue."""
     return {
         "role": "user",
         "content": f"{ARCHIVED} The message above is {characters} characters long, too long for "

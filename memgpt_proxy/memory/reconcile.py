@@ -2,7 +2,7 @@
 
 A client may send all of its history, or only the end of it, or its newest message in a
 conversation that it names; it may have edited a message, deleted some, or written our
-replies otherwise (DESIGN, section 3). What it sends is history up to the last reply, and
+replies otherwise. What it sends is history up to the last reply, and
 events after it: only events are new utterances, history that we have is never said twice.
 """
 
@@ -139,8 +139,8 @@ class Place:
         """
         edits = bool(self.conversation or (self.last and self.last.turn))
         again = self.last is not None and self.last.abandoned  # by then all below it are, too
-        others = (node for node in self.state.after if node.parent == self.parent)
-        left = (node for node in others if again or not node.abandoned)
+        others = [node for node in self.state.after if node.parent == self.parent]
+        left = [node for node in others if again or not node.abandoned]
         if self.by_name:
             return [node for node in left if node.role is Role.ASSISTANT]
         return [node for node in left if edits or node.role is not Role.USER]

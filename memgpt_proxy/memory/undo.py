@@ -1,4 +1,4 @@
-"""Undoing what a turn wrote, when its reply is discarded (DESIGN, section 3)."""
+"""Undoing what a turn wrote, when its reply is discarded."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ class Backlog:
         self._journals = journals
         self._telemetry = telemetry
         self._used = 0  # the journal that writes are kept in now
+        self._away: set[str] = set()  # journals that could not be drained when last tried
         self._open = asyncio.Event()
         self._open.set()
         self._keeping = self._holding = 0
@@ -118,8 +119,20 @@ class Backlog:
                 if not await self._drain(journal, store, leave):
                     return False
             except StoreUnavailable as error:
-                log.warning("the %s journal cannot be drained now: %s", journal.name, error)
+                self._lost(journal, error)
+            else:
+                self._found(journal)
         return True
+
+    def _lost(self, journal: Journal, error: StoreUnavailable) -> None:
+        if journal.name not in self._away:
+            log.warning("the %s journal cannot be drained now: %s", journal.name, error)
+            self._away.add(journal.name)
+
+    def _found(self, journal: Journal) -> None:
+        if journal.name in self._away:
+            log.info("the %s journal can be drained again", journal.name)
+            self._away.discard(journal.name)
 
     async def _drain(self, journal: Journal, store: Store, leave: int) -> bool:
         before, outrun = sys.maxsize, False

@@ -94,7 +94,7 @@ class QueueState:
 
     It holds from ``node`` on, until a later flush of the same branch. The
     working context and the counts are kept as they stood then, since the prompt
-    shows them so until the next flush (DESIGN: a prompt that caches).
+    shows them so until the next flush, so that the prompt stays cached.
     """
 
     node: NodeId

@@ -130,18 +130,15 @@ class Remembered:
         """Return what follows a message, nearest first, of equally near ones the newest."""
         found: list[Node] = []
         level = [name]
-        while level and len(found) < MOST_AFTER:
-            if not all(parent in self.children for parent in level):
-                return None
-            below = sorted(child for parent in level for child in self._newest_after(parent))
-            level = [name for _, name in below][:MOST_AFTER]
-            if not all(name in self.nodes for name in level):
-                return None
-            found += [self.nodes[name] for name in level]
+        try:
+            while level and len(found) < MOST_AFTER:
+                newest = [self.children[parent][:MOST_AFTER] for parent in level]
+                below = sorted([child for children in newest for child in children])
+                level = [name for _, name in below[:MOST_AFTER]]
+                found += [self.nodes[name] for name in level]
+        except KeyError:  # not all of it is known
+            return None
         return tuple(found[:MOST_AFTER])
-
-    def _newest_after(self, name: NodeId) -> list[_Child]:
-        return self.children[name][:MOST_AFTER]
 
     def learn(self, chain: Sequence[NodeId], state: TurnState) -> None:
         """Take in what the store has answered, if nothing was written meanwhile."""

@@ -24,6 +24,8 @@ def configure(level: str, *, as_json: bool, stream: TextIO) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("sse_starlette").setLevel(logging.INFO)  # its debug records hold texts
     logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # it has one for each request
+    # Each attempt that is made again has a traceback there; the last one is an error of the call.
+    logging.getLogger("elastic_transport.transport").setLevel(logging.ERROR)
     # What no line shows need not be found out for each record (the standard library's advice).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 

@@ -100,6 +100,7 @@ class ToolCallDelta(TypedDict, total=False):
     type: str | None
     function: FunctionCallDelta | None
     custom: CustomDelta | None
+    extra_content: Any
 
 
 class Delta(TypedDict, total=False):

@@ -10,7 +10,7 @@ class MalformedChunk(ValueError):
 def is_chunk(value: Any) -> bool:
     """Return whether all that is read of a chunk is of the type that it must have, or null."""
     return (
-        _is(dict, value)
+        isinstance(value, dict)
         and _is(dict, value.get("usage"))
         and _all(_is_choice, value.get("choices"))
     )

@@ -1,6 +1,6 @@
 """One backend response, gathered from its chunks."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
 class CallInProgress:
     """A function call of the model while it arrives; `id` and `name` are "" until known."""
 
-    __slots__ = ("_arguments", "custom", "id", "index", "name")
+    __slots__ = ("_arguments", "custom", "extra", "id", "index", "name")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -32,6 +32,8 @@ class CallInProgress:
         self.name = ""
         self.custom = False
         """Of a custom tool, whose arguments are any text."""
+        self.extra: Any = None
+        """What Gemini adds to a call and demands to get back with it: its thought's signature."""
         self._arguments: list[str] = []
 
     @property
@@ -121,7 +123,7 @@ class StepReader:
             self.usage = cast("Usage", {**usage})
         if error := chunk.get("error"):
             self.error = error if isinstance(error, dict) else {"message": error}
-        if chunk.keys() & MORE:
+        if not MORE.isdisjoint(chunk):
             self.more |= more_of(chunk)
         progress = Progress()
         for choice in chunk.get("choices") or ():
@@ -158,14 +160,15 @@ class StepReader:
             self.reasoned = progress.reasoned = True
             if isinstance(reasoning, str):
                 self._reasoning.append(reasoning)
-        if "tool_calls" in delta or "function_call" in delta:
-            progress.calls = [self._add_call(call) for call in _call_deltas(delta)]
+        if calls := _call_deltas(delta):
+            progress.calls = [self._add_call(call) for call in calls]
 
     def _add_call(self, delta: ToolCallDelta) -> tuple[CallInProgress, str]:
         function = delta.get("function") or _of_custom(delta.get("custom"))
         call = self._call_of(delta, function.get("name"))
         call.id = call.id or delta.get("id") or ""
         call.custom = call.custom or "custom" in delta
+        call.extra = call.extra or delta.get("extra_content")
         return call, call.add(function)
 
     def _call_of(self, delta: ToolCallDelta, name: str | None) -> CallInProgress:
@@ -209,11 +212,12 @@ def _of_custom(custom: CustomDelta | None) -> FunctionCallDelta:
     return {"name": custom.get("name"), "arguments": custom.get("input")} if custom else {}
 
 
-def _call_deltas(delta: Delta) -> Iterable[ToolCallDelta]:
+def _call_deltas(delta: Delta) -> Sequence[ToolCallDelta]:
     """The pieces of calls in a delta, a legacy `function_call` as the call at index 0."""
-    yield from delta.get("tool_calls") or ()
+    calls = delta.get("tool_calls") or ()
     if function := delta.get("function_call"):
-        yield {"index": 0, "function": function}
+        return [*calls, {"index": 0, "function": function}]
+    return calls
 
 
 def _text_of(parts: list[dict[str, Any]]) -> str:

@@ -21,6 +21,9 @@ _CLOSING = "</think>"
 _EITHER = re.compile(r"(?s:(?<![`\"'])</?think>|(?<=([`\"']))</?think>(?=(?!\1).))")
 """Either tag; in quotes or code it is only spoken of."""
 _OVERLAP = len(_CLOSING) + 1  # the character in front of it says whether it is in quotes
+_ANSWER = re.compile(r"[{\[]\s*[\"{\[]|```|<tool_call>|<function_call>")
+_ANSWER_BEGUN = re.compile(r"[{\[]\s*|`{1,2}")
+"""JSON, a fence or a call: nobody begins to think with one."""
 _MOST = 2**18
 """Characters held back while nobody knows where a text began."""
 
@@ -35,8 +38,10 @@ class Beginning(Enum):
 
 def beginning_of(text: str) -> Beginning:
     """Return where a whole text began, by its tags; UNKNOWN for one that says nothing."""
-    if _CLOSING in text and (first := _EITHER.search(text)) and first[0] == _CLOSING:
-        return Beginning.INSIDE
+    if _CLOSING in text and not _ANSWER.match(text.lstrip()):
+        first = _EITHER.search(text)
+        if first is not None and first[0] == _CLOSING:
+            return Beginning.INSIDE
     return Beginning.OUTSIDE if text and not text.isspace() else Beginning.UNKNOWN
 
 
@@ -112,14 +117,11 @@ class ThinkingGate:
                     return start[len(tag) :]
                 if tag.startswith(start) or _CLOSING.startswith(start):
                     return ""
-        if self._is_outside(start[0]):
+        if self._beginning is Beginning.OUTSIDE or _ANSWER.match(start):
             return self._pass()
+        if _may_become_answer(start):
+            return ""
         return self._hold(self._held.pop())
-
-    def _is_outside(self, first: str) -> bool:
-        """Return whether a text is no thinking: JSON was asked for, nobody thinks in it."""
-        is_json = self._beginning is Beginning.UNKNOWN and first in "{["
-        return is_json or self._beginning is Beginning.OUTSIDE
 
     def _drop(self, text: str) -> str:
         """Drop a block; return what is behind it."""
@@ -157,3 +159,8 @@ class ThinkingGate:
         self._beginning = Beginning.OUTSIDE
         self._stripped = True
         return text
+
+
+def _may_become_answer(start: str) -> bool:
+    is_tag = "<tool_call>".startswith(start) or "<function_call>".startswith(start)
+    return is_tag or _ANSWER_BEGUN.fullmatch(start) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,8 +27,8 @@ ANSWERS = {
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*Settings.model_fields, "config"]:
-        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
+    for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
+        monkeypatch.delenv(name)
 
 
 def run(*arguments: str | Path) -> Result:
@@ -106,6 +107,12 @@ def test_nothing_is_there(tmp_path: Path) -> None:
     failed = {part for part, found in levels(result).items() if Level.FAIL in found}
     assert failed == {"backend", "embedding model", "Elasticsearch", "Redis"}
     assert result.stdout.splitlines()[-1] == "4 failed, 0 to look at."
+
+
+def test_a_variable_that_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMGPT_BAKEND_URL", SECRET)
+    result = run("--data-dir", tmp_path / "data")
+    assert "warn  settings         MEMGPT_BAKEND_URL: there is no such setting" in result.stdout
 
 
 def test_wrong_settings() -> None:

@@ -10,6 +10,8 @@ import httpx
 import openai
 import pytest
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from memgpt_proxy.demo.completion import pieces
 from memgpt_proxy.demo.server import create_app
@@ -208,6 +210,15 @@ def test_other_paths_and_methods_are_refused_in_the_same_shape(base_url: str):
     ):
         assert answer.status_code in (404, 405)
         assert answer.json()["error"]["message"]
+
+
+async def test_what_it_does_not_have_is_told_of_by_the_path_that_a_client_knows():
+    gateway = httpx.ASGITransport(Starlette(routes=[Mount("/demo", app=create_app())]))
+    async with httpx.AsyncClient(transport=gateway, base_url="http://gateway") as http:
+        answer = await http.post("/demo/v1/embeddings", json={"model": "demo", "input": "tea"})
+    assert answer.status_code == 404
+    told = answer.json()["error"]["message"]
+    assert told == "Not Found: the demo backend has no POST /v1/embeddings"
 
 
 def test_lone_surrogates_do_no_harm(base_url: str):

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.dialects.servers import SERVERS, USAGE, Called, Server
-from tests.e2e.chatting import Person, results, streamed, tool, whole
+from tests.e2e.chatting import Person, results, streamed, tool, tool_result, whole
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.replies import Reply
@@ -66,6 +66,20 @@ def test_memory_calls_are_run(backend: ScriptedBackend, person: Person, server: 
     saved, found = results(backend.requests[1])
     assert saved.startswith("Appended.")
     assert found == "Showing 0 of 0 results (page 1/1)."
+
+
+def test_the_signatures_of_calls_go_back_with_them(
+    backend: ScriptedBackend, person: Person
+) -> None:
+    gemini = SERVERS["Gemini"]
+    backend.reply(answer(gemini, called=[SAVE, ROME]), answer(gemini, called=[SEND]))
+    told = person.say("What is the weather?", tools=WEATHER)
+    person.said.append(tool_result(told.calls[0][0], "Rain."))
+    assert person.say("Well?", tools=WEATHER).text == "Hello, Ada."
+    sent = [m for m in backend.requests[1].body["messages"] if m.get("tool_calls")]
+    assert [call["extra_content"] for call in sent[0]["tool_calls"]] == [
+        {"google": {"thought_signature": "Cs="}}
+    ] * 2
 
 
 @pytest.mark.parametrize("more", [{}, {"tool_choice": "required"}], ids=["", "clean"])

@@ -31,6 +31,12 @@ def test_every_page_is_in_the_navigation_once() -> None:
     assert sorted(pages_of(navigation)) == sorted(written)
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    text = (CHECKOUT / "README.md").read_text()
+    there = {f"docs/{path.name}" for path in (CHECKOUT / "docs").glob("*.md")} | PAGES
+    assert [page for page in there - {"README.md"} if f"]({page})" not in text] == []
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_warnings_and_its_links_lead_somewhere() -> None:
     built = subprocess.run(

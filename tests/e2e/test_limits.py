@@ -106,15 +106,17 @@ def test_who_leaves_amid_a_reply_has_used_its_prompt(
     backend: ScriptedBackend, start_gateway: StartGateway, api_key: str
 ):
     gateway = start_gateway("--tokens-per-minute", "400", *CONTENT)
-    backend.reply(text("Once upon ") + wait(Gate()))
+    short = text("Yes.").but(usage=Usage(prompt=1, completion=1))
+    backend.reply(short, text("Once upon ") + wait(Gate()))
     with client(gateway, api_key) as sam:
+        ask(sam)  # of a model that is not known yet, the first answer is held back
         stream = sam.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "tell me " * 300}], stream=True
         )
         next(iter(stream))
         stream.close()
-        backend.requests[0].wait_disconnected()
-        backend.script(lambda _: text("Yes.").but(usage=Usage(prompt=1, completion=1)))
+        backend.requests[1].wait_disconnected()
+        backend.script(lambda _: short)
         assert ask_until_refused(sam) < 10
 
 

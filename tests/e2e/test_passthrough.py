@@ -224,9 +224,12 @@ def test_the_backends_key_takes_the_clients_place(
     backend: ScriptedBackend, start_gateway: StartGateway, api_key: str
 ):
     gateway = start_gateway("--backend-api-key", "sk-the-backends-own")
-    headers = {"authorization": f"Bearer {api_key}"}
+    bearer = {"authorization": f"Bearer {api_key}", "x-other": "goes on"}
+    others = ("cookie", "x-api-key", "api-key", "openai-organization", "openai-project")
+    headers = {**bearer, **dict.fromkeys(others, f"{api_key}-too")}
     httpx.get(f"{gateway.base_url}/files", headers=headers)
     assert backend.passed[0].headers["authorization"] == "Bearer sk-the-backends-own"
+    assert backend.passed[0].headers["x-other"] == "goes on"
     assert api_key not in json.dumps(backend.passed[0].headers)
 
 

@@ -107,6 +107,17 @@ def test_content_is_streamed_once_the_model_is_known_to_speak_so(
     _assert_streamed(backend, person, gate, ["Hel", "lo."])
 
 
+def test_content_behind_thinking_is_streamed_once_the_model_is_known_to_begin_so(
+    backend: ScriptedBackend, person: Person
+):
+    gate = Gate()
+    backend.reply(
+        text("Hmm.\n</think>\n\nFirst."), text("Hm</think>Hel") + wait(gate) + text("lo.")
+    )
+    assert person.say("hi").text == "First."
+    _assert_streamed(backend, person, gate, ["Hel", "lo."])
+
+
 def _assert_streamed(backend: ScriptedBackend, person: Person, gate: Gate, pieces: list[str]):
     before = len(backend.requests)
     with (

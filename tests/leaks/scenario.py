@@ -88,6 +88,7 @@ class _Drawing:
     streams_content: bool
     opened: bool
     clean: bool
+    inside: bool
     number: int = 0
     messages: list[str] = field(default_factory=list)
 
@@ -114,7 +115,8 @@ class _Drawing:
 
     def message_call(self, *, goes_on: bool) -> tuple[str, str]:
         said = self.open_text()
-        thinks = self.draw(st.sampled_from(["", "<think>%s</think>\n"]))
+        # A message that is written as text by a model that begins inside could not be told apart.
+        thinks = "" if self.inside else self.draw(st.sampled_from(["", "<think>%s</think>\n"]))
         front = thinks % self.secret().replace("</", "") if thinks else ""
         self.messages.append(said)
         arguments = {"message": front + said, "request_heartbeat": goes_on}
@@ -181,6 +183,7 @@ DIALECTS = st.builds(
     mixed=st.booleans(),
 )
 CLEAN: list[dict[str, Any]] = [{"logprobs": True}, {"n": 2}]
+CLEAN.append({"response_format": {"type": "json_object"}})
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
 
 
@@ -192,7 +195,8 @@ def scenarios(draw: DrawFn, *, by_content: bool) -> Scenario:
     opened = draw(st.sampled_from([False, False, True]))
     before = draw(st.sampled_from([None, "opened"] if opened else [None, "plain", "opened"]))
     streams = by_content or before is not None
-    drawing = _Drawing(draw, by_content, dialect, streams, opened, clean is not None)
+    inside = opened or before == "opened"
+    drawing = _Drawing(draw, by_content, dialect, streams, opened, clean is not None, inside)
     told = {"opened": Step(content="zqzq\n</think>\nWell."), "plain": Step(content="Well.")}
     scenario = Scenario([], dialect, told[before] if before else None, dict(clean or {}))
     scenario.steps = [drawing.hidden() for _ in range(draw(st.integers(0, 2)))]
@@ -205,7 +209,9 @@ def scenarios(draw: DrawFn, *, by_content: bool) -> Scenario:
 def silences(draw: DrawFn, *, by_content: bool) -> Scenario:
     """Draw a turn that never comes to an answer."""
     dialect = draw(DIALECTS)
-    drawing = _Drawing(draw, by_content, dialect, by_content, opened=False, clean=True)
+    drawing = _Drawing(
+        draw, by_content, dialect, by_content, opened=False, clean=True, inside=False
+    )
     asked: dict[str, Any] = draw(st.sampled_from([{}, *CLEAN]))
     steps = [drawing.hidden() for _ in range(MOST_STEPS - 1)]
     drawing.streams_content = True  # what is said where nothing but a reply is asked for is one

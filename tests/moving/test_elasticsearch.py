@@ -96,7 +96,8 @@ def test_nothing_listens(tmp_path: Path, prefix: str) -> None:
     away = f"elasticsearch:http://ann:not-to-be-shown@127.0.0.1:{free_port()}"
     result = run("--from", away, "--to", f"sqlite:{tmp_path}", prefix=prefix)
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: Elasticsearch cannot be reached")
+    assert result.stderr.startswith("Error: Elasticsearch cannot be reached: Cannot connect to ")
+    assert "caused by" not in result.stderr
     assert "not-to-be-shown" not in result.output
 
 

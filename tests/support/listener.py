@@ -7,7 +7,9 @@ import threading
 import httpx
 import openai
 
+from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
+from tests.support.replies import text
 
 
 class Listener(threading.Thread):
@@ -38,3 +40,10 @@ def listening(gateway: GatewayProcess) -> Listener:
     listener.start()
     assert listener.began.wait(10)
     return listener
+
+
+def introduce(backend: ScriptedBackend, gateway: GatewayProcess) -> None:
+    """Let the gateway know the model: of an unknown one the first answer is held back."""
+    backend.reply(text("Hello."))
+    with openai.OpenAI(base_url=gateway.base_url, api_key="sk-other", max_retries=0) as client:
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hello"}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 from typing import Any
 
@@ -49,6 +50,22 @@ def test_a_traceback_is_a_part_of_it() -> None:
 
 def test_what_cannot_be_written_as_utf_8_is_escaped() -> None:
     assert as_json(record("half \ud83d"))["message"] == "half \ud83d"
+
+
+ATTEMPT_AGAIN = """
+import logging, sys
+from memgpt_proxy.telemetry.logs import configure
+configure("debug", as_json=True, stream=sys.stdout)
+logging.getLogger("elastic_transport.transport").warning("Retrying request after failure")
+logging.getLogger("elastic_transport.node_pool").warning("Node <n> has failed")
+"""
+
+
+def test_attempts_that_are_made_again_do_not_flood_the_log() -> None:
+    command = [sys.executable, "-c", ATTEMPT_AGAIN]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    [line] = told.splitlines()
+    assert json.loads(line)["message"] == "Node <n> has failed"
 
 
 @pytest.fixture

@@ -112,9 +112,21 @@ def test_what_is_behind_the_block_is_not_held_back(beginning: Beginning) -> None
     assert [gate.feed(piece) for piece in pieces] == ["", "", "", "H", "i"]
 
 
-@pytest.mark.parametrize("text", ['{"a":', "[1,", "  {"])
-def test_json_is_not_held_back(text: str) -> None:
-    assert ThinkingGate(UNKNOWN).feed(text) == text
+@pytest.mark.parametrize("beginning", [INSIDE, UNKNOWN])
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": "</think>', '[{"', '  {\n  "', "```json", "<tool_call>", '{"a": "<think>b</think>"}'],
+)
+def test_json_and_calls_are_not_held_back(text: str, beginning: Beginning) -> None:
+    assert ThinkingGate(beginning).feed(text) == text
+    for pieces in splits(text):
+        assert read(pieces, beginning) == text
+
+
+@pytest.mark.parametrize("text", ["{x}", "[x", "`a`", "<tool> "])
+def test_what_only_begins_like_json_or_a_call_may_be_thinking(text: str) -> None:
+    for pieces in splits(f"{text}</think>Hi"):
+        assert read(pieces, UNKNOWN) == "Hi"
 
 
 def test_what_is_known_to_be_thinking_and_is_cut_short_is_dropped() -> None:
@@ -176,6 +188,7 @@ def test_what_begins_inside_never_leaks(text: str, at: list[int], beginning: Beg
         ("<think>a</think>Hi", OUTSIDE),
         ("a</think>Hi", INSIDE),
         ("Use `</think>`.", OUTSIDE),
+        ('{"a": "b</think>"}', OUTSIDE),
         ("a `</think>` b</think>", INSIDE),
     ],
 )

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import orjson
 from elasticsearch import AsyncElasticsearch
@@ -36,6 +37,7 @@ _PARAMETERS = {
     "timeout": SHARD_SECONDS,
     "filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason",
 }
+_TARGET = f"/_bulk?{urlencode(_PARAMETERS)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ class Bulk:
         return [[next(shares) for _ in range(asked.size)] for asked in batch]
 
     async def _request(self, lines: bytes) -> list[Outcome]:
-        answer = await send(self._client, "POST", "/_bulk", lines, params=_PARAMETERS)
+        answer = await send(self._client, "POST", _TARGET, lines)
         return [_outcome(item) for item in answer["items"]]
 
 

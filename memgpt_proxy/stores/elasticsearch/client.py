@@ -162,11 +162,19 @@ def store_error(error: ApiError | TransportError) -> StoreError:
     if isinstance(error, UnsupportedProductError):
         return StoreError("the server is not Elasticsearch: Elasticsearch 8 or 9 is needed")
     if isinstance(error, ConnectionError | ConnectionTimeout):
-        return StoreUnavailable(f"Elasticsearch cannot be reached: {error}")
+        return StoreUnavailable(f"Elasticsearch cannot be reached: {_innermost(error)}")
     if isinstance(error, ApiError):
         kind, reason = _told(error.body)
         return answered(error.status_code, kind, reason)
     return StoreError(f"what Elasticsearch answered cannot be read: {type(error).__name__}")
+
+
+def _innermost(error: TransportError) -> Exception:
+    """Return what a failure came from: each error around it would only repeat its words."""
+    cause: Exception = error
+    while isinstance(cause, TransportError) and cause.errors:
+        cause = cause.errors[0]
+    return cause
 
 
 def answered(status: int, kind: str, reason: str) -> StoreError:

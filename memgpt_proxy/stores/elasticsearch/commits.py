@@ -132,7 +132,7 @@ def _node_item(
     index: str, stored: int, owner: Owner, node: Node, lineage: Sequence[NodeId], *, own: bool
 ) -> Item:
     """Return the write of a node, which is live; ``own``: its queue state is of this record."""
-    live = replace(node, abandoned=False)
+    live = replace(node, abandoned=False) if node.abandoned else node
 
     def merge(source: Json) -> Json | None:
         known = documents.node(source)

@@ -7,7 +7,6 @@ server has taken over, entries may be lost that somebody has followed and somebo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from secrets import randbelow
 
 from memgpt_proxy.stores.change_log import Entry, News, Position
@@ -116,7 +115,7 @@ class RedisLog:
             [IDLE_SECONDS, MOST_ENTRIES, randbelow(2**32), position, upon, told],
         )
         news = _news(run.decode(), int(now), found, position)
-        return replace(news, position=_position(run.decode(), id_)) if news else None
+        return News(_position(run.decode(), id_), news.entries, news.recent) if news else None
 
     async def ping(self) -> None:
         """Return when Redis answers."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
+import orjson
+
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
 from memgpt_proxy.stores.sqlite import rows, traces
 from memgpt_proxy.stores.sqlite.connection import store_error
@@ -49,9 +51,14 @@ INSERT_NODES = Insert(
                 nodes.context_version, excluded.context_version),
             abandoned = iif(excluded.turn IN ('', nodes.turn), nodes.abandoned, 0)
         WHERE excluded.complete
-            AND (NOT nodes.complete OR excluded.turn NOT IN ('', nodes.turn))
-    RETURNING number, namespace, id""",
+            AND (NOT nodes.complete OR excluded.turn NOT IN ('', nodes.turn))""",
 )
+
+KNOWN = """
+SELECT json_group_array(json_array(nodes.namespace, nodes.id)) FROM json_each(?) AS named
+CROSS JOIN nodes ON nodes.namespace = named.value ->> 0 AND nodes.id = named.value ->> 1
+"""
+"""Asked before the rows are inserted: what an insert returns comes a row at a time."""
 
 _REPLACE_QUEUE = """ON CONFLICT (namespace, node) DO UPDATE
     SET start = excluded.start, summary = excluded.summary,
@@ -267,22 +274,13 @@ def _known(write: Write, known: Set[Row]) -> tuple[str, ...]:
 
 
 def _insert_nodes(connection: sqlite3.Connection, nodes: Sequence[Row]) -> set[Row]:
-    """Insert nodes, and return namespace and id of those that were there before.
-
-    A new row has a higher number than all before.
-    """
+    """Insert nodes, and return namespace and id of those that were there before."""
     if not nodes:
         return set()
-    (highest,) = connection.execute("SELECT max(number) FROM nodes").fetchone()
-    known: set[Row] = set()
-    for start in range(0, len(nodes), MOST_ROWS):
-        chunk = nodes[start : start + MOST_ROWS]
-        values = [value for row in chunk for value in row]
-        touched = connection.execute(INSERT_NODES.statement(len(chunk)), values).fetchall()
-        new = {(namespace, id_) for number, namespace, id_ in touched if number > (highest or 0)}
-        if len(new) < len(chunk):
-            known |= {row[:2] for row in chunk} - new
-    return known
+    named = orjson.dumps([row[:2] for row in nodes]).decode()
+    (known,) = connection.execute(KNOWN, (named,)).fetchone()
+    _insert(connection, INSERT_NODES, nodes)
+    return set(map(tuple, orjson.loads(known)))
 
 
 def _insert(connection: sqlite3.Connection, insert: Insert, inserted: Sequence[Row]) -> None:
