@@ -21,6 +21,7 @@ from memgpt_proxy.agent.reply import (
     Reply,
     Step,
     StepCall,
+    new_call_id,
     step_call,
 )
 from memgpt_proxy.agent.shown import ShownText
@@ -138,6 +139,7 @@ class _Choice:
         self._ended = False
         self.text = ShownText(self._ours, beginning)
         self.audio: Audio | None = None
+        self._call_id = new_call_id()
 
     @property
     def refusal(self) -> str:
@@ -152,7 +154,10 @@ class _Choice:
     @property
     def ours(self) -> tuple[StepCall, ...]:
         """Calls of our functions, those apart that only say something."""
-        found = [StepCall(f"call_text_{n}", c.name, c.text) for n, c in enumerate(self.text.calls)]
+        found = [
+            StepCall(f"{self._call_id}_{n}", call.name, call.text)
+            for n, call in enumerate(self.text.calls)
+        ]
         calls = [step_call(call) for call in self._reader.calls if call.name in self._ours]
         return tuple(call for call in (*calls, *found) if _message(call) is None)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from secrets import token_hex
 from typing import Any
 
 from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
@@ -286,7 +287,7 @@ class StepListener:
         rest, found = self._gate.close(cut=reader.finish_reason in CUT_SHORT)
         deltas = self._hear_content(rest if self._content or not rest.isspace() else "")
         calls = [step_call(call) for call in reader.calls]
-        calls += [StepCall(f"call_text_{n}", c.name, c.text) for n, c in enumerate(found)]
+        calls += [StepCall(new_call_id(), call.name, call.text) for call in found]
         content = "".join(self._content)
         if self._content_is_reply and not self._streams and not calls:
             deltas += self._reply.say(content)
@@ -371,7 +372,12 @@ class StepListener:
 
 
 def step_call(call: CallInProgress) -> StepCall:
-    """Return a call as it stands; one without an id gets one."""
+    """Return a call as it stands; one without an id gets one, and keeps it."""
     kind = Kind.CUSTOM if call.custom else Kind.FUNCTION
-    id = call.id or f"call_{call.index}"
-    return StepCall(id, call.name, call.arguments, kind, call.extra)
+    call.id = call.id or new_call_id()
+    return StepCall(call.id, call.name, call.arguments, kind, call.extra)
+
+
+def new_call_id() -> str:
+    """Return a name for a call, as OpenAI's are: no other call of a conversation has it."""
+    return f"call_{token_hex(12)}"

@@ -46,7 +46,8 @@ def test_the_message_is_seen_and_the_thoughts_are_not(
         habit,
     )
     assert visible(deltas) == message == reply.text
-    assert step == Step(thoughts, (StepCall("call_0", "send_message", arguments),), "tool_calls")
+    (made,) = step.calls
+    assert step == Step(thoughts, (StepCall(made.id, "send_message", arguments),), "tool_calls")
 
 
 @given(first=TEXTS, second=TEXTS, piece=st.integers(1, 9), apart=st.booleans())

@@ -19,7 +19,7 @@ from tests.e2e.chatting import (
     user,
 )
 from tests.support.backend import ScriptedBackend
-from tests.support.replies import call, text, thoughts
+from tests.support.replies import call, event, text, thoughts
 
 WEATHER = tool("get_weather", city="string")
 CLOCK = tool("get_time", zone="string")
@@ -190,6 +190,19 @@ def test_a_call_written_as_text_is_a_call_for_the_client(
     answer = with_tools.say("Weather?")
     ((_, name, arguments),) = answer.calls
     assert (answer.text, name, json.loads(arguments)) == ("", "get_weather", {"city": "Oslo"})
+
+
+def test_calls_without_an_id_get_one_that_no_other_has(
+    backend: ScriptedBackend, with_tools: Person
+):
+    piece = {"index": 0, "function": {"name": "get_weather", "arguments": OSLO}}
+    nameless = event({"choices": [{"index": 0, "delta": {"tool_calls": [piece]}}]})
+    written = text(json.dumps({"name": "get_weather", "arguments": {"city": "Oslo"}}))
+    ids = []
+    for reply in (nameless, nameless, written, written):
+        backend.reply(reply)
+        ids += [id for id, _, _ in with_tools.anew().say("Weather?").calls]
+    assert len(set(ids)) == 4
 
 
 def test_tool_results_are_found_by_nobody(backend: ScriptedBackend, with_tools: Person):

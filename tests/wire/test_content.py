@@ -201,7 +201,9 @@ def test_without_functions_nothing_is_a_call():
     assert read([f"{CALL}\n{CALL}"], functions=()) == (f"{CALL}\n{CALL}", [])
 
 
-ANY_ARGUMENTS = st.dictionaries(st.text(), st.text() | st.lists(st.integers()), max_size=3)
+ANY_ARGUMENTS = st.dictionaries(
+    st.text(), st.text() | st.lists(st.integers(-(2**63), 2**63 - 1)), max_size=3
+)
 SPLITS = st.lists(st.integers(0, 300), max_size=40)
 
 
