@@ -127,8 +127,8 @@ def by_schema(request: dict[str, Any]) -> Reply:
             return text('{"name": "Sam", "age": 36}')
         case {"tool_choice": {"function": {"name": name}}}:
             return call(name, SAM)
-        case {"tool_choice": "required", "tools": [{"function": {"name": name}}]}:
-            return call(name, SAM)
+        case {"tool_choice": "required", "tools": [*_, {"function": {"name": name}}]}:
+            return call(name, SAM)  # the client's comes behind the memory functions
         case _:
             raise AssertionError(f"no schema is asked for: {request}")
 
