@@ -51,6 +51,6 @@ class TestContext:
         edits = [store.write_context(ALICE, 0, "edit", NodeId("m0"), NO_TURN) for _ in range(3)]
         commits = [store.commit(ALICE, record(message(f"m{i}", "hi"))) for i in range(3)]
         outcomes = await asyncio.gather(*edits, *commits, return_exceptions=True)
-        assert outcomes[3:] == [None] * 3
+        assert outcomes[3:] == [()] * 3
         assert sum(isinstance(outcome, StaleVersion) for outcome in outcomes) == 2
         assert (await store.counts(ALICE)).messages == 3
