@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from enum import Enum, auto
 
+from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.config import ReplyMode
-
-_REMEMBERED_MODELS = 1024
 
 
 class Habit(Enum):
@@ -30,7 +28,7 @@ class Habits:
 
     def __init__(self, mode: ReplyMode) -> None:
         self._mode = mode
-        self._learned: OrderedDict[str, Habit] = OrderedDict()
+        self._learned: Learned[Habit] = Learned()
 
     def of(self, model: str) -> Habit:
         """Return the habit of ``model``: as set by the operator, else as learned."""
@@ -51,6 +49,3 @@ class Habits:
         else:
             return
         self._learned[model] = habit
-        self._learned.move_to_end(model)
-        if len(self._learned) > _REMEMBERED_MODELS:
-            self._learned.popitem(last=False)

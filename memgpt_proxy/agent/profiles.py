@@ -7,10 +7,10 @@ it (``wire.dialect``). What came through so is remembered; the client sees nothi
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 
 import orjson
 
+from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.refused import refused_traits
 from memgpt_proxy.errors import BackendRefused, ErrorInStream, GatewayError
@@ -19,7 +19,6 @@ from memgpt_proxy.wire.dialect import written
 
 log = logging.getLogger(__name__)
 
-_REMEMBERED_MODELS = 1024
 _OPPOSITE = {
     Trait.MAX_TOKENS: Trait.MAX_COMPLETION_TOKENS,
     Trait.MAX_COMPLETION_TOKENS: Trait.MAX_TOKENS,
@@ -37,7 +36,7 @@ class Profiles:
 
     def __init__(self, told: Profile | None = None) -> None:
         self._told = told
-        self._learned: OrderedDict[str, Profile] = OrderedDict()
+        self._learned: Learned[Profile] = Learned()
 
     def of(self, route: Route) -> Profile:
         """Return a model's profile: as the operator has set it, else as learned."""
@@ -53,9 +52,6 @@ class Profiles:
         known = self._learned.get(route.key, ORDINARY)
         log.warning("%r takes requests only so: %s", route.key, ", ".join(sorted(profile - known)))
         self._learned[route.key] = known | profile
-        self._learned.move_to_end(route.key)
-        if len(self._learned) > _REMEMBERED_MODELS:
-            self._learned.popitem(last=False)
 
     def write(self, route: Route, body: bytes) -> bytes:
         """Return a request as the model's backend takes it, as far as that is known."""

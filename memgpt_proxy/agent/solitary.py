@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.errors import BackendRefused, GatewayError
 
-_REMEMBERED_MODELS = 1024
 _NOT_SO = frozenset({400, 422, 501})
 """How backends refuse fields that they cannot combine."""
 
@@ -19,7 +17,7 @@ class Solitary:
     """
 
     def __init__(self) -> None:
-        self._learned: OrderedDict[str, None] = OrderedDict()
+        self._learned: Learned[None] = Learned()
 
     def __contains__(self, model: str) -> bool:
         return model in self._learned
@@ -27,9 +25,6 @@ class Solitary:
     def learn(self, model: str) -> None:
         """Take it that ``model`` took a request that it had refused with functions."""
         self._learned[model] = None
-        self._learned.move_to_end(model)
-        if len(self._learned) > _REMEMBERED_MODELS:
-            self._learned.popitem(last=False)
 
 
 def is_about_fields(error: GatewayError) -> bool:

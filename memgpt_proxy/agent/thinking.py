@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.wire.thinking import Beginning, beginning_of
-
-_REMEMBERED_MODELS = 1024
 
 
 class ThinkingHabits:
@@ -17,7 +14,7 @@ class ThinkingHabits:
     """
 
     def __init__(self) -> None:
-        self._learned: OrderedDict[str, Beginning] = OrderedDict()
+        self._learned: Learned[Beginning] = Learned()
 
     def of(self, model: str) -> Beginning:
         """Return where the next answer of ``model`` is to be expected to begin."""
@@ -41,6 +38,3 @@ class ThinkingHabits:
         if found is before or found is Beginning.UNKNOWN:
             return
         self._learned[model] = found
-        self._learned.move_to_end(model)
-        if len(self._learned) > _REMEMBERED_MODELS:
-            self._learned.popitem(last=False)

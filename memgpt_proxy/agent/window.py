@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.backend.client import Backends, Route
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.backend.models import reported_windows
@@ -17,7 +17,6 @@ from memgpt_proxy.memory.tokens import Calibration
 log = logging.getLogger(__name__)
 
 DEFAULT_WINDOW = 8192
-_REMEMBERED_MODELS = 1024
 _SMALLEST = 256
 _SMALLER = 0.75
 """Part of a refused request that is tried next, where the backend does not tell its window."""
@@ -162,8 +161,8 @@ class Windows:
         self._backends = backends
         self._thresholds = thresholds
         self._reported: dict[str, Mapping[str, int]] = {}
-        self._calibrations: dict[str, Calibration] = {}
-        self._learned: dict[str, int] = {}
+        self._calibrations: Learned[Calibration] = Learned()
+        self._learned: Learned[int] = Learned()
 
     async def of(self, model: str, headers: RawHeaders) -> Window:
         """Return the window of ``model``; asks the backend until it answers, with this key."""
@@ -202,7 +201,6 @@ class Windows:
         key = self._route(model).key
         known = self._calibrations.get(key)
         if known is None:
-            _make_room(self._calibrations)
             known = self._calibrations[key] = Calibration()
         return known
 
@@ -211,10 +209,8 @@ class Windows:
 
     def _keep(self, model: str, size: int) -> None:
         route = self._route(model)
-        if route.key not in self._learned:
-            if size < (route.window or self._fixed or 0):
-                log.warning("the window set is too large for %r, which has %d tokens", model, size)
-            _make_room(self._learned)
+        if route.key not in self._learned and size < (route.window or self._fixed or 0):
+            log.warning("the window set is too large for %r, which has %d tokens", model, size)
         self._learned[route.key] = max(size, _SMALLEST)
 
     async def _found(self, route: Route, headers: RawHeaders) -> int:
@@ -228,9 +224,3 @@ class Windows:
         if reported is None and len(windows) == 1:
             reported = next(iter(windows.values()))  # one model, whatever it is called
         return reported or known_window(route.model) or DEFAULT_WINDOW
-
-
-def _make_room(learned: dict[str, Any]) -> None:
-    """Forget the model that was learned of first, where there are too many."""
-    if len(learned) >= _REMEMBERED_MODELS:
-        del learned[next(iter(learned))]
