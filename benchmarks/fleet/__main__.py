@@ -2,14 +2,13 @@
 
 import argparse
 import asyncio
-import platform
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.conditions import of_gateway, output
 from benchmarks.fleet.measure import Bench, Plan
-from benchmarks.fleet.report import Report
+from benchmarks.fleet.report import Report, report
 from benchmarks.fleet.site import CACHE, Site, redis
 from benchmarks.machine import scratch_directory
 from benchmarks.overhead.install import InstallError, build_programs
@@ -27,13 +26,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
     plan = QUICK if options.quick else FULL
     try:
-        report = measured(plan, options.elasticsearch)
+        found = measured(plan, options.elasticsearch)
     except (InstallError, LoadError, ProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not options.quick:
-        report.write(HERE / "results")
-    print(report.markdown())
+        found.write(HERE / "results")
+    print(found.markdown())
     return 0
 
 
@@ -55,7 +54,7 @@ def measured(plan: Plan, elasticsearch: str) -> Report:
             process.wait_until_ready(f"http://127.0.0.1:{port}/v1/models")
             bench = Bench(plan, cores, Generator(programs.load, cores.others), port)
             rows = bench.measure(sites(elasticsearch, redis_url))
-    return Report(versions(elasticsearch), plan, rows)
+    return report(plan, rows, versions(elasticsearch))
 
 
 def sites(elasticsearch: str, redis_url: str) -> list[Site]:
@@ -73,16 +72,10 @@ def sites(elasticsearch: str, redis_url: str) -> list[Site]:
 
 def versions(elasticsearch: str) -> dict[str, str]:
     return {
-        "memgpt-proxy": output("git", "describe", "--always", "--dirty", "--tags"),
-        "Python": platform.python_version(),
+        **of_gateway(),
         "Elasticsearch": asyncio.run(server_version(elasticsearch)),
         "Redis": output("redis-server", "--version").split("v=")[1].split()[0],
     }
-
-
-def output(*command: str) -> str:
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
 """The results as a Markdown table and as JSON."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.conditions import Conditions, keep
 from benchmarks.fleet.measure import IDLE_STREAMS, Figures, Plan, Row
-from benchmarks.machine import machine
 from benchmarks.table import line, rounded
 
 HEADER = (
@@ -25,32 +23,25 @@ HEADER = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    versions: Mapping[str, str]
+    conditions: Conditions
     plan: Plan
     rows: Sequence[Row]
 
     def write(self, directory: Path) -> None:
-        """Write latest.md and latest.json; those of an earlier run are replaced."""
-        directory.mkdir(exist_ok=True)
-        told = {**asdict(self), "machine": machine(), "time": _now()}
-        (directory / "latest.json").write_text(json.dumps(told, indent=1) + "\n")
-        (directory / "latest.md").write_text(self.markdown() + "\n")
+        medians = {row.label: row.medians() for row in self.rows}
+        found = {"plan": asdict(self.plan), "rows": list(map(asdict, self.rows))}
+        keep(directory, self.conditions, self.markdown(), found | {"medians": medians})
 
     def markdown(self) -> str:
-        rows = [_cells(row) for row in self.rows]
-        busy = max(figures["busy"] for row in self.rows for figures in row.rounds)
+        rows = map(_cells, self.rows)
         table = [line(HEADER), line(["---"] * len(HEADER)), *map(line, rows)]
-        about = ", ".join(machine().values())
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        notes = [
-            f"{_now()}, medians of {self.plan.rounds} round(s), {self.plan.seconds:g} s a load.",
-            f"{versions}; {about}; at most {busy:.0%} busy with other work before a round.",
-        ]
-        return "\n".join([*table, "", *notes])
+        plan = f"Medians of {self.plan.rounds} round(s), {self.plan.seconds:g} s a load."
+        return "\n".join([*table, "", plan, self.conditions.markdown(), ""])
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def report(plan: Plan, rows: Sequence[Row], versions: Mapping[str, str]) -> Report:
+    busy = max(figures["busy"] for figures in rows[0].rounds)
+    return Report(Conditions.now(busy, versions), plan, rows)
 
 
 def _cells(row: Row) -> list[str]:

@@ -2,15 +2,15 @@
 
 import argparse
 import asyncio
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.conditions import Conditions, of_gateway
 from benchmarks.long_conversation.client import ClientError, Sends
 from benchmarks.long_conversation.cost import bench
 from benchmarks.long_conversation.plan import Plan
-from benchmarks.long_conversation.report import Row, report
+from benchmarks.long_conversation.report import Report, Row
 from benchmarks.long_conversation.store_calls import counting_gateway
 from benchmarks.machine import busy_share, scratch_directory
 from benchmarks.process import ProcessError
@@ -30,10 +30,11 @@ def main() -> int:
     quick = parser.parse_args().quick
     busy = busy_share(1.0)
     try:
-        found = report(list(rows(QUICK if quick else FULL)), busy, version())
+        measured_rows = list(rows(QUICK if quick else FULL))
     except (ClientError, ProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    found = Report(Conditions.now(busy, of_gateway()), measured_rows)
     if not quick:
         found.write(HERE / "results")
     print(found.markdown())
@@ -57,12 +58,6 @@ async def measured(plan: Plan, sends: Sends) -> list[Row]:
             uses = [await gateway.use(plan, length, sends) for length in lengths]
     rows = [Row(sends, *found) for found in zip(lengths, costs, uses, strict=True)]
     return rows[::-1]
-
-
-def version() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--tags"]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
-    return f"memgpt-proxy {done.stdout.strip()}, Python {sys.version.split()[0]}"
 
 
 if __name__ == "__main__":

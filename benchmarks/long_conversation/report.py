@@ -1,16 +1,14 @@
 """The results as a Markdown table and as JSON."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, median
 
+from benchmarks.conditions import Conditions, keep
 from benchmarks.long_conversation.client import Sends
 from benchmarks.long_conversation.cost import Cost, TurnCost
 from benchmarks.long_conversation.store_calls import StoreUse
-from benchmarks.machine import machine
 from benchmarks.table import line, rounded
 
 HEADER = (
@@ -47,36 +45,20 @@ class Row:
 class Report:
     """All that is kept of one run."""
 
-    time: str
-    machine: Mapping[str, str]
-    busy: float
-    version: str
+    conditions: Conditions
     rows: Sequence[Row]
 
     def write(self, directory: Path) -> None:
-        """Write latest.md and latest.json; those of an earlier run are replaced."""
-        directory.mkdir(exist_ok=True)
-        (directory / "latest.md").write_text(self.markdown())
-        (directory / "latest.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+        found = {"rows": list(map(asdict, self.rows))}
+        keep(directory, self.conditions, self.markdown(), found)
 
     def markdown(self) -> str:
         first = {row.sends: row.own() for row in reversed(self.rows)}
         rows = [line(_cells(row, first[row.sends])) for row in self.rows]
         table = [line(HEADER), line(["---"] * len(HEADER)), *rows]
-        return "\n".join([*table, "", *self._notes(), ""])
-
-    def _notes(self) -> list[str]:
-        facts = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
         turns = len(self.rows[0].cost.turns)
-        return [
-            f"{self.time}, {turns} turns or a few more a row: medians of CPU, means of the rest.",
-            f"Machine: {facts}; busy with other work before: {self.busy:.0%}. {self.version}.",
-        ]
-
-
-def report(rows: Sequence[Row], busy: float, version: str) -> Report:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(now, machine(), busy, version, rows)
+        about = f"{turns} turns or a few more a row: medians of CPU, means of the rest."
+        return "\n".join([*table, "", about, self.conditions.markdown(), ""])
 
 
 def _cells(row: Row, first: float) -> list[str]:

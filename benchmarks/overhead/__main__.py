@@ -7,11 +7,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from benchmarks.conditions import output
 from benchmarks.overhead.install import HERE, InstallError, build_programs
 from benchmarks.overhead.load import LoadError
 from benchmarks.overhead.measure import Plan, bench
 from benchmarks.overhead.report import report
-from benchmarks.overhead.targets import Target, gateway, litellm, nginx, output, portkey
+from benchmarks.overhead.targets import Target, gateway, litellm, nginx, portkey
 from benchmarks.process import ProcessError
 
 CHECKOUT = HERE.parent.parent
@@ -74,9 +75,9 @@ def target(name: str, gateway_command: Sequence[str]) -> Target:
 
 def versions(targets: Sequence[Target]) -> dict[str, str]:
     """Versions of everything measured, and of what our own programs are built with."""
-    tools = {"Python": platform.python_version(), "Go": output(["go", "env", "GOVERSION"])}
+    tools = {"Python": platform.python_version(), "Go": output("go", "env", "GOVERSION")}
     if any(target.name == "portkey" for target in targets):
-        tools["Node"] = output(["node", "--version"])
+        tools["Node"] = output("node", "--version")
     return tools | {target.name: target.version for target in targets}
 
 

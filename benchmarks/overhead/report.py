@@ -1,12 +1,10 @@
 """The results as a Markdown table and as JSON."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.machine import machine
+from benchmarks.conditions import Conditions, keep
 from benchmarks.overhead.measure import Figures, Plan, Row
 from benchmarks.table import line, rounded
 
@@ -25,49 +23,30 @@ HEADER = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that is kept of one run: when, on what, how, and what was found."""
+    """All that is kept of one run: on what, how, and what was found."""
 
-    time: str
-    machine: Mapping[str, str]
-    versions: Mapping[str, str]
+    conditions: Conditions
     plan: Plan
     rows: Sequence[Row]
 
     def write(self, directory: Path) -> None:
-        """Write latest.md and latest.json; those of an earlier run are replaced."""
-        directory.mkdir(exist_ok=True)
-        (directory / "latest.md").write_text(self.markdown())
-        (directory / "latest.json").write_text(self.json())
-
-    def json(self) -> str:
         medians = {row.label: row.medians() for row in self.rows}
-        return json.dumps(asdict(self) | {"medians": medians}, indent=2) + "\n"
+        found = {"plan": asdict(self.plan), "rows": list(map(asdict, self.rows))}
+        keep(directory, self.conditions, self.markdown(), found | {"medians": medians})
 
     def markdown(self) -> str:
-        return "\n".join([*self._table(), "", *self._notes(), ""])
-
-    def _table(self) -> list[str]:
-        rows = [_cells(row, self.versions) for row in self.rows]
-        return [line(HEADER), line(["---"] * len(HEADER)), *map(line, rows)]
-
-    def _notes(self) -> list[str]:
-        busy = max(figures["busy"] for figures in self.rows[0].rounds)
-        facts = ", ".join(f"{name}: {value}" for name, value in self.machine.items())
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        plan = self.plan
-        return [
-            f"{self.time}, medians of {plan.rounds} round(s), {plan.target:g} s a load.",
-            f"Machine: {facts}; busy with other work before a round: at most {busy:.0%}.",
-            f"Versions: {versions}.",
-        ]
+        rows = map(_cells, self.rows)
+        table = [line(HEADER), line(["---"] * len(HEADER)), *map(line, rows)]
+        plan = f"Medians of {self.plan.rounds} round(s), {self.plan.target:g} s a load."
+        return "\n".join([*table, "", plan, self.conditions.markdown(), ""])
 
 
 def report(plan: Plan, rows: Sequence[Row], versions: Mapping[str, str]) -> Report:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(now, machine(), versions, plan, rows)
+    busy = max(figures["busy"] for figures in rows[0].rounds)
+    return Report(Conditions.now(busy, versions), plan, rows)
 
 
-def _cells(row: Row, versions: Mapping[str, str]) -> list[str]:
+def _cells(row: Row) -> list[str]:
     figures = row.medians()
     sign = "" if row.target == "direct" else "+"
     errors = figures["errors"]

@@ -1,12 +1,12 @@
 """What is measured: how each proxy is started, and the requests it is given."""
 
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from benchmarks.conditions import of_gateway, output
 from benchmarks.overhead import install
 from benchmarks.overhead.load import (
     CHAT,
@@ -71,7 +71,7 @@ def nginx() -> Target:
         arguments = [str(program), "-p", str(site.directory), "-c", str(configuration)]
         return Command(arguments, site.directory / "log")
 
-    version = output([str(program), "-v"]).rpartition("/")[2]
+    version = output(str(program), "-v").rpartition("/")[2]
     return Target("nginx", version, command, "/v1/models", [Workload("nginx", CHAT, CHAT_STREAM)])
 
 
@@ -140,13 +140,4 @@ def gateway(start: Sequence[str]) -> Target:
         Workload("gateway, passed through: GET /v1/models", MODELS),
         Workload("gateway, passed through: POST /v1/embeddings", EMBEDDINGS, TEXT_STREAM),
     ]
-    version = output(["git", "describe", "--always", "--dirty", "--tags"])
-    return Target("gateway", version, command, "/readyz", workloads)
-
-
-def output(command: Sequence[str]) -> str:
-    """What a command says, on either stream: nginx tells its version on the second."""
-    done = subprocess.run(
-        command, cwd=install.HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
-    )
-    return done.stdout.decode().strip()
+    return Target("gateway", of_gateway()["memgpt-proxy"], command, "/readyz", workloads)

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.conditions import Conditions, of_gateway
 from benchmarks.machine import busy_share
 from benchmarks.stores.corpus import LENGTH, records
 from benchmarks.stores.families import Opened, elasticsearch, server_version, sqlite
@@ -54,7 +54,7 @@ def main() -> int:
     plan = QUICK if options.quick else FULL
     busy = busy_share(1.0)
     rows = asyncio.run(_rows(plan, options.elasticsearch))
-    found = Report(rows, versions(options.elasticsearch), busy)
+    found = Report(Conditions.now(busy, versions(options.elasticsearch)), rows)
     if not options.quick:
         found.write(HERE / "results")
     print(found.markdown())
@@ -104,13 +104,7 @@ async def _fill(opened: Opened, namespaces: list[Namespace], messages: int) -> f
 
 
 def versions(url: str | None) -> dict[str, str]:
-    command = ["git", "describe", "--always", "--dirty", "--tags"]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
-    told = {
-        "memgpt-proxy": done.stdout.strip(),
-        "Python": sys.version.split()[0],
-        "SQLite": sqlite3.sqlite_version,
-    }
+    told = {**of_gateway(), "SQLite": sqlite3.sqlite_version}
     return {**told, "Elasticsearch": asyncio.run(server_version(url))} if url else told
 
 

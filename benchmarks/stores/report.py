@@ -1,12 +1,10 @@
 """The table, and the figures it is made of."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.machine import machine
+from benchmarks.conditions import Conditions, keep
 from benchmarks.stores.measure import Times
 from benchmarks.table import rounded
 
@@ -34,23 +32,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    conditions: Conditions
     rows: Sequence[Row]
-    versions: dict[str, str]
-    busy: float
 
     def markdown(self) -> str:
-        return "\n\n".join([*map(self._table, self._families()), self._about()])
+        tables = map(self._table, self._families())
+        return "\n\n".join([*tables, self.conditions.markdown()]) + "\n"
 
     def write(self, directory: Path) -> None:
-        directory.mkdir(exist_ok=True)
-        told: dict[str, Any] = {
-            "machine": machine(),
-            "versions": self.versions,
-            "busy": self.busy,
-            "rows": [asdict(row) for row in self.rows],
-        }
-        (directory / "latest.json").write_text(json.dumps(told, indent=1) + "\n")
-        (directory / "latest.md").write_text(self.markdown() + "\n")
+        found = {"rows": list(map(asdict, self.rows))}
+        keep(directory, self.conditions, self.markdown(), found)
 
     def _families(self) -> list[str]:
         return list(dict.fromkeys(row.family for row in self.rows))
@@ -71,11 +62,6 @@ class Report:
         }
         lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in figures.items()]
         return "\n".join(lines)
-
-    def _about(self) -> str:
-        told = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        where = ", ".join(machine().values())
-        return f"{told}; {where}; {100 * self.busy:.0f} % busy with other work before."
 
 
 def _cell(rows: Sequence[Row], asked: str) -> list[str]:
