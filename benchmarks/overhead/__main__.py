@@ -33,7 +33,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     found = report(plan(options), rows, versions(targets))
-    found.write(HERE / "results")
+    if not options.quick and set(TARGETS) <= set(options.targets):
+        found.write(HERE / "results")
     print(found.markdown())
     return 0
 
@@ -44,7 +45,7 @@ def parse() -> argparse.Namespace:
         description="What the gateway costs, beside a direct call, nginx and LiteLLM's proxy.",
     )
     parser.add_argument("--rounds", type=int, help=f"how often to repeat (default {FULL.rounds})")
-    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--quick", action="store_true", help="one short round; nothing is kept")
     parser.add_argument("--targets", type=listed, default=TARGETS, metavar="A,B,…",
                         help=f"of {', '.join(TARGETS + OPTIONAL_TARGETS)}")  # fmt: skip
     parser.add_argument("--with", dest="extra", type=listed, default=(), metavar="A,B,…",

@@ -40,10 +40,12 @@ rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
 """
 
-# To start fast matters more here than how fast a query is after an hour.
-JVM_OPTIONS = """\
+# To start fast matters more in tests than how fast a query is after an hour.
+QUICK_START = """\
 -XX:+UseSerialGC
 -XX:TieredStopAtLevel=1
+"""
+JVM_OPTIONS = """\
 -XX:-AlwaysPreTouch
 -XX:+ExitOnOutOfMemoryError
 -Djava.io.tmpdir=${ES_TMPDIR}
@@ -78,6 +80,7 @@ class ElasticsearchNode:
         settings: Further settings of elasticsearch.yml.
         http: Its port; a free one by default.
         heap: Of the server's Java.
+        java: Further options of it, one a line.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class ElasticsearchNode:
         settings: Mapping[str, object] | None = None,
         http: int | None = None,
         heap: str = "512m",
+        java: str = QUICK_START,
     ) -> None:
         self.home, self.name, self.heap = home, name, heap
         self.directory = base / name
@@ -114,7 +118,7 @@ class ElasticsearchNode:
             **(settings or {}),
         }
         self._launcher: subprocess.Popen[bytes] | None = None
-        self._write_configuration()
+        self._write_configuration(java)
 
     def __enter__(self) -> Self:
         return self.start().wait()
@@ -240,13 +244,13 @@ class ElasticsearchNode:
     def _log(self) -> Path:
         return self.directory / "logs" / "console.log"
 
-    def _write_configuration(self) -> None:
+    def _write_configuration(self, java: str) -> None:
         for name in ("config/jvm.options.d", "data", "logs", "tmp"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         lines = (f"{key}: {json.dumps(value)}\n" for key, value in self.settings.items())
         (self.configuration / "elasticsearch.yml").write_text("".join(lines))
         (self.configuration / "log4j2.properties").write_text(LOG4J2)
-        (self.configuration / "jvm.options").write_text(JVM_OPTIONS)
+        (self.configuration / "jvm.options").write_text(java + JVM_OPTIONS)
         self.give()
 
     def _environment(self) -> dict[str, str]:

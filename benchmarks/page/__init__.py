@@ -1,0 +1,1 @@
+"""The results of all benchmarks as a page with plots."""
