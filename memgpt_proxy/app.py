@@ -60,7 +60,7 @@ from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.storage import Storage, storage
 from memgpt_proxy.stores.limits import Limiter
-from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.protocols import Store, StoreError, StoreFull
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.spans import Spans
 
@@ -329,6 +329,8 @@ def _starlette(
             return JSONResponse({"status": "draining"}, status_code=503)
         try:
             await store.ping()
+        except StoreFull:  # turns are answered, and not stored
+            return JSONResponse({"status": "degraded", "store": "full"})
         except StoreError:
             if not store.degraded:
                 return JSONResponse({"status": "unavailable", "store": "away"}, status_code=503)

@@ -7,6 +7,7 @@
     │   ├── UnknownReply      400  there is no such reply to go on from
     │   └── NotFound          404  what was asked for by its id is not there
     ├── Unauthenticated       401  no key, or one that is not accepted here
+    ├── RequestTimeout        408  its body did not keep coming
     ├── RequestTooLarge       413
     ├── RateLimited           429  the key has used what it may in a minute
     ├── NoReply               502  the model never came to a reply
@@ -103,6 +104,22 @@ class Unauthenticated(GatewayError):
     status = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
+
+
+class RequestTimeout(GatewayError):
+    """The request's body did not keep coming."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The request's body did not come in time.")
+
+    @property
+    def headers(self) -> Headers:
+        """The connection is of no use any more: the rest of the body may come yet."""
+        return [(b"connection", b"close")]
 
 
 class RequestTooLarge(GatewayError):

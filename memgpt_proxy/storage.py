@@ -81,6 +81,8 @@ def storage(
     Raises ValueError for a Redis URL that cannot be one.
     """
     redis = _redis(settings)
+    if redis is not None:
+        telemetry.redis(lambda: redis.away)
     kept, store = _stores(settings, redis, telemetry)
     if settings.embedding_model is not None:
         from memgpt_proxy.searching import by_meaning, vectors_of

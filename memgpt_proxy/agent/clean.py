@@ -23,6 +23,7 @@ from memgpt_proxy.agent.reply import (
     StepCall,
     new_call_id,
     step_call,
+    step_calls,
 )
 from memgpt_proxy.agent.shown import ShownText
 from memgpt_proxy.agent.spoken import message_of
@@ -155,10 +156,10 @@ class _Choice:
     def ours(self) -> tuple[StepCall, ...]:
         """Calls of our functions, those apart that only say something."""
         found = [
-            StepCall(f"{self._call_id}_{n}", call.name, call.text)
+            StepCall(f"{self._call_id}_{n}", call.name, call.text, cut=call.cut)
             for n, call in enumerate(self.text.calls)
         ]
-        calls = [step_call(call) for call in self._reader.calls if call.name in self._ours]
+        calls = [call for call in step_calls(self._reader) if call.name in self._ours]
         return tuple(call for call in (*calls, *found) if _message(call) is None)
 
     @property

@@ -76,7 +76,7 @@ class RequestReader:
         return Call(key, scope, receive, self.headers.read(scope["headers"]))
 
     async def body(self, call: Call) -> bytes:
-        """Return its body. Raises RequestTooLarge, ClientGone."""
+        """Return its body. Raises RequestTooLarge, RequestTimeout, ClientGone."""
         return await read_body(call.receive, self.max_body)
 
     def is_task(self, request: ChatRequest) -> bool:

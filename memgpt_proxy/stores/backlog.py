@@ -64,6 +64,12 @@ class Backlog:
                 return True
         return False
 
+    async def look(self) -> None:
+        """Measure how much waits now; other processes may have kept some of it."""
+        for journal in self._journals:
+            with suppress(StoreUnavailable):  # told, too
+                await self._waiting(journal)
+
     @asynccontextmanager
     async def keeping(self) -> AsyncIterator[None]:
         """Hold up ``held``, or wait while it lasts: in here a write may be kept."""
@@ -153,7 +159,11 @@ class Backlog:
         self._used = 0
 
     async def _waiting(self, journal: Journal) -> int:
-        count = await journal.waiting()
+        try:
+            count = await journal.waiting()
+        except StoreUnavailable:
+            self._telemetry.writes_wait(journal.name, None)
+            raise
         self._telemetry.writes_wait(journal.name, count)
         return count
 

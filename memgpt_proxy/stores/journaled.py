@@ -143,6 +143,7 @@ class JournaledStore:
                 await self._store.ping()
             except StoreError as error:
                 self._lost(error)
+                await self._backlog.look()
                 return False
             return await self._drain()
 

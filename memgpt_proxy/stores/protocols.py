@@ -41,6 +41,10 @@ class StoreAway(StoreUnavailable):
     """The store is known to be away, and was not asked: nothing was done."""
 
 
+class StoreFull(StoreUnavailable):
+    """It takes no write, since its disk is full; it can be read."""
+
+
 class StaleVersion(StoreError):
     """The working context has changed since the version that an edit was made against."""
 
@@ -235,7 +239,10 @@ class Store(TranscriptStore, RecallStore, ArchivalStore, ContextStore, Protocol)
         ...
 
     async def ping(self) -> None:
-        """Return when reads and writes would work; else raise StoreUnavailable."""
+        """Return when reads and writes work; else raise StoreUnavailable.
+
+        StoreFull where only reads do, for want of room.
+        """
         ...
 
     async def counts(self, namespace: Namespace) -> Counts:

@@ -47,11 +47,15 @@ _WIDEST = 256  # characters looked at for one token; function names have up to 6
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function call found in text; `arguments` is None where `text` cannot be read as such."""
+    """A function call found in text; `arguments` is None where `text` cannot be read as such.
+
+    `cut`: the text was cut short inside of it.
+    """
 
     name: str
     arguments: dict[str, Any] | None
     text: str
+    cut: bool = False
 
 
 class Verdict(Enum):

@@ -5,6 +5,7 @@ thinking in front of it. Neither may reach the person who reads the reply.
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from enum import Enum
 
 from memgpt_proxy.wire.call_forms import (
@@ -90,6 +91,7 @@ class ContentGate:
         rest = self._read(self._thinking.close(cut=cut))
         if self._state is ContentGate._call:
             self._take_call()
+            self._calls[-1] = replace(self._calls[-1], cut=cut)
         self._release(self._held if self._state is ContentGate._undecided else "")
         self._held = ""
         return rest + self._released(), self._calls

@@ -214,6 +214,12 @@ ROWS: dict[str, Row] = {
         calls=(("get_weather", {"a": 1}),),
     ),
     "calls that end with stop": Row([step(SAVE, reason="stop"), HELLO], "Hi."),
+    "a memory call that length cuts off": Row(
+        [step(call("working_context_append", '{"content": "Likes t'), reason="length"), HELLO],
+        "Hi.",
+        steps=2,
+        more="tests/e2e/test_reply.py::test_half_a_note_is_not_stored",
+    ),
     "calls that end with length": Row([step(SAVE, reason="length"), HELLO], "Hi."),
     "content that ends with tool_calls": Row([says("Hi.", "tool_calls")], "Hi."),
     "content that ends with a reason of its own": Row([says("Hi.", "eos")], "Hi."),

@@ -122,9 +122,9 @@ class SqliteStore:
         await self._writer.stop()
 
     async def ping(self) -> None:
-        """Return when a transaction can begin and the schema can be read."""
-        await self._writer.submit(Write())
+        """Return when the schema can be read, and a transaction was committed."""
         await self.counts(Namespace(""))
+        await self._writer.submit(Write(probe=True))
 
     async def read_turn(
         self, namespace: Namespace, chain: Sequence[NodeId], *, enough: int

@@ -206,6 +206,7 @@ class Write:
     Attributes:
         waited: Of queue states and conversations, those that were made later stay.
         unplaced: The nodes take their queue from what the first of them hangs on.
+        probe: Have a page written though nothing changes: a full disk lets a transaction begin.
     """
 
     nodes: Sequence[Row] = ()
@@ -220,6 +221,7 @@ class Write:
     vectors: Vectors | None = None
     taken_over: TakenOver | None = None
     traces: Sequence[Row] = ()
+    probe: bool = False
 
 
 Done = StoreError | tuple[str, ...]
@@ -254,6 +256,8 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Don
             if write.taken_over is not None:
                 take_over(connection, write.taken_over)
         traces.keep(connection, [row for write in writes for row in write.traces])
+        if any(write.probe for write in writes):
+            _probe(connection)
         return [_edit(connection, write.edit) or _known(write, known) for write in writes]
 
 
@@ -266,6 +270,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _probe(connection: sqlite3.Connection) -> None:
+    """Write the schema's version anew; which it is may be another process's to say."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _known(write: Write, known: Set[Row]) -> tuple[str, ...]:
