@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
-from memgpt_proxy.stores.protocols import Store
+import numpy as np
+import pytest
+
+from memgpt_proxy.stores.disk_journal import DiskJournal
+from memgpt_proxy.stores.journaled import JournaledStore
+from memgpt_proxy.stores.protocols import Remains, Store, StoreUnavailable
 from memgpt_proxy.stores.records import (
     NO_TURN,
     Conversation,
@@ -12,10 +24,31 @@ from memgpt_proxy.stores.records import (
     Holdings,
     Namespace,
     NodeId,
+    Trace,
     TurnId,
     WorkingContext,
 )
-from tests.stores.build import ALICE, BOB, branch, ids, passage, queue, record
+from memgpt_proxy.stores.sqlite import SqliteStore, rows
+from memgpt_proxy.stores.sqlite import store as sqlite_store
+from memgpt_proxy.stores.sqlite.erasing import Stage
+from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
+from memgpt_proxy.stores.sqlite.writes import Write
+from memgpt_proxy.stores.storable import owner_of
+from memgpt_proxy.stores.vectors import Embedded, Kind, Name, Space
+from memgpt_proxy.telemetry import Telemetry
+from tests.stores.build import (
+    ALICE,
+    BOB,
+    EPOCH,
+    branch,
+    ids,
+    kept,
+    message,
+    passage,
+    queue,
+    record,
+)
+from tests.stores.switched import Switch
 
 NAME = NodeId("name")
 LIVED = Holdings(messages=5, queue_states=1, conversations=1, passages=3, working_contexts=2)
@@ -86,3 +119,155 @@ async def test_what_was_asked_for_before_goes_too(store: Store) -> None:
     assert erased.messages == 40
     assert await store.counts(ALICE) == Counts(0, 0)
     assert (await store.read_turn(ALICE, ids(nodes), enough=40)).known == 0
+
+
+class TestSqlite:
+    """What is left in the file: nothing that could be read with other tools."""
+
+    @pytest.fixture
+    async def embedded(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+        store = SqliteStore(tmp_path / "memory.db")
+        await store.open()
+        yield store
+        await store.close()
+
+    async def test_no_word_of_it_is_in_the_files(self, embedded: SqliteStore) -> None:
+        await live(embedded, BOB)
+        await live(embedded, ALICE)
+        secret = record(*branch(["malachite lies under the oak"] * 200, prefix="s"))
+        await embedded.commit(ALICE, secret)
+        await embedded.insert_passages(ALICE, [passage("long", "malachite " * 2000)])
+        # Rows that have grown and shrunk leave free pages behind, before anything is erased.
+        longer = [
+            replace(node, turn=TurnId("again"), entries=f'["malachite {at}"]' * 50)
+            for at, node in enumerate(secret.nodes)
+        ]
+        await embedded.commit(ALICE, record(*longer))
+        assert b"malachite" in contents(embedded.file)
+        await embedded.erase(ALICE)
+        assert not re.search(rb"malachit|machit", contents(embedded.file))
+        assert owner_of(ALICE).encode() not in contents(embedded.file)
+        assert b"carnelian" in contents(embedded.file)
+
+    async def test_a_long_read_does_not_make_it_fail(
+        self, embedded: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite_store, "LOG_TRIES", 2)
+        monkeypatch.setattr(sqlite_store, "LOG_PAUSE", 0.0)
+        await live(embedded, ALICE)
+        with closing(sqlite3.connect(embedded.file, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT count(*) FROM nodes").fetchone() == (5,)
+            assert await embedded.erase(ALICE) == LIVED
+        assert await embedded.erase(ALICE) == Holdings()
+        assert b"carnelian" not in contents(embedded.file)
+
+    async def test_others_write_in_between(self, embedded: SqliteStore) -> None:
+        await embedded.commit(ALICE, record(*branch(["carnelian"] * 3000)))
+        erasing = asyncio.get_running_loop().create_task(embedded.erase(ALICE))
+        written = 0
+        while not erasing.done():
+            await embedded.commit(BOB, record(message(f"m{written}", "beryl")))
+            written += 1
+        assert (await erasing).messages == 3000
+        assert written > 10
+        assert await embedded.counts(BOB) == Counts(written, 0)
+        found = await embedded.search_messages(BOB, "beryl", limit=1, offset=0)
+        assert found.total == written
+
+    async def test_traces_and_vectors_go_too(self, embedded: SqliteStore) -> None:
+        vectors = SqliteVectors(embedded)
+        await vectors.open()
+        await live(embedded, ALICE)
+        await embedded.keep_traces({ALICE: [Trace(TurnId("t"), EPOCH, '{"model":"malachite"}')]})
+        named = Name(owner_of(ALICE), Kind.MESSAGE, "m0")
+        vector = np.array([1, 0], np.float32)
+        await vectors.put_vectors(Space("plane", 2), [Embedded(named, vector)])
+        assert await embedded.holdings(owner_of(ALICE)) == replace(LIVED, traces=1, vectors=1)
+        assert await embedded.erase(ALICE) == replace(LIVED, traces=1, vectors=1)
+        assert await embedded.traces(ALICE, limit=9) == ()
+        await vectors.put_vectors(Space("plane", 2), [Embedded(named, vector)])
+        assert await embedded.holdings(owner_of(ALICE)) == Holdings()
+        await vectors.close()
+
+    async def test_one_that_others_go_on_to_write_is_not_said_to_be_erased(
+        self, embedded: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write = embedded._writer.submit
+
+        def submit(asked: Write) -> asyncio.Future[tuple[str, ...]]:
+            if asked.erasing is not None and asked.erasing.stage is Stage.MESSAGES:
+                rows_of = rows.node_row(owner_of(ALICE), message("m", "again"))
+                write(Write(nodes=[rows_of]))
+            return write(asked)
+
+        monkeypatch.setattr(embedded._writer, "submit", submit)
+        with pytest.raises(Remains, match="1 records are left"):
+            await embedded.erase(ALICE)
+
+
+def contents(file: Path) -> bytes:
+    """All that is in a database's files."""
+    files = [file, *file.parent.glob(f"{file.name}-*")]
+    return b"".join(each.read_bytes() for each in files)
+
+
+class TestJournaled:
+    @pytest.fixture
+    async def embedded(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+        store = SqliteStore(tmp_path / "memory.db")
+        await store.open()
+        yield store
+        await store.close()
+
+    async def test_while_the_store_is_away_nothing_is_erased(
+        self, embedded: SqliteStore, tmp_path: Path
+    ) -> None:
+        switch, disk = Switch(embedded), DiskJournal(tmp_path / "journal.db", 2**20)
+        store = JournaledStore(switch.store, [disk], Telemetry(), probes=(3600.0, 3600.0))
+        await store.open()
+        await live(store, ALICE)
+        switch.here = False
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await store.erase(ALICE)
+        switch.here = True
+        assert await store.come_back()
+        assert await store.erase(ALICE) == LIVED
+        await store.close()
+
+    async def test_what_waited_before_does_not_come_back(
+        self, embedded: SqliteStore, tmp_path: Path
+    ) -> None:
+        """Of a process that was away: its journal is drained after another one has erased."""
+        switch = Switch(cast("Store", Erased(embedded, EPOCH + 50)))
+        disk = DiskJournal(tmp_path / "journal.db", 2**20)
+        store = JournaledStore(switch.store, [disk], Telemetry(), probes=(3600.0, 3600.0))
+        await store.open()
+        switch.here = False
+        for at, created in enumerate((EPOCH + 49, EPOCH + 50)):
+            node = message(f"m{at}", "beryl", created=created)
+            await store.commit(ALICE, record(node, created=created))
+            await store.insert_passages(ALICE, [passage(f"p{at}", "beryl", created)])
+            await store.commit(BOB, record(node, created=created))
+        switch.here = True
+        assert await store.come_back()
+        assert await disk.waiting() == 0
+        assert ids(await kept(store, ALICE, ["m0", "m1"])) == ["m1"]
+        assert await store.counts(ALICE) == Counts(1, 1)
+        assert await store.counts(BOB) == Counts(2, 0)
+        await store.close()
+
+
+class Erased:
+    """A store of which another process says that it has erased ALICE's memory."""
+
+    def __init__(self, store: Store, at: float) -> None:
+        self._store = store
+        self._at = at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def erased_at(self, namespace: Namespace) -> float:
+        return self._at if namespace == ALICE else 0.0
