@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
 from memgpt_proxy.stores.disk_journal import DiskJournal
+from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
 from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import Remains, Store, StoreUnavailable
 from memgpt_proxy.stores.records import (
@@ -48,7 +51,9 @@ from tests.stores.build import (
     queue,
     record,
 )
+from tests.stores.families import Family, opened_elasticsearch
 from tests.stores.switched import Switch
+from tests.support.elasticsearch import ElasticsearchNode
 
 NAME = NodeId("name")
 LIVED = Holdings(messages=5, queue_states=1, conversations=1, passages=3, working_contexts=2)
@@ -271,3 +276,50 @@ class Erased:
 
     async def erased_at(self, namespace: Namespace) -> float:
         return self._at if namespace == ALICE else 0.0
+
+
+@pytest.mark.elasticsearch
+class TestElasticsearch:
+    @pytest.fixture
+    async def several(self, elasticsearch: ElasticsearchNode) -> AsyncIterator[list[Family]]:
+        """Two processes over the same indices."""
+        async with AsyncExitStack() as stack:
+            prefix = f"family_{uuid4().hex}"
+            opened = [
+                opened_elasticsearch(elasticsearch.url, prefix, keep=keep) for keep in (False, True)
+            ]
+            yield [await stack.enter_async_context(store) for store in opened]
+
+    async def test_others_know_when_and_nobody_is_left(self, several: list[Family]) -> None:
+        here, there = several
+        await live(here, ALICE)
+        assert [owner async for owner in here.owners()] == [owner_of(ALICE)]
+        assert await there.erased_at(ALICE) == 0.0
+        before = time.time()
+        assert await there.erase(ALICE) == LIVED
+        for store in several:
+            assert before <= await store.erased_at(ALICE) <= time.time()
+            assert await store.erased_at(BOB) == 0.0
+            assert await store.holdings(owner_of(ALICE)) == Holdings()
+            assert [owner async for owner in store.owners()] == []
+            assert await store.size(None) == 0
+
+    async def test_what_another_has_just_written_goes_too(self, several: list[Family]) -> None:
+        here, there = several
+        nodes = branch(["carnelian"] * 300)
+        await here.commit(ALICE, record(*nodes))
+        assert (await there.erase(ALICE)).messages == 300
+        assert (await here.read_turn(ALICE, ids(nodes), enough=300)).known == 0
+        assert await here.counts(ALICE) == Counts(0, 0)
+
+    async def test_traces_of_turns_before_it_are_not_kept_after_it(
+        self, several: list[Family]
+    ) -> None:
+        here, there = (cast("ElasticsearchStore", store) for store in several)
+        began = time.time()
+        await there.erase(ALICE)
+        late, new = Trace(TurnId("late"), began, "{}"), Trace(TurnId("new"), time.time(), "{}")
+        await here.keep_traces({ALICE: [late, new], BOB: [late]})
+        assert await here.traces(ALICE, limit=9) == (new,)
+        assert await here.traces(BOB, limit=9) == (late,)
+        assert (await there.erase(ALICE)).traces == 1
