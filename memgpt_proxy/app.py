@@ -36,6 +36,7 @@ from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.idempotency import IdempotencyKeys
+from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.reading import RequestReader
@@ -53,6 +54,7 @@ from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
+from memgpt_proxy.memory.erasing import Eraser
 from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.tokens import TokenCounter
@@ -137,19 +139,21 @@ def create_app(
         backends, passthrough = _one(settings, backend_url, transport, admission)
     else:
         backends, passthrough = _several(settings, several, transport, admission, telemetry)
-    agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer)
+    eraser = Eraser(kept.store, kept.traces, kept.events)
+    agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer, eraser)
     reader = _reader(settings, authenticator, beginnings)
     endpoint = partial(
         Endpoint, admission=admission, reader=reader, keepalive=settings.keepalive_seconds
     )
     chat = endpoint(ChatCompletions(agent, reader, passthrough))
     responses = endpoint(Responses(agent, reader, kept.store))
-    opened = partial(_opened, kept, transport, telemetry.spans)
+    opened = partial(_opened, kept, transport, telemetry.spans, eraser)
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
+    forgetting = MemoryRoutes(admission, authenticator, eraser)
     stored = StoredResponses(admission, authenticator, kept.store)
-    served = [*owner_routes.routes(), *stored.routes(), *routes]
+    served = [*owner_routes.routes(), *forgetting.routes(), *stored.routes(), *routes]
     draining = Draining()
     telemetry.streams(lambda: draining.running)
     rest = _starlette(kept.store, telemetry, draining, opened, served)
@@ -237,6 +241,7 @@ def _agent(
     clock: Clock,
     telemetry: Telemetry,
     tracer: Tracer,
+    eraser: Eraser,
 ) -> Agent:
     counter = TokenCounter(settings.tokenizer)
     thresholds = Thresholds(
@@ -268,6 +273,7 @@ def _agent(
         profiles=profiles,
         telemetry=telemetry,
         tracer=tracer,
+        eraser=eraser,
         max_steps=settings.max_steps,
         clock=clock,
     )
@@ -298,7 +304,7 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 @asynccontextmanager
 async def _opened(
-    kept: Storage, transport: httpx.AsyncBaseTransport, spans: Spans | None
+    kept: Storage, transport: httpx.AsyncBaseTransport, spans: Spans | None, eraser: Eraser
 ) -> AsyncIterator[None]:
     """Hold the storage and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
@@ -306,6 +312,7 @@ async def _opened(
             stack.push_async_callback(asyncio.to_thread, spans.close)
         stack.push_async_callback(transport.aclose)
         await stack.enter_async_context(kept.opened())
+        stack.push_async_callback(eraser.close)
         yield
 
 

@@ -18,6 +18,7 @@
     ├── BackendBusy           503  no place at the backend, or it is left out for now
     ├── ModelNotFound         404  no backend takes the model
     ├── MemoryUnreadable      503  what was asked of memory itself cannot be read now
+    ├── MemoryNotErased       503  not all of a memory is erased, or none; to be repeated
     ├── TooManyListeners      503  live events have no place for another
     ├── Stopping              503  the gateway is being stopped
     ├── MemoryAway            503  memory cannot be read, and no answer is wanted without it
@@ -231,6 +232,18 @@ class MemoryUnreadable(GatewayError):
 
     status = 503
     code = "memory_away"
+
+
+class MemoryNotErased(GatewayError):
+    """A memory is not erased, or a part of it only: the request is to be repeated."""
+
+    status = 503
+    code = "memory_not_erased"
+
+    @property
+    def headers(self) -> Headers:
+        """When to try again."""
+        return [(b"retry-after", b"5")]
 
 
 class TooManyListeners(GatewayError):

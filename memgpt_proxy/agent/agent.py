@@ -66,6 +66,7 @@ class Agent:
         Where memory cannot be read it is a turn without: the conversation goes on.
         """
         by_content = speaks_by_content(self.mode, request.tools)
+        erasures = self.faculties.eraser.times(request.namespace)
         window = await self.faculties.windows.of(route.name, request.headers)
         if route.model != request.model:
             request = replace(request, model=route.model)
@@ -87,7 +88,7 @@ class Agent:
             steps = StepRequests(request, by_content=True, remembers=False)
         place = CallPlace(request.namespace, opening.author, now, room)
         degraded = self.faculties.store.degraded or not opening.remembers
-        return Prepared(opening, steps, window, place, degraded)
+        return Prepared(opening, steps, window, place, degraded, erasures)
 
     def _is_alone(self, request: TurnRequest, route: Route) -> bool:
         """Return whether memory functions stay out of a turn that awaits something of its own."""

@@ -38,6 +38,7 @@ from memgpt_proxy.errors import (
     GatewayError,
     NoReply,
 )
+from memgpt_proxy.memory.erasing import Eraser
 from memgpt_proxy.memory.reconcile import history
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import content_id, node_id
@@ -59,6 +60,10 @@ log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 """Returns the time, in the operator's time zone."""
+
+_FORGOTTEN = CallResult(
+    "Error: this memory was erased a moment ago. Reply with what you know.", failed=True
+)
 
 _COMMIT_SECONDS = 10.0
 """How long a turn waits for the store before it ends without it."""
@@ -82,6 +87,7 @@ class Faculties:
     profiles: Profiles
     telemetry: Telemetry
     tracer: Tracer
+    eraser: Eraser
     max_steps: int
     clock: Clock
 
@@ -131,6 +137,7 @@ class RunningTurn:
         self._turn = Turn(self._reply, steps.offer, self._can.max_steps)
         self._tools = self._can.counter.remembered(steps.tools_text)
         self._seen = opening.context_version
+        self._erasures = prepared.erasures
         self._trace.began(opening.author.turn, opening.undone)
 
     @property
@@ -171,20 +178,24 @@ class RunningTurn:
         """Flush the queue if this turn has filled it: after the reply, so that nobody waits."""
         if self._reply_node is None or not self._opening.remembers:
             return
-        if not self._is_over():
+        if not self._is_over() or self._is_erased():
             return
         namespace = self._request.namespace
         try:
             with self._can.queue_manager.flushing(namespace, self._reply_node):
-                if state := await self._flush(self._reply_node):
+                if (state := await self._flush(self._reply_node)) and not self._is_erased():
                     await self._can.store.commit(namespace, self._flushed(state))
         except StoreError:
             log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
 
     def keep_trace(self) -> None:
         """Keep what it did, for its owner, once the client has its reply."""
-        if self._accepted and self._request.writes:
+        if self._accepted and self._request.writes and not self._is_erased():
             self._trace.keep()
+
+    def _is_erased(self) -> bool:
+        """Whether the memory that it began with was erased since: it is not to come back."""
+        return self._can.eraser.times(self._request.namespace) != self._erasures
 
     async def _run(self, sink: ReplySink) -> Finish:
         self._warn_of_pressure()
@@ -300,7 +311,7 @@ class RunningTurn:
         """The backend takes the turn: from now on it is remembered, whatever happens."""
         self._accepted = True
         await sink.begin(reader, chunks.headers)
-        if passages := self._opening.intake.passages:
+        if (passages := self._opening.intake.passages) and not self._is_erased():
             # Until all are in, nothing of the turn may be stored: its resend will be new.
             marked, self.degraded, self._storable = self.degraded, True, False
             try:
@@ -313,7 +324,9 @@ class RunningTurn:
         results = []
         for call in calls:
             self._trace.call_began(call)
-            result = await self._can.executor.run(self._place, call)
+            result = (
+                _FORGOTTEN if self._is_erased() else await self._can.executor.run(self._place, call)
+            )
             self._trace.called(call, result)
             if result.context is not None and result.context.version == self._seen + 1:
                 self._seen += 1  # else others have written in between: that is yet to be told
@@ -456,11 +469,13 @@ class RunningTurn:
         if not self._accepted:
             return False
         reply = self._node(complete=complete)
-        if not self._storable or not self._request.writes:
+        if not self._storable or not self._request.writes or self._is_erased():
             return False
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
                 for record in self._records(reply):
+                    if self._is_erased():
+                        return False
                     await self._can.store.commit(self._request.namespace, record)
                 if reply is None:  # nobody has heard of what it wrote
                     author = self._opening.author

@@ -18,7 +18,7 @@ from memgpt_proxy.memory.queries import Queries
 from memgpt_proxy.stores.layer import Layer
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.query import parse
-from memgpt_proxy.stores.records import Hit, Known, Namespace, Page, Passage, TurnRecord
+from memgpt_proxy.stores.records import Hit, Holdings, Known, Namespace, Page, Passage, TurnRecord
 from memgpt_proxy.stores.storable import clean, owner_of
 from memgpt_proxy.stores.vectors import Kind, Name, Text, VectorStore
 
@@ -95,6 +95,12 @@ class HybridStore(Layer):
         await super().insert_passages(namespace, passages)
         kept = [(passage.id, passage.text) for passage in passages]
         self._embedder.wrote(_texts(namespace, Kind.PASSAGE, kept))
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        """Erase, and embed nothing more of it."""
+        erased = await super().erase(namespace)
+        self._embedder.forget(owner_of(namespace))
+        return erased
 
     async def search_messages(
         self,

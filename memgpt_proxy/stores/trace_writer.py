@@ -59,6 +59,11 @@ class TraceWriter:
         self._waiting.setdefault(namespace, []).append(trace)
         self._come.set()
 
+    async def forget(self, namespace: Namespace) -> None:
+        """Drop what waits of a namespace; on return nothing of it is being written."""
+        async with self._writing:
+            self._count -= len(self._waiting.pop(namespace, ()))
+
     def waiting(self) -> int:
         """Return how many traces are not written yet."""
         return self._count

@@ -124,3 +124,15 @@ async def test_what_waits_is_bounded(
         await writer.close()
     assert store.writes == [{ALICE: [trace("a1"), trace("a2")]}]
     assert caplog.messages == ["traces of turns are kept again; 1 are lost"]
+
+
+async def test_what_waits_of_an_erased_memory_is_dropped() -> None:
+    store = Kept()
+    writer = TraceWriter(store, gather=3600.0)
+    await writer.open()
+    for namespace in (ALICE, BOB, ALICE):
+        writer.keep(namespace, trace("t"))
+    await writer.forget(ALICE)
+    assert writer.waiting() == 1
+    await writer.close()
+    assert store.writes == [{BOB: [trace("t")]}]
