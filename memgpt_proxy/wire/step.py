@@ -15,6 +15,7 @@ from memgpt_proxy.wire.chat import (
     ToolCallDelta,
     Usage,
 )
+from memgpt_proxy.wire.reasoning import Reasoning
 from memgpt_proxy.wire.shape import MalformedChunk, is_chunk
 
 MORE = frozenset({"moderation", "metadata", "citations", "search_results", "provider"})
@@ -90,7 +91,7 @@ class StepReader:
         self._call_at: dict[int, CallInProgress] = {}  # by the index that the backend gave
         self._content: list[str] = []
         self._refusal: list[str] = []
-        self._reasoning: list[str] = []
+        self._reasoning = Reasoning()
 
     @property
     def content(self) -> str:
@@ -103,9 +104,9 @@ class StepReader:
         return _joined(self._refusal)
 
     @property
-    def reasoning(self) -> str:
-        """The reasoning so far, where the backend keeps it apart from the content."""
-        return _joined(self._reasoning)
+    def reasoning(self) -> dict[str, Any]:
+        """The reasoning so far that came apart from the content, as fields of a message."""
+        return self._reasoning.fields()
 
     def add(self, chunk: Chunk) -> Progress:
         """Take the next chunk; return what it added. Raises MalformedChunk for what is none."""
@@ -151,15 +152,8 @@ class StepReader:
             self._refusal.append(refusal)
         if isinstance(annotations := delta.get("annotations"), list):
             self.annotations += annotations
-        reasoning = (
-            delta.get("reasoning_content")
-            or delta.get("reasoning")
-            or delta.get("reasoning_details")
-        )
-        if reasoning:
+        if self._reasoning.add(delta):
             self.reasoned = progress.reasoned = True
-            if isinstance(reasoning, str):
-                self._reasoning.append(reasoning)
         if calls := _call_deltas(delta):
             progress.calls = [self._add_call(call) for call in calls]
 
