@@ -42,6 +42,16 @@ class CallInProgress:
         """The text of the arguments so far."""
         return _joined(self._arguments)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the arguments so far are a whole object, behind which nothing can come."""
+        if self.custom or not self.arguments.rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(orjson.loads(self.arguments), dict)
+        except orjson.JSONDecodeError:
+            return False
+
     def add(self, function: FunctionCallDelta) -> str:
         """Take a piece of the call; return what it adds to the arguments' text."""
         if not self.name and (name := function.get("name")):
@@ -159,14 +169,14 @@ class StepReader:
 
     def _add_call(self, delta: ToolCallDelta) -> tuple[CallInProgress, str]:
         function = delta.get("function") or _of_custom(delta.get("custom"))
-        call = self._call_of(delta, function.get("name"))
+        call = self._call_of(delta, function)
         call.id = call.id or delta.get("id") or ""
         call.custom = call.custom or "custom" in delta
         call.extra = call.extra or delta.get("extra_content")
         return call, call.add(function)
 
-    def _call_of(self, delta: ToolCallDelta, name: str | None) -> CallInProgress:
-        index, call_id = delta.get("index"), delta.get("id")
+    def _call_of(self, delta: ToolCallDelta, function: FunctionCallDelta) -> CallInProgress:
+        index, call_id, name = delta.get("index"), delta.get("id"), function.get("name")
         if index is None:
             call = self._call_without_index(call_id, name)
         else:
@@ -174,6 +184,8 @@ class StepReader:
             # Some backends give index 0 to all their calls, others a new id to each piece of one.
             if call and name and call_id and call.id not in ("", call_id):
                 call = None
+        if call and name and not call_id and _begins_object(function) and call.is_whole:
+            call = None
         return call or self._open_call(index)
 
     def _call_without_index(self, call_id: str | None, name: str | None) -> CallInProgress | None:
@@ -199,6 +211,11 @@ def more_of(chunk: Chunk) -> dict[str, Any]:
     """
     fields = cast("dict[str, Any]", chunk)
     return {name: fields[name] for name in MORE if fields.get(name) is not None}
+
+
+def _begins_object(function: FunctionCallDelta) -> bool:
+    arguments = function.get("arguments")
+    return isinstance(arguments, dict) or (arguments or "").lstrip().startswith("{")
 
 
 def _of_custom(custom: CustomDelta | None) -> FunctionCallDelta:
