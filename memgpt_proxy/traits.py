@@ -25,6 +25,10 @@ class Trait(StrEnum):
     """The reverse."""
     NO_PARALLEL_TOOL_CALLS = "no_parallel_tool_calls"
     NO_TOOL_CHOICE = "no_tool_choice"
+    REASONING = "reasoning"
+    """Each assistant message with its reasoning, those of earlier turns too."""
+    NO_REASONING = "no_reasoning"
+    """No message with its reasoning."""
 
 
 Profile = frozenset[Trait]

@@ -92,7 +92,7 @@ class CleanListener:
         ours = next((each.ours for each in self._choices.values() if each.ours), ())
         is_answer = self._streams or (self._shows and not ours and self._says(reader))
         if not is_answer:
-            return [], Step("", ours, reader.finish_reason)
+            return [], Step("", ours, reader.finish_reason, reasoning=reader.reasoning)
         return self._release(), self._answered(reader, ours)
 
     def note(self) -> None:
@@ -119,13 +119,20 @@ class CleanListener:
     def _answered(self, reader: StepReader, ours: tuple[StepCall, ...]) -> Step:
         first = self._choices.get(0)
         if first is None or not (first.says or self._says(reader)):
-            return Step("", ours, reader.finish_reason)
+            return Step("", ours, reader.finish_reason, reasoning=reader.reasoning)
         text, calls = first.text.seen, first.theirs
         self._reply.messages[:] = [text]
         self._reply.refusal, self._reply.audio = first.refusal, first.audio
         for place, call in enumerate(calls):
             self._reply.call(ClientCall(place, call.id, call.name, call.arguments, call.kind))
-        return Step(text, (*calls, *ours), reader.finish_reason, first.refusal, first.audio)
+        return Step(
+            text,
+            (*calls, *ours),
+            reader.finish_reason,
+            first.refusal,
+            first.audio,
+            reader.reasoning,
+        )
 
 
 class _Choice:

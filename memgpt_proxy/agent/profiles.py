@@ -23,6 +23,8 @@ _OPPOSITE = {
     Trait.MAX_TOKENS: Trait.MAX_COMPLETION_TOKENS,
     Trait.MAX_COMPLETION_TOKENS: Trait.MAX_TOKENS,
     Trait.FUNCTIONS: Trait.NO_TOOLS,
+    Trait.REASONING: Trait.NO_REASONING,
+    Trait.NO_REASONING: Trait.REASONING,
 }
 """Traits that make no sense beside another."""
 

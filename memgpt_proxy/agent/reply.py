@@ -240,6 +240,7 @@ class Step:
         content: Its plain content, whatever that was.
         calls: The functions called, in order.
         finish_reason: As the backend gave it.
+        reasoning: Fields of a message, for the backend only.
     """
 
     content: str
@@ -247,6 +248,7 @@ class Step:
     finish_reason: str | None
     refusal: str = ""
     audio: Audio | None = None
+    reasoning: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StepListener:
@@ -305,7 +307,8 @@ class StepListener:
         for call in unheard:
             deltas += self._say_whole(call)
         deltas += self._reply.end_message()
-        return deltas, Step(content, tuple(calls), reader.finish_reason, reader.refusal)
+        reason, refusal, reasoning = reader.finish_reason, reader.refusal, reader.reasoning
+        return deltas, Step(content, tuple(calls), reason, refusal, reasoning=reasoning)
 
     def note(self) -> None:
         """The reply says at any time what was shown."""

@@ -53,6 +53,7 @@ from memgpt_proxy.stores.records import (
     TurnRecord,
 )
 from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.traits import Trait
 from memgpt_proxy.wire.chat import Usage, add_usage
 from memgpt_proxy.wire.step import StepReader
 
@@ -225,7 +226,10 @@ class RunningTurn:
             try:
                 step = await self._stream(sink, sent, run)
             except GatewayError as error:
+                before = self._route
                 if again := await self._recovery.after(error, self._attempt(body)):
+                    if self._route is not before:
+                        self._context.forget_reasoning()  # no other model can go on from it
                     if again.prepared is not None:
                         self._take_up(again.prepared)
                 elif run is asked and self._may_be_plain(error, run):
@@ -514,6 +518,8 @@ class RunningTurn:
             return None
         if not complete and (rest := self._reply.text_from(self._recorded)):
             self._context.add({"role": "assistant", "content": rest})
+        if not self._keeps_reasoning():
+            self._context.forget_reasoning()
         opening, namespace = self._opening, self._request.namespace
         content = content_id(message)
         name = node_id(namespace, opening.author.node, content)
@@ -535,6 +541,10 @@ class RunningTurn:
             turn=opening.author.turn,
             complete=complete,
         )
+
+    def _keeps_reasoning(self) -> bool:
+        """Return whether it is needed again: amid the client's calls, or by this backend always."""
+        return bool(self._reply.calls) or Trait.REASONING in self._can.profiles.of(self._route)
 
     def _total_usage(self) -> Usage:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}

@@ -197,7 +197,8 @@ class Turn:
     def _answered(self, step: Step) -> Action:
         """Take a step of plain content only."""
         if step.content or step.refusal or step.audio:
-            self.added.append(said_message(step.content, (), step.refusal, step.audio))
+            said = said_message(step.content, (), step.refusal, step.audio)
+            self.added.append({**said, **step.reasoning})
         if self._replied or step.finish_reason == _FILTERED:
             return self._end(step.finish_reason)
         if self.steps >= self.max_steps:
@@ -229,7 +230,7 @@ class Turn:
 
 def _assistant(step: Step) -> Message:
     calls = [replace(call, arguments=_written(call)) for call in step.calls]
-    return said_message(step.content, calls, step.refusal)
+    return {**said_message(step.content, calls, step.refusal), **step.reasoning}
 
 
 def _written(call: StepCall) -> str:

@@ -43,6 +43,26 @@ does(?: not|n't) (?:support|accept|recogni[sz]e) [^.\n]{{0,30}}?\b{field}\b
 """
 
 _WORDINGS: Sequence[tuple[str, Sequence[Trait]]] = (
+    # DeepSeek since V4, since V3.2; Moonshot, and whoever else serves their models
+    (r"reasoning.?content\W.{0,40}must be passed back", (Trait.REASONING,)),
+    (r"(?:missing|requires) .?reasoning_content\b", (Trait.REASONING,)),
+    (r"\breasoning_content is missing", (Trait.REASONING,)),
+    # OpenAI, Groq, Cerebras, Mistral; thoughts of another model, at Anthropic and Gemini
+    (
+        (
+            r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|additional)[^\n]{0,80}?"
+            r"\breasoning(?:_content|_details)?\b"
+        ),
+        (Trait.NO_REASONING,),
+    ),
+    (
+        (
+            r"\breasoning(?:_content|_details)?\b\W{0,4}(?:is |are )?"
+            r"(?:unsupported|not supported|extra inputs are not permitted)"
+        ),
+        (Trait.NO_REASONING,),
+    ),
+    (r"invalid .?signature.? in .?thinking.? block|corrupted thought sig", (Trait.NO_REASONING,)),
     # Ollama; DeepSeek; OpenRouter; Gemini
     (r"does(?: not|n't) support (?:tool|function)s?\b(?!_)", (Trait.NO_TOOLS,)),
     (r"no endpoints found that support tool use", (Trait.NO_TOOLS,)),

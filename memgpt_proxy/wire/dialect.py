@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from memgpt_proxy.traits import Profile, Trait
+from memgpt_proxy.wire.reasoning import with_reasoning, without_reasoning
 from memgpt_proxy.wire.text_protocol import call_text, chosen, described, result_text
 
 Message = dict[str, Any]
@@ -21,6 +22,8 @@ _DROPPED = {
     Trait.NO_STREAM_OPTIONS: "stream_options",
     Trait.NO_PARALLEL_TOOL_CALLS: "parallel_tool_calls",
 }
+_WITHOUT_REASONING = {Trait.NO_REASONING, Trait.NO_TOOLS}
+"""Without calls nothing is thought on from one message to the next."""
 _ABOUT_CALLS = ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls")
 
 
@@ -33,6 +36,10 @@ def written(request: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     _limit(fields, profile)
     if Trait.NO_TOOL_CHOICE in profile:
         _without_choice(fields)
+    if not _WITHOUT_REASONING.isdisjoint(profile):
+        fields["messages"] = [*map(without_reasoning, fields["messages"])]
+    elif Trait.REASONING in profile:
+        fields["messages"] = [*map(with_reasoning, fields["messages"])]
     if Trait.NO_TOOLS in profile:
         _in_text(fields)
     elif Trait.FUNCTIONS in profile:

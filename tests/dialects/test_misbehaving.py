@@ -168,6 +168,32 @@ ROWS: dict[str, Row] = {
         "Hi.",
         more="tests/wire/test_step.py::test_calls_that_all_have_index_0",
     ),
+    "calls that all have index 0 and no ids": Row(  # Gemini, 2025: the ids are empty
+        [
+            stream(
+                calls(call("get_weather", '{"a": 1}', id="")),
+                calls(call("get_weather", '{"a": 2}', id="")),
+                chunk({}, "stop"),
+            )
+        ],
+        calls=(("get_weather", {"a": 1}), ("get_weather", {"a": 2})),
+    ),
+    "calls without an index and without ids": Row(
+        [step(call("get_weather", {"a": 1}, None, ""), call("get_weather", {"a": 2}, None, ""))],
+        calls=(("get_weather", {"a": 1}), ("get_weather", {"a": 2})),
+    ),
+    "calls without an index whose arguments are split": Row(
+        [
+            stream(
+                calls(call("get_weather", '{"a"', None)),
+                calls({"function": {"arguments": ': {"b": 1}'}}),
+                calls({"function": {"arguments": "}"}}),
+                calls(call("get_weather", "{}", None, "c2")),
+                chunk({}, "stop"),
+            )
+        ],
+        calls=(("get_weather", {"a": {"b": 1}}), ("get_weather", {})),
+    ),
     "a name that comes again with each piece": Row(
         [
             stream(

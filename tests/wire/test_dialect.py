@@ -168,6 +168,19 @@ def test_a_choice_of_no_tool_is_kept_without_the_choice() -> None:
 TEXTS = st.integers(0, 10**9).map(lambda n: f"word{n}.")
 
 
+def test_reasoning_goes_back_where_it_is_wanted() -> None:
+    thought = {**called("a"), "reasoning_content": "Hm.", "reasoning_details": [{"text": "Hm."}]}
+    spoken = said("assistant", "Hi")
+    request = asked(said("user", "U"), thought, result("a", "R"), spoken)
+    assert write(request)["messages"] == request["messages"]
+    always = write(request, Trait.REASONING)["messages"]
+    assert always == [*request["messages"][:3], {**spoken, "reasoning_content": " "}]
+    never = write(request, Trait.NO_REASONING)["messages"]
+    assert never == [said("user", "U"), called("a"), result("a", "R"), spoken]
+    in_text = write(request, Trait.NO_TOOLS)["messages"]
+    assert [sorted(message) for message in in_text] == [["content", "role"]] * 4
+
+
 @st.composite
 def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
