@@ -29,7 +29,7 @@ SOON = (0.01, 0.05)
 
 def until_ready(origin: str) -> None:
     deadline = time.monotonic() + DEADLINE
-    while httpx.get(f"{origin}/readyz").status_code != 200:
+    while httpx.get(f"{origin}/readyz").json()["status"] != "ok":
         assert time.monotonic() < deadline, "the store did not come back"
 
 
