@@ -10,6 +10,8 @@ class Trait(StrEnum):
 
     NO_TOOLS = "no_tools"
     """Functions are described and called in plain text."""
+    NO_JSON_SCHEMA = "no_json_schema"
+    """Nothing forces the form of calls in text."""
     FUNCTIONS = "functions"
     """The deprecated ``functions`` in place of ``tools``."""
     NO_SYSTEM = "no_system"

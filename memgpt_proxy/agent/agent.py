@@ -18,8 +18,9 @@ from memgpt_proxy.agent.running import Faculties, RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
 from memgpt_proxy.backend.client import Route, available
 from memgpt_proxy.config import CleanTurns, ReplyMode
-from memgpt_proxy.errors import MemoryAway
+from memgpt_proxy.errors import MemoryAway, ModelNotFound
 from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.traits import Trait
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,19 @@ class Agent:
         can = self.faculties
         routes = available(can.backend.routes(request.model))
         if not request.remembers:
-            return TurnApart(routes[0], request, can.counter, can.profiles.of(routes[0]))
+            return TurnApart(routes[0], request, can.counter, can.profiles)
         prepared = await self._prepare(request, routes[0], refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
         return RunningTurn(can, request, routes, prepared, anew)
+
+    def lacks_tools(self, model: str) -> bool:
+        """Return whether the backend of ``model`` is known to have no tools."""
+        can = self.faculties
+        try:
+            route = available(can.backend.routes(model))[0]
+        except ModelNotFound:
+            return False
+        return Trait.NO_TOOLS in can.profiles.of(route)
 
     async def _prepare(self, request: TurnRequest, route: Route, *, refuses: bool) -> Prepared:
         """Return what a turn begins with, for a model and its window as that is known by now.

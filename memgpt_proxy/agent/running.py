@@ -20,7 +20,7 @@ from memgpt_proxy.agent.executor import CallResult, FunctionCall, FunctionExecut
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit, Habits
 from memgpt_proxy.agent.healing import Prepare, Prepared
-from memgpt_proxy.agent.hearing import broken, check_whole, heard
+from memgpt_proxy.agent.hearing import Hearing, broken, calls_in_text, check_whole
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.profiles import Profiles
 from memgpt_proxy.agent.queue_manager import QueueManager
@@ -222,12 +222,13 @@ class RunningTurn:
             await self._make_room()
             longest = self._window.longest_answer(self._prompt)
             body = self._steps.body(self._context, last=run.last, longest=longest, aside=run.aside)
-            sent = self._recovery.write(body)
+            by_call = self._is_by_call(run)
+            sent = self._recovery.write(body, by_call=by_call)
             try:
                 step = await self._stream(sink, sent, run)
             except GatewayError as error:
                 before = self._route
-                if again := await self._recovery.after(error, self._attempt(body)):
+                if again := await self._recovery.after(error, self._attempt(body, by_call)):
                     if self._route is not before:
                         self._context.forget_reasoning()  # no other model can go on from it
                     if again.prepared is not None:
@@ -244,10 +245,14 @@ class RunningTurn:
                     self._can.solitary.learn(self._route.key)
                 return step
 
-    def _attempt(self, body: bytes) -> Attempt:
+    def _attempt(self, body: bytes, by_call: bool) -> Attempt:
         steps = self._steps
         offer = steps.offer if self._accepted else None
-        return Attempt(body, self._prompt, steps.answer, offer, self._answering)
+        return Attempt(body, self._prompt, steps.answer, offer, self._answering, by_call)
+
+    def _is_by_call(self, run: RunStep) -> bool:
+        """Return whether calls are all that a step's answer has to have."""
+        return run.aside or SEND_MESSAGE in self._steps.offer.ours
 
     def _may_be_plain(self, error: GatewayError, run: RunStep) -> bool:
         """Return whether the backend may take a step without the functions that we added."""
@@ -269,32 +274,28 @@ class RunningTurn:
     async def _stream(self, sink: ReplySink, body: bytes, run: RunStep) -> Step:
         """Send one step's request, showing the client what it may see as it comes."""
         with self._trace.step():
-            reader, listener = StepReader(), self._listener(run)
+            listed = calls_in_text(self._steps.offer, self._recovery.profile)
+            hearing = Hearing(self._listener(run), listed)
             try:
-                await self._hear(sink, body, reader, listener)
+                await self._hear(sink, body, hearing)
             finally:
-                listener.note()  # it may have broken off
-            deltas, step = listener.close(reader)
+                hearing.note()  # it may have broken off
+            deltas, step = hearing.close()
             if deltas:
                 await self._tell(sink, deltas)
-            self._learn(reader, step, run)
+            self._learn(hearing.reader, step, run)
         return step
 
-    async def _hear(
-        self,
-        sink: ReplySink,
-        body: bytes,
-        reader: StepReader,
-        listener: StepListener | CleanListener,
-    ) -> None:
+    async def _hear(self, sink: ReplySink, body: bytes, hearing: Hearing) -> None:
         """Hear a step to its end, or until the client has enough."""
+        reader = hearing.reader
         headers = self._trace.headers(self._request.headers)
         self._answering = False
         async with self._route.backend.stream(body, headers) as chunks:
             self._unreported = self._prompt
             async for several in chunks:
                 self._trace.chunk_came()
-                deltas = heard(several, reader, listener)
+                deltas = hearing.hear(several)
                 if reader.error is not None:
                     raise broken(reader, reader.error)
                 self._answering = True
@@ -351,6 +352,7 @@ class RunningTurn:
             json=_is_json(self._request.options),
             shows=not run.aside,
             beginning=beginning,
+            written=Trait.NO_TOOLS in self._recovery.profile,
         )
 
     def _habit(self) -> Habit:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import orjson
 
 from memgpt_proxy.agent.functions import FUNCTIONS
-from memgpt_proxy.agent.profiles import Profiles
+from memgpt_proxy.agent.profiles import Adapting, Profiles
 from memgpt_proxy.backend.client import Backends, Route, available
 from memgpt_proxy.backend.headers import RawHeaders
-from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.errors import BackendRefused, GatewayError
 from memgpt_proxy.memory.alerts import ARCHIVED, PREFIX
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, said
@@ -109,8 +109,20 @@ class Summarizer:
             return ""
 
     async def _read(self, request: _Request, text: str, headers: RawHeaders) -> str:
+        """Return the summary; asked for otherwise where the backend refuses that."""
+        adapting, body = Adapting(self._profiles, request.route), request.body(text)
+        while True:
+            try:
+                summary = await self._written(request, adapting.write(body), headers)
+            except BackendRefused as error:
+                if not adapting.learn(error, body):
+                    raise
+            else:
+                adapting.succeeded()
+                return summary
+
+    async def _written(self, request: _Request, body: bytes, headers: RawHeaders) -> str:
         reader, gate = StepReader(), ContentGate((), Beginning.UNKNOWN)
-        body = self._profiles.write(request.route, request.body(text))
         longest = request.bound * _LONGEST_ANSWER
         written = ""
         async with request.route.backend.stream(body, headers) as chunks:

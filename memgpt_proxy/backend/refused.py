@@ -107,6 +107,13 @@ _WORDINGS: Sequence[tuple[str, Sequence[Trait]]] = (
     ),
 )
 
+_OF_A_SCHEMA = re.compile(
+    # DeepSeek, older llama.cpp, LM Studio; Groq; OpenAI; whoever compiles a grammar of it
+    r"response.?format|json.?schema|structured.?output|\bgrammar\b|guided.?(?:json|decoding)",
+    re.IGNORECASE,
+)
+"""Only that it is about a schema: what is wrong with ours, servers say in many ways."""
+
 
 def _patterns() -> Iterator[tuple[re.Pattern[str], Sequence[Trait]]]:
     lines = [line for line in _UNKNOWN_FIELD.replace("\\\n", "").splitlines() if line]
@@ -115,6 +122,7 @@ def _patterns() -> Iterator[tuple[re.Pattern[str], Sequence[Trait]]]:
     for field, traits in _FIELDS.items():
         each = [line.format(field=field) for line in lines if not line.startswith("#")]
         yield re.compile("|".join(each), re.IGNORECASE), traits
+    yield _OF_A_SCHEMA, (Trait.NO_JSON_SCHEMA,)
 
 
 _PATTERNS = [*_patterns()]

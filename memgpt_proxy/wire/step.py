@@ -155,7 +155,7 @@ class StepReader:
         if not delta:
             return
         if content := delta.get("content"):
-            progress.content = content if isinstance(content, str) else _text_of(content)
+            progress.content = text_of(content)
             self._content.append(progress.content)
         if (refusal := delta.get("refusal")) and isinstance(refusal, str):
             progress.refusal = refusal
@@ -231,8 +231,11 @@ def _call_deltas(delta: Delta) -> Sequence[ToolCallDelta]:
     return calls
 
 
-def _text_of(parts: list[dict[str, Any]]) -> str:
-    return "".join(part.get("text") or "" for part in parts if part.get("type") == "text")
+def text_of(content: str | list[dict[str, Any]]) -> str:
+    """Return the text of a content, which some backends give in parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text") or "" for part in content if part.get("type") == "text")
 
 
 def _joined(parts: list[str]) -> str:

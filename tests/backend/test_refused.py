@@ -160,6 +160,24 @@ WORDINGS = [
         of_openai("messages.1.content.0: Invalid `signature` in `thinking` block"),
         "no_reasoning",
     ),
+    # DeepSeek; Groq; an older llama.cpp; LM Studio; llama-cpp-python; llama.cpp
+    (400, of_openai("This response_format type is unavailable now"), "no_json_schema"),
+    (
+        400,
+        of_openai("This model does not support response format `json_schema`."),
+        "no_json_schema",
+    ),
+    (
+        500,
+        of_openai(
+            'response_format type must be one of "text" or "json_object", but got: json_schema'
+        ),
+        "no_json_schema",
+    ),
+    (400, {"error": "'response_format.type' must be 'text'"}, "no_json_schema"),
+    (500, of_pydantic("response_format.type"), "no_json_schema"),
+    (400, of_openai("Failed to initialize samplers: failed to parse grammar"), "no_json_schema"),
+    (400, of_openai("tools: cannot use tools together with a response_format"), "no_json_schema"),
 ]
 
 
@@ -174,7 +192,6 @@ def test_what_servers_say(status: int, body: object, trait: str) -> None:
     [
         (400, "max_tokens is too large: 100000. This model supports at most 4096 tokens."),
         (400, "Invalid value for 'tool_choice': no function named 'x' was specified."),
-        (400, "tools: cannot use tools together with a response_format"),
         (400, "'temperature' is too high"),
         (400, "Unsupported value: 'reasoning_effort' does not support 'none' with this model."),
         (404, "The model `gpt-9` does not exist"),
