@@ -151,9 +151,12 @@ def create_app(
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
-    forgetting = MemoryRoutes(admission, authenticator, eraser)
+    max_body = settings.max_request_mib * 2**20
+    memories = MemoryRoutes(
+        admission, authenticator, eraser, kept.store, kept.records, kept.traces, max_body
+    )
     stored = StoredResponses(admission, authenticator, kept.store)
-    served = [*owner_routes.routes(), *forgetting.routes(), *stored.routes(), *routes]
+    served = [*owner_routes.routes(), *memories.routes(), *stored.routes(), *routes]
     draining = Draining()
     telemetry.streams(lambda: draining.running)
     rest = _starlette(kept.store, telemetry, draining, opened, served)

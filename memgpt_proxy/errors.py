@@ -6,6 +6,7 @@
     ├── InvalidRequest        400  the client's mistake; names the parameter
     │   ├── UnknownReply      400  there is no such reply to go on from
     │   └── NotFound          404  what was asked for by its id is not there
+    ├── MemoryNotEmpty        409  an import would mix with what is there
     ├── Unauthenticated       401  no key, or one that is not accepted here
     ├── RequestTimeout        408  its body did not keep coming
     ├── RequestTooLarge       413
@@ -18,6 +19,7 @@
     ├── BackendBusy           503  no place at the backend, or it is left out for now
     ├── ModelNotFound         404  no backend takes the model
     ├── MemoryUnreadable      503  what was asked of memory itself cannot be read now
+    ├── MemoryNotImported     503  not all of an export is stored, or nothing; to be repeated
     ├── MemoryNotErased       503  not all of a memory is erased, or none; to be repeated
     ├── TooManyListeners      503  live events have no place for another
     ├── Stopping              503  the gateway is being stopped
@@ -244,6 +246,26 @@ class MemoryNotErased(GatewayError):
     def headers(self) -> Headers:
         """When to try again."""
         return [(b"retry-after", b"5")]
+
+
+class MemoryNotImported(GatewayError):
+    """An export is not stored, or a part of it only: the request is to be repeated."""
+
+    status = 503
+    code = "memory_not_imported"
+
+    @property
+    def headers(self) -> Headers:
+        """When to try again."""
+        return [(b"retry-after", b"5")]
+
+
+class MemoryNotEmpty(GatewayError):
+    """The memory that an export is to go into has something of its own."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "memory_not_empty"
 
 
 class TooManyListeners(GatewayError):
