@@ -8,17 +8,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from memgpt_proxy.agent.functions import FUNCTIONS
+from memgpt_proxy.traits import Trait
+from memgpt_proxy.wire import dialect
 from tests.conftest import StartGateway
 from tests.e2e.chatting import Person, raw, tool, tool_result, user
 from tests.e2e.exact import Exact, ask
 from tests.e2e.refusing import Body, Refuses, Strict, gemma, no_tools, roles, written
 from tests.support.backend import ScriptedBackend
+from tests.support.gateway import GatewayProcess
+from tests.support.llama import LlamaServer
 from tests.support.replies import Gate, Reply, Text, choices, error, text, wait
 
 WEATHER = tool("get_weather", city="string")
@@ -429,3 +434,86 @@ def test_a_summary_learns_by_itself(
     assert len(asked) > 1
     assert len(refused) == 1
     assert "They spoke of tea." in str(asked[1])
+
+
+# A real server that writes nonsense, but only what its grammar admits
+
+
+@pytest.fixture(scope="module")
+def llama(
+    llama_binary: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LlamaServer]:
+    directory = tmp_path_factory.mktemp("llama")
+    with LlamaServer(llama_binary, tiny_model, directory, "--no-jinja", slots=1) as server:
+        yield server
+
+
+TREE = {
+    "name": "plant",
+    "parameters": {
+        "type": "object",
+        "properties": {"kind": {"$ref": "#/$defs/Kind"}},
+        "required": ["kind"],
+        "additionalProperties": False,
+        "$defs": {"Kind": {"type": "string", "enum": ["oak", "yew"]}},
+    },
+}
+
+
+@pytest.mark.llama
+def test_a_real_server_keeps_to_the_schema(llama: LlamaServer, api_key: str):
+    parameters = {each.name: each.tool()["function"]["parameters"] for each in FUNCTIONS.values()}
+    tools = [each.tool() for each in FUNCTIONS.values()]
+    request = {"model": "tiny", "messages": [user("Hello!")], "tools": tools, "max_tokens": 600}
+    body = dialect.written(request, frozenset({Trait.NO_TOOLS}), by_call=True)
+    named = set()
+    for seed in range(8):
+        answer = raw(llama.base_url, api_key, **body, seed=seed).json()["choices"][0]
+        assert answer["finish_reason"] == "stop"
+        for call in json.loads(answer["message"]["content"])["tool_calls"]:
+            named.add(call["name"])
+            wanted = parameters[call["name"]]
+            assert {*wanted["required"]} <= {*call["arguments"]} <= {*wanted["properties"]}
+    assert len(named) > 1
+
+
+@pytest.mark.llama
+def test_a_real_server_without_tools_is_asked_by_schema(
+    llama: LlamaServer, api_key: str, tmp_path: Path
+):
+    with GatewayProcess(tmp_path, llama.base_url, "--max-steps", "4") as gateway:
+        for seed in range(4):
+            asked: Body = {"model": "tiny", "messages": [user(f"Hello {seed}!")], "seed": seed}
+            answer = raw(gateway.base_url, api_key, **asked)
+            # A model of nonsense may never come to speak.
+            assert answer.status_code == 200 or answer.json()["error"]["code"] == "no_reply"
+            assert "tool_calls" not in answer.text
+            assert not any(name in answer.text for name in FUNCTIONS)
+        log = gateway.log()
+    assert "'tiny' takes requests only so: no_tools" in log
+    assert "no_json_schema" not in log
+
+
+@pytest.mark.llama
+@pytest.mark.parametrize("off", [False, True], ids=["memory", "memory off"])
+@STREAMS
+def test_a_real_server_without_tools_calls_a_required_one(
+    llama: LlamaServer, api_key: str, tmp_path: Path, stream: bool, off: bool
+):
+    with GatewayProcess(tmp_path, llama.base_url) as gateway:
+        person = Person(gateway.base_url, api_key, "tiny")
+        ask(person, stream, messages=[user("Hi")], response_format=FORMAT, max_tokens=300)
+        answer = ask(
+            person,
+            stream,
+            messages=[user("Plant a tree.")],
+            tools=[{"type": "function", "function": TREE}],
+            tool_choice={"type": "function", "function": {"name": "plant"}},
+            parallel_tool_calls=False,
+            seed=5,
+            extra_headers=OFF if off else {},
+        )
+    ((name, arguments),) = called(answer)
+    assert name == "plant"
+    assert arguments in ({"kind": "oak"}, {"kind": "yew"})
+    assert answer.choices[0]["finish_reason"] == "tool_calls"
