@@ -278,8 +278,8 @@ class StepListener:
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk and what it added; return what goes to the client now."""
         deltas: list[Delta] = []
-        if progress.reasoned and self._streams:
-            deltas += self._hear_content(self._gate.reasoned())
+        if progress.reasoned:
+            deltas += self._hear_content(self._gate.reasoned(waits=not self._streams))
         if progress.content:
             deltas += self._hear_content(self._gate.feed(progress.content))
         if progress.refusal:

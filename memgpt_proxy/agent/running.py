@@ -29,7 +29,7 @@ from memgpt_proxy.agent.remains import placed, unplaced
 from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import Solitary, is_about_fields
-from memgpt_proxy.agent.thinking import ThinkingHabits
+from memgpt_proxy.agent.thinking import Thinker, ThinkingHabits, thinking_asked
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
@@ -54,7 +54,7 @@ from memgpt_proxy.stores.records import (
 )
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.traits import Trait
-from memgpt_proxy.wire.chat import Usage, add_usage
+from memgpt_proxy.wire.chat import Usage, add_usage, reasoning_tokens
 from memgpt_proxy.wire.step import StepReader
 
 log = logging.getLogger(__name__)
@@ -111,6 +111,7 @@ class RunningTurn:
         self._can = faculties
         self._request = request
         self._answering = False  # something of the step's answer has come
+        self._thinks = thinking_asked(request.options)
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._trace = faculties.tracer.begin(request.namespace, request.model)
@@ -144,6 +145,10 @@ class RunningTurn:
     @property
     def _route(self) -> Route:
         return self._recovery.route
+
+    @property
+    def _thinker(self) -> Thinker:
+        return Thinker(self._route.key, self._route.model, self._thinks)
 
     @property
     def tokens(self) -> int:
@@ -340,7 +345,7 @@ class RunningTurn:
 
     def _listener(self, run: RunStep) -> StepListener | CleanListener:
         offer = self._steps.offer
-        beginning = self._can.thinking.of(self._route.key)
+        beginning = self._can.thinking.of(self._thinker)
         if not self._request.clean:
             return StepListener(self._reply, offer, self._habit(), beginning)
         may_remember = bool(offer.ours) and not run.last
@@ -372,9 +377,9 @@ class RunningTurn:
 
     def _learn(self, reader: StepReader, step: Step, run: RunStep) -> None:
         self._can.thinking.learn(
-            self._route.key,
+            self._thinker,
             reader.content,
-            reasoned=reader.reasoned,
+            reasoned=reader.reasoned or reasoning_tokens(reader.usage) > 0,
             cut=reader.finish_reason in CUT_SHORT,
         )
         if self._request.clean and self._steps.offer.ours and not run.last:

@@ -11,6 +11,8 @@ import orjson
 
 from memgpt_proxy.agent.functions import FUNCTIONS
 from memgpt_proxy.agent.profiles import Adapting, Profiles
+from memgpt_proxy.agent.reply import CUT_SHORT
+from memgpt_proxy.agent.thinking import Thinker
 from memgpt_proxy.backend.client import Backends, Route, available
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import BackendRefused, GatewayError
@@ -22,7 +24,6 @@ from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
-from memgpt_proxy.wire.thinking import Beginning
 
 log = logging.getLogger(__name__)
 
@@ -122,18 +123,22 @@ class Summarizer:
                 return summary
 
     async def _written(self, request: _Request, body: bytes, headers: RawHeaders) -> str:
-        reader, gate = StepReader(), ContentGate((), Beginning.UNKNOWN)
+        thinker = Thinker(request.route.key, request.route.model)
+        reader, gate = StepReader(), ContentGate((), thinker.presumed)
         longest = request.bound * _LONGEST_ANSWER
         written = ""
         async with request.route.backend.stream(body, headers) as chunks:
             async for several in chunks:
                 written += gate.feed("".join(reader.add(chunk).content for chunk in several))
+                if reader.reasoned:
+                    written += gate.reasoned()
                 if reader.error is not None:
                     return ""
                 if len(written) > longest:
                     return written
         whole = chunks.done or reader.finish_reason is not None
-        return (written + gate.close()[0]).strip() if whole and not _refused(reader) else ""
+        rest, _ = gate.close(cut=reader.finish_reason in CUT_SHORT)
+        return (written + rest).strip() if whole and not _refused(reader) else ""
 
     def _newest(self, evicted: Sequence[Node], room: int) -> list[str]:
         """Return as many of the newest lines as fit; the oldest are in recall storage anyway."""

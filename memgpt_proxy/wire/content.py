@@ -63,9 +63,13 @@ class ContentGate:
         """Take the next piece of content; return what can be released."""
         return self._read(text if self._thinking.passes else self._thinking.feed(text))
 
-    def reasoned(self) -> str:
-        """Know that reasoning comes apart from the content; return what that releases."""
-        return self._read(self._thinking.reasoned())
+    def reasoned(self, *, waits: bool = False) -> str:
+        """Know that reasoning comes apart from the content; return what that releases.
+
+        Args:
+            waits: All of the content is held back for another reason anyway.
+        """
+        return self._read(self._thinking.reasoned(waits=waits))
 
     def _read(self, text: str) -> str:
         if self._state is ContentGate._prose and "\n" not in text:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -65,6 +65,8 @@ class Scenario:
 
     Attributes:
         before: A turn before it, by which the gateway learns of the model; None for none.
+        before_asked: Further fields of the request of that turn.
+        name: How the model's name begins.
         asked: Further fields of the request.
         said: The text.
         called: Calls of the client's own tools, as names and arguments.
@@ -73,6 +75,8 @@ class Scenario:
     steps: list[Step]
     dialect: Dialect
     before: Step | None = None
+    before_asked: dict[str, Any] = field(default_factory=dict)
+    name: str = "model"
     asked: dict[str, Any] = field(default_factory=dict)
     said: str = ""
     called: list[tuple[str, Any]] = field(default_factory=list)
@@ -195,6 +199,12 @@ DIALECTS = st.builds(
     whole=st.sampled_from([False, False, False, True]),
     mixed=st.booleans(),
 )
+SWITCHES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"enable_thinking": False}, {"enable_thinking": True}),
+    ({"chat_template_kwargs": {"thinking": False}}, {"chat_template_kwargs": {"thinking": True}}),
+    ({}, {"reasoning_effort": "high"}),
+    ({"reasoning_effort": "none"}, {}),
+]
 CLEAN: list[dict[str, Any]] = [{"logprobs": True}, {"n": 2}]
 CLEAN.append({"response_format": {"type": "json_object"}})
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
@@ -206,14 +216,19 @@ def scenarios(draw: DrawFn, *, by_content: bool, in_text: bool = False) -> Scena
     dialect = draw(DIALECTS)
     clean = draw(st.sampled_from([None, None, *CLEAN]))
     opened = draw(st.sampled_from([False, False, True]))
-    before = draw(st.sampled_from([None, "opened"] if opened else [None, "plain", "opened"]))
+    before = draw(st.sampled_from([None, "plain", "opened"]))
     streams = by_content or before is not None
     inside = opened or before == "opened"
     drawing = _Drawing(
         draw, by_content, dialect, streams, opened, clean is not None, inside, in_text
     )
     told = {"opened": Step(content="zqzq\n</think>\nWell."), "plain": Step(content="Well.")}
-    scenario = Scenario([], dialect, told[before] if before else None, dict(clean or {}))
+    scenario = Scenario([], dialect, told[before] if before else None, asked=dict(clean or {}))
+    if opened and before == "plain":  # its thinking was switched off
+        off, on = draw(st.sampled_from(SWITCHES))
+        scenario.before_asked, scenario.asked = off, {**scenario.asked, **on}
+    if opened:
+        scenario.name = draw(st.sampled_from(["model", "deepseek-r1"]))
     scenario.steps = [drawing.hidden() for _ in range(draw(st.integers(0, 2)))]
     _end(drawing, scenario)
     scenario.said = "\n\n".join(drawing.messages)
@@ -230,7 +245,17 @@ def silences(draw: DrawFn, *, by_content: bool, in_text: bool = False) -> Scenar
     asked: dict[str, Any] = draw(st.sampled_from([{}, *CLEAN]))
     steps = [drawing.hidden() for _ in range(MOST_STEPS - 1)]
     drawing.streams_content = True  # what is said where nothing but a reply is asked for is one
-    return Scenario([*steps, drawing.hidden()], dialect, None, dict(asked))
+    return Scenario([*steps, drawing.hidden()], dialect, asked=dict(asked))
+
+
+@st.composite
+def cut_off(draw: DrawFn) -> Scenario:
+    """Draw a first answer, amid whose thoughts a limit ends it; the model's name is known."""
+    dialect = replace(draw(DIALECTS), reason="length", parts=False)
+    asked: dict[str, Any] = draw(st.sampled_from([{}, *CLEAN[:2]]))
+    thought = f"{MARK} I think{draw(ODD_TEXT)}"
+    step = Step(content=thought, choices=asked.get("n", 1))
+    return Scenario([step], dialect, name="qwq", asked={"max_tokens": 9, **asked})
 
 
 def _end(drawing: _Drawing, scenario: Scenario) -> None:

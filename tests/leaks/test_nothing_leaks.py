@@ -17,7 +17,7 @@ from memgpt_proxy.config import ReplyMode
 from memgpt_proxy.traits import Trait
 from tests.leaks.dialect import Step, Writer
 from tests.leaks.gateway import InProcess, in_process
-from tests.leaks.scenario import MOST_STEPS, Scenario, scenarios, silences
+from tests.leaks.scenario import MOST_STEPS, Scenario, cut_off, scenarios, silences
 from tests.leaks.told import check_inside, check_told, told_so_far
 
 NUMBERS = count()
@@ -69,9 +69,13 @@ def ask(
     gateway: InProcess, writer: Writer, scenario: Scenario, stream: bool
 ) -> tuple[httpx.Response, int]:
     """Play a scenario; return what the client got, and how many steps were asked for."""
-    body: dict[str, Any] = {"model": f"model-{next(NUMBERS)}", "stream": stream}
+    body: dict[str, Any] = {"model": f"{scenario.name}-{next(NUMBERS)}", "stream": stream}
     if scenario.before:
-        first = {**body, "messages": [{"role": "user", "content": "First"}]}
+        first = {
+            **body,
+            "messages": [{"role": "user", "content": "First"}],
+            **scenario.before_asked,
+        }
         response, _ = play(gateway, writer, [scenario.before], first)
         check_inside(response.text)
     body |= {"messages": [{"role": "user", "content": "Hello"}], **scenario.asked}
@@ -122,3 +126,13 @@ def test_a_model_that_never_replies_leaks_nothing(
     response, asked = ask(gateway, Writer(scenario.dialect, Random(seed)), scenario, stream)
     assert asked == MOST_STEPS
     assert "came to no reply" in response.text
+
+
+@WAYS
+@given(data=st.data(), seed=SEEDS)
+@ROUND
+def test_a_known_model_that_is_cut_off_amid_its_thoughts_leaks_nothing(
+    gateway: InProcess, stream: bool, data: st.DataObject, seed: int
+) -> None:
+    scenario: Scenario = data.draw(cut_off())
+    ask(gateway, Writer(scenario.dialect, Random(seed)), scenario, stream)
