@@ -20,11 +20,12 @@ from memgpt_proxy.app import create_app
 from memgpt_proxy.backend.discovery import find_local_server, list_models
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendsFile, read_backends
-from memgpt_proxy.config import LogFormat, Settings, SettingsFileError, unknown_variables
+from memgpt_proxy.config import LogFormat, Settings
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
 from memgpt_proxy.server import Server
+from memgpt_proxy.settings_sources import SettingsFileError, unknown_variables
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.telemetry.logs import configure
