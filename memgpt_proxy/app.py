@@ -73,6 +73,7 @@ class Gateway:
 
     Attributes:
         opened: Holds its resources open; so does its ASGI lifespan.
+        degraded: Tells whether its store is away, or has not got all that waits for it.
         draining: Has it refuse requests when it is being stopped.
     """
 
@@ -82,6 +83,7 @@ class Gateway:
     rest: ASGIApp
     exchanges: Exchanges
     opened: Callable[[], AbstractAsyncContextManager[None]]
+    degraded: Callable[[], bool]
 
     @property
     def draining(self) -> Draining:
@@ -161,7 +163,9 @@ def create_app(
     telemetry.streams(lambda: draining.running)
     rest = _starlette(kept.store, telemetry, draining, opened, served)
     exchanges = Exchanges(telemetry, draining, settings.access_log)
-    return Gateway(chat, responses, passthrough, rest, exchanges, opened)
+    return Gateway(
+        chat, responses, passthrough, rest, exchanges, opened, lambda: kept.store.degraded
+    )
 
 
 def _spans(settings: Settings) -> Spans | None:

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from memgpt_proxy.backends_file import read_backends
-from memgpt_proxy.config import load_settings
+from memgpt_proxy.settings_sources import load_settings
 from tests.clients.roster import CLIENTS
 from tests.docs import shell
 from tests.docs.fenced import Block, blocks
