@@ -18,9 +18,8 @@ from memgpt_proxy.agent.running import Faculties, RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
 from memgpt_proxy.backend.client import Route, available
 from memgpt_proxy.config import CleanTurns, ReplyMode
-from memgpt_proxy.errors import MemoryAway, ModelNotFound
+from memgpt_proxy.errors import MemoryAway
 from memgpt_proxy.stores.protocols import StoreError
-from memgpt_proxy.traits import Trait
 
 log = logging.getLogger(__name__)
 
@@ -56,19 +55,10 @@ class Agent:
         can = self.faculties
         routes = available(can.backend.routes(request.model))
         if not request.remembers:
-            return TurnApart(routes[0], request, can.counter, can.profiles)
+            return TurnApart(routes[0], request, can.counter, can.profiles.of(routes[0]))
         prepared = await self._prepare(request, routes[0], refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
         return RunningTurn(can, request, routes, prepared, anew)
-
-    def lacks_tools(self, model: str) -> bool:
-        """Return whether the backend of ``model`` is known to have no tools."""
-        can = self.faculties
-        try:
-            route = available(can.backend.routes(model))[0]
-        except ModelNotFound:
-            return False
-        return Trait.NO_TOOLS in can.profiles.of(route)
 
     async def _prepare(self, request: TurnRequest, route: Route, *, refuses: bool) -> Prepared:
         """Return what a turn begins with, for a model and its window as that is known by now.
@@ -76,7 +66,6 @@ class Agent:
         Where memory cannot be read it is a turn without: the conversation goes on.
         """
         by_content = speaks_by_content(self.mode, request.tools)
-        erasures = self.faculties.eraser.times(request.namespace)
         window = await self.faculties.windows.of(route.name, request.headers)
         if route.model != request.model:
             request = replace(request, model=route.model)
@@ -98,7 +87,7 @@ class Agent:
             steps = StepRequests(request, by_content=True, remembers=False)
         place = CallPlace(request.namespace, opening.author, now, room)
         degraded = self.faculties.store.degraded or not opening.remembers
-        return Prepared(opening, steps, window, place, degraded, erasures)
+        return Prepared(opening, steps, window, place, degraded)
 
     def _is_alone(self, request: TurnRequest, route: Route) -> bool:
         """Return whether memory functions stay out of a turn that awaits something of its own."""

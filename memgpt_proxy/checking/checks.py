@@ -12,8 +12,7 @@ import click
 
 from memgpt_proxy.checking import elasticsearch, local, models, redis
 from memgpt_proxy.checking.findings import Check, Finding, Level, carry_out, ok, warn
-from memgpt_proxy.config import Settings
-from memgpt_proxy.settings_sources import unknown_variables
+from memgpt_proxy.config import Settings, unknown_variables
 
 
 def check(settings: Settings) -> bool:

@@ -31,10 +31,6 @@ class TooManySubscribers(Exception):
     """There is no place for another subscriber."""
 
 
-ERASED = "memory_erased"
-"""The kind of event that tells that nothing of what was told before is remembered any more."""
-
-
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that has happened.
@@ -57,13 +53,7 @@ class Subscription:
         self._come = asyncio.Event()
 
     def put(self, event: Event) -> None:
-        """Let an event wait for the subscriber; the oldest goes where too many do.
-
-        Behind an erasure nothing waits that came before it.
-        """
-        if event.kind == ERASED:
-            self._waiting.clear()
-            self._missed = 0
+        """Let an event wait for the subscriber; the oldest goes where too many do."""
         if len(self._waiting) == MOST_WAITING:
             self._missed += 1
         self._waiting.append(event)

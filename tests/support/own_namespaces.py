@@ -27,9 +27,6 @@ BY_NAMESPACE = {
     "write_context",
     "edits",
     "counts",
-    "erase",
-    "erased_at",
-    "restore",
 }
 
 
