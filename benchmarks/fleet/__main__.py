@@ -8,12 +8,13 @@ from pathlib import Path
 
 from benchmarks.conditions import of_gateway, output
 from benchmarks.fleet.measure import Bench, Plan
-from benchmarks.fleet.report import Report, report
+from benchmarks.fleet.report import report
 from benchmarks.fleet.site import CACHE, Site, redis
 from benchmarks.machine import scratch_directory
 from benchmarks.overhead.install import InstallError, build_programs
 from benchmarks.overhead.load import Generator, LoadError
 from benchmarks.process import Command, Cores, ProcessError, free_port, running
+from benchmarks.rounds import Report
 from benchmarks.stores.families import server_version
 
 HERE = Path(__file__).parent

@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 
 from benchmarks.fleet.site import Replicas, Site, started
 from benchmarks.machine import busy_share
 from benchmarks.overhead.load import CHAT, CHAT_STREAM, Generator, Request, Summary
 from benchmarks.process import Cores
+from benchmarks.rounds import Figures, Row
 
 HEADERS = ("Authorization: Bearer bench-{client}",)
 """Each client has a key, and so a namespace, of its own."""
@@ -23,24 +23,12 @@ IDLE = Request(
 )
 """A stream that says something as it begins and as it ends, and nothing in between."""
 
-Figures = dict[str, float]
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     rounds: int
     warm_up: float
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    label: str
-    rounds: Sequence[Figures]
-
-    def medians(self) -> Figures:
-        names = self.rounds[0]
-        return {name: median(figures[name] for figures in self.rounds) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

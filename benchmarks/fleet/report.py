@@ -1,12 +1,11 @@
 """The results as a Markdown table and as JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
-from benchmarks.conditions import Conditions, keep
-from benchmarks.fleet.measure import IDLE_STREAMS, Figures, Plan, Row
-from benchmarks.table import line, rounded
+from benchmarks.fleet.measure import IDLE_STREAMS, Plan
+from benchmarks.rounds import Figures, Report, Row
+from benchmarks.table import rounded
 
 HEADER = (
     "full memory",
@@ -21,27 +20,15 @@ HEADER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    conditions: Conditions
-    plan: Plan
-    rows: Sequence[Row]
-
-    def write(self, directory: Path) -> None:
-        medians = {row.label: row.medians() for row in self.rows}
-        found = {"plan": asdict(self.plan), "rows": list(map(asdict, self.rows))}
-        keep(directory, self.conditions, self.markdown(), found | {"medians": medians})
-
-    def markdown(self) -> str:
-        rows = map(_cells, self.rows)
-        table = [line(HEADER), line(["---"] * len(HEADER)), *map(line, rows)]
-        plan = f"Medians of {self.plan.rounds} round(s), {self.plan.seconds:g} s a load."
-        return "\n".join([*table, "", plan, self.conditions.markdown(), ""])
-
-
 def report(plan: Plan, rows: Sequence[Row], versions: Mapping[str, str]) -> Report:
-    busy = max(figures["busy"] for figures in rows[0].rounds)
-    return Report(Conditions.now(busy, versions), plan, rows)
+    return Report.of(
+        rows,
+        versions,
+        plan=asdict(plan),
+        seconds=plan.seconds,
+        header=HEADER,
+        cells=list(map(_cells, rows)),
+    )
 
 
 def _cells(row: Row) -> list[str]:

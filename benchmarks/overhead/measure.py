@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 
+from benchmarks import rounds
 from benchmarks.machine import busy_share, scratch_directory
 from benchmarks.overhead.install import CACHE, Programs
 from benchmarks.overhead.load import (
@@ -18,11 +18,10 @@ from benchmarks.overhead.load import (
 )
 from benchmarks.overhead.targets import AUTHORIZATION, Site, Target, Workload
 from benchmarks.process import Command, Cores, Running, free_port, running
+from benchmarks.rounds import Figures
 
 LATENCY_CLIENTS = (1, 16)
 BUSY_CLIENTS = 64
-
-Figures = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +35,10 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of results: figures of each round by name (milliseconds, microseconds, MB)."""
+class Row(rounds.Row):
+    """One workload of one target."""
 
-    label: str
     target: str
-    rounds: Sequence[Figures]
-
-    def medians(self) -> Figures:
-        names = self.rounds[0]
-        return {name: median(figures[name] for figures in self.rounds) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ class Bench:
                 for workload in target.workloads:
                     figures = self.workload(target, workload)
                     found.setdefault((workload.label, target.name), []).append(figures)
-        return [Row(label, name, figures) for (label, name), figures in found.items()]
+        return [Row(label, figures, name) for (label, name), figures in found.items()]
 
     def direct(self) -> Figures:
         """Figures of the call without anything between, to be read as the machine's speed."""

@@ -3,7 +3,7 @@
 The same figures make the same file, byte by byte.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,15 +80,14 @@ class Lines:
 
 def plot(file: Path, panels: Sequence[Bars | Lines], *, columns: int = 2) -> None:
     """Draw panels side by side, row by row."""
-    drawn: list[Callable[[Axes], None]] = [panel.draw for panel in panels]
     rows = -(-len(panels) // columns)
     tall = HEIGHT * (1.35 if isinstance(panels[0], Lines) else 0.75)
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH * columns, tall * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).flat
-        for axes, panel, draw in zip(grid, panels, drawn, strict=False):
+        for axes, panel in zip(grid, panels, strict=False):
             axes.set_title(panel.title, loc="left")
-            draw(axes)
+            panel.draw(axes)
         for axes in list(grid)[len(panels) :]:
             axes.set_axis_off()
         figure.savefig(file, transparent=True, metadata={"Date": None, "Creator": None})

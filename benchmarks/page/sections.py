@@ -95,16 +95,13 @@ def _bars(title: str, medians: Mapping[str, Found], figure: str) -> Bars:
 
 def _fleet_tells(found: Found) -> str:
     figures = found["medians"]["Elasticsearch and Redis"]
+    a_core = rounded(1e6 / figures["cpu_per_request_us"])
     return (
         f"With Elasticsearch and Redis a request takes {rounded(figures['cpu_per_request_us'])} µs"
-        f" of a gateway's CPU, so that a core would do {_a_core(figures)} requests a second; the"
+        f" of a gateway's CPU, so that a core would do {a_core} requests a second; the"
         f" first token of 64 streams comes {rounded(figures['first_text_p50_ms'])} ms later, and a"
         f" gateway with 1 000 idle streams has {rounded(figures['streams_mb'])} MB."
     )
-
-
-def _a_core(figures: Found) -> str:
-    return rounded(1e6 / figures["cpu_per_request_us"])
 
 
 def _fleet_panels(found: Found) -> list[Bars]:
@@ -122,21 +119,16 @@ def _fleet_panels(found: Found) -> list[Bars]:
 
 
 def _long_tells(found: Found) -> str:
-    grown = {
-        sends: points[-1][1] / points[0][1]
-        for sends, points in _by_sends(found, _own).items()
-        if sends != READING
-    }
+    grown = [points[-1][1] / points[0][1] for points in _own(found).values()]
     last = max(row["length"] for row in found["rows"])
     return (
         f"At message {rounded(last)} a turn costs the gateway"
-        f" {min(grown.values()):.1f} to {max(grown.values()):.1f} times what it costs at message"
+        f" {min(grown):.1f} to {max(grown):.1f} times what it costs at message"
         f" {min(row['length'] for row in found['rows'])}."
     )
 
 
 def _long_panels(found: Found) -> list[Lines]:
-    own = _by_sends(found, _own)
     reading = [
         (row["length"], median(turn["reading"] for turn in row["cost"]["turns"]) * 1e3)
         for row in found["rows"]
@@ -144,7 +136,7 @@ def _long_panels(found: Found) -> list[Lines]:
     ]
     across = "message of the conversation"
     return [
-        Lines("The gateway's own CPU for a turn", own, across, "ms", logarithmic=False),
+        Lines("The gateway's own CPU for a turn", _own(found), across, "ms", logarithmic=False),
         Lines("Beside it: reading a body that has all of it", {READING: reading}, across, "ms"),
     ]
 
@@ -152,17 +144,13 @@ def _long_panels(found: Found) -> list[Lines]:
 READING = "receiving and parsing it"
 
 
-def _by_sends(
-    found: Found, figure: Callable[[Found], float]
-) -> dict[str, list[tuple[float, float]]]:
+def _own(found: Found) -> dict[str, list[tuple[float, float]]]:
+    """The gateway's own CPU, in milliseconds, at each length, for each way of sending."""
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in found["rows"]:
-        lines.setdefault(row["sends"], []).append((row["length"], figure(row)))
+        own = median(turn["gateway"] - turn["reading"] for turn in row["cost"]["turns"])
+        lines.setdefault(row["sends"], []).append((row["length"], own * 1e3))
     return lines
-
-
-def _own(row: Found) -> float:
-    return 1e3 * float(median(turn["gateway"] - turn["reading"] for turn in row["cost"]["turns"]))
 
 
 def _stores_tells(found: Found) -> str:

@@ -243,10 +243,10 @@ def interrupted(arguments: list[str], state: Path, lines: int, by: signal.Signal
 def test_ended_at_any_moment_it_goes_on(tmp_path: Path, new: Path, by: signal.Signals) -> None:
     old, state = tmp_path / "old", tmp_path / "old" / "memory.moving"
     old.mkdir()
-    asyncio.run(fill(old, 6000))
+    asyncio.run(fill(old, 9000))
     arguments = command("--from", f"sqlite:{old}", "--to", f"sqlite:{new}")
     lines = 0
-    for further in (2, 5, 9):
+    for further in (2, 9, 20):
         status = interrupted(arguments, state, lines + further, by)
         assert status == (130 if by is signal.SIGINT else -signal.SIGKILL)
         lines = state.read_bytes().count(b"\n")
@@ -254,7 +254,7 @@ def test_ended_at_any_moment_it_goes_on(tmp_path: Path, new: Path, by: signal.Si
         arguments, env=clean_environment(), capture_output=True, text=True, check=True
     )
     assert "DIFFERENT" not in done.stdout
-    assert re.search(r"messages +18,000 +18,000 +the same", done.stdout)
+    assert re.search(r"messages +27,000 +27,000 +the same", done.stdout)
     assert not state.exists()
     for namespace in namespaces(old):
         assert records(new, namespace) == records(old, namespace)

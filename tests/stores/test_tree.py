@@ -366,7 +366,7 @@ class TestConversations:
         )
         good = store.commit(ALICE, record(child(nodes[1], "m3")))
         outcomes = await asyncio.gather(store.commit(ALICE, broken), good, return_exceptions=True)
-        assert isinstance(outcomes[0], StoreError)
+        assert type(outcomes[0]) is StoreError
         assert outcomes[1] == ()
         assert await kept(store, ALICE, ["m0", "m1", "m2"]) == tuple(nodes)
         assert await store.conversation(ALICE, NAME) is None
