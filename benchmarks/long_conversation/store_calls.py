@@ -17,7 +17,8 @@ import httpx
 from benchmarks.long_conversation.backend import WINDOW, Backend
 from benchmarks.long_conversation.client import Sends
 from benchmarks.long_conversation.plan import Plan
-from memgpt_proxy import app as gateway
+from memgpt_proxy import storage
+from memgpt_proxy.app import create_app
 from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.hot import HotStore
 
@@ -113,13 +114,13 @@ async def counting_gateway(data_dir: Path) -> AsyncIterator[CountingGateway]:
     """The gateway in front of the mock backend, both in this process, without a socket."""
     asked, embedded = Counter[str](), Counter[str]()
 
-    def counted(store: Any, max_bytes: int) -> Counted:
-        return Counted(HotStore(Counted(store, embedded), max_bytes), asked)
+    def counted(store: Any, max_bytes: int, **named: Any) -> Counted:
+        return Counted(HotStore(Counted(store, embedded), max_bytes, **named), asked)
 
     settings = Settings(data_dir=data_dir, context_window=WINDOW)
     backend = httpx.ASGITransport(Backend().app())
-    with patch.object(gateway, "HotStore", counted):
-        app = gateway.create_app(settings, "http://backend/v1", transport=backend)
+    with patch.object(storage, "HotStore", counted):
+        app = create_app(settings, "http://backend/v1", transport=backend)
     transport = httpx.ASGITransport(app)
     async with (
         app.opened(),
