@@ -36,6 +36,7 @@ from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.idempotency import IdempotencyKeys
+from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.reading import RequestReader
@@ -53,6 +54,7 @@ from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
+from memgpt_proxy.memory.erasing import Eraser
 from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.tokens import TokenCounter
@@ -60,7 +62,7 @@ from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.storage import Storage, storage
 from memgpt_proxy.stores.limits import Limiter
-from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.protocols import Store, StoreError, StoreFull
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.spans import Spans
 
@@ -71,6 +73,7 @@ class Gateway:
 
     Attributes:
         opened: Holds its resources open; so does its ASGI lifespan.
+        degraded: Tells whether its store is away, or has not got all that waits for it.
         draining: Has it refuse requests when it is being stopped.
     """
 
@@ -80,6 +83,7 @@ class Gateway:
     rest: ASGIApp
     exchanges: Exchanges
     opened: Callable[[], AbstractAsyncContextManager[None]]
+    degraded: Callable[[], bool]
 
     @property
     def draining(self) -> Draining:
@@ -137,24 +141,31 @@ def create_app(
         backends, passthrough = _one(settings, backend_url, transport, admission)
     else:
         backends, passthrough = _several(settings, several, transport, admission, telemetry)
-    agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer)
+    eraser = Eraser(kept.store, kept.traces, kept.events)
+    agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer, eraser)
     reader = _reader(settings, authenticator, beginnings)
     endpoint = partial(
         Endpoint, admission=admission, reader=reader, keepalive=settings.keepalive_seconds
     )
     chat = endpoint(ChatCompletions(agent, reader, passthrough))
     responses = endpoint(Responses(agent, reader, kept.store))
-    opened = partial(_opened, kept, transport, telemetry.spans)
+    opened = partial(_opened, kept, transport, telemetry.spans, eraser)
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
+    max_body = settings.max_request_mib * 2**20
+    memories = MemoryRoutes(
+        admission, authenticator, eraser, kept.store, kept.records, kept.traces, max_body
+    )
     stored = StoredResponses(admission, authenticator, kept.store)
-    served = [*owner_routes.routes(), *stored.routes(), *routes]
+    served = [*owner_routes.routes(), *memories.routes(), *stored.routes(), *routes]
     draining = Draining()
     telemetry.streams(lambda: draining.running)
     rest = _starlette(kept.store, telemetry, draining, opened, served)
     exchanges = Exchanges(telemetry, draining, settings.access_log)
-    return Gateway(chat, responses, passthrough, rest, exchanges, opened)
+    return Gateway(
+        chat, responses, passthrough, rest, exchanges, opened, lambda: kept.store.degraded
+    )
 
 
 def _spans(settings: Settings) -> Spans | None:
@@ -237,6 +248,7 @@ def _agent(
     clock: Clock,
     telemetry: Telemetry,
     tracer: Tracer,
+    eraser: Eraser,
 ) -> Agent:
     counter = TokenCounter(settings.tokenizer)
     thresholds = Thresholds(
@@ -268,6 +280,7 @@ def _agent(
         profiles=profiles,
         telemetry=telemetry,
         tracer=tracer,
+        eraser=eraser,
         max_steps=settings.max_steps,
         clock=clock,
     )
@@ -298,7 +311,7 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 @asynccontextmanager
 async def _opened(
-    kept: Storage, transport: httpx.AsyncBaseTransport, spans: Spans | None
+    kept: Storage, transport: httpx.AsyncBaseTransport, spans: Spans | None, eraser: Eraser
 ) -> AsyncIterator[None]:
     """Hold the storage and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
@@ -306,6 +319,7 @@ async def _opened(
             stack.push_async_callback(asyncio.to_thread, spans.close)
         stack.push_async_callback(transport.aclose)
         await stack.enter_async_context(kept.opened())
+        stack.push_async_callback(eraser.close)
         yield
 
 
@@ -329,6 +343,8 @@ def _starlette(
             return JSONResponse({"status": "draining"}, status_code=503)
         try:
             await store.ping()
+        except StoreFull:  # turns are answered, and not stored
+            return JSONResponse({"status": "degraded", "store": "full"})
         except StoreError:
             if not store.degraded:
                 return JSONResponse({"status": "unavailable", "store": "away"}, status_code=503)

@@ -24,7 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-from memgpt_proxy.config import HEADER_NAME, Settings, SettingsFileError, is_loopback, read_yaml
+from memgpt_proxy.config import HEADER_NAME, Settings, is_loopback
+from memgpt_proxy.settings_sources import SettingsFileError, read_yaml
 from memgpt_proxy.traits import Trait
 
 Seconds = Annotated[float, Field(gt=0)]

@@ -1,34 +1,23 @@
 """Settings: one frozen object, read once at the start.
 
-Each has one name. ``context_window`` is ``--context-window`` on the command line,
-``MEMGPT_CONTEXT_WINDOW`` in the environment and ``context_window`` in the YAML file;
-the first of these that names it wins.
+Each has one name, wherever it is set (``settings_sources``).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from memgpt_proxy.traits import Trait
 
 ENV_PREFIX = "MEMGPT_"
-_OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_|$)")
 
 HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 """RFC 9110, section 5.6.2."""
@@ -347,7 +336,7 @@ class Settings(BaseSettings):
     otlp_traces: bool = Field(
         False,
         description="Send spans of requests, steps and calls over OTLP/HTTP, as the environment's "
-        "OTEL_* variables say. Needs memgpt-proxy[otel].",
+        "OTEL_* variables say. Needs memgpt-proxy[otel], which the image has.",
     )
 
     @field_validator(
@@ -438,69 +427,6 @@ class Settings(BaseSettings):
                 "it. Set accepted_keys, or listen on 127.0.0.1"
             )
         return self
-
-
-class SettingsFileError(Exception):
-    """The file with the settings cannot be used; the message says why, in one line."""
-
-
-def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Settings:
-    """Read the settings from ``options`` (command line), the environment and a YAML file.
-
-    Raises:
-        pydantic.ValidationError: A value is wrong, or a name unknown.
-        SettingsFileError: The file cannot be read, or is no YAML file of settings.
-    """
-    in_file = read_yaml(file) if file else {}
-
-    class Layered(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            """Command line, then environment, then the file."""
-            return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
-
-    return Settings.model_validate(Layered(**options).model_dump())
-
-
-def unknown_variables(environment: Iterable[str]) -> list[str]:
-    """Return the names of variables that look like settings and are none, such as misspelt ones.
-
-    What Kubernetes sets for services of such names is left out.
-    """
-    known = {f"{ENV_PREFIX}{name}".upper() for name in (*Settings.model_fields, "config")}
-    return sorted(
-        name
-        for name in environment
-        if name.upper().startswith(ENV_PREFIX)
-        and name.upper() not in known
-        and not _OF_A_SERVICE.search(name)
-    )
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """Return what a YAML file of names and values holds. Raises SettingsFileError."""
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsFileError(f"{file}: {error.strerror}") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise SettingsFileError(f"{file}: not valid YAML{_place(error)}") from error
-    if not isinstance(values, dict | None):
-        raise SettingsFileError(f"{file}: no names with values, such as port: 8484")
-    return {str(name): value for name, value in (values or {}).items()}
-
-
-def _place(error: Exception) -> str:
-    """Return where it is wrong; never what stands there, which may be a key."""
-    mark = getattr(error, "problem_mark", None)
-    return f" at line {mark.line + 1}" if mark else ""
 
 
 def is_loopback(host: str) -> bool:

@@ -6,7 +6,9 @@
     ├── InvalidRequest        400  the client's mistake; names the parameter
     │   ├── UnknownReply      400  there is no such reply to go on from
     │   └── NotFound          404  what was asked for by its id is not there
+    ├── MemoryNotEmpty        409  an import would mix with what is there
     ├── Unauthenticated       401  no key, or one that is not accepted here
+    ├── RequestTimeout        408  its body did not keep coming
     ├── RequestTooLarge       413
     ├── RateLimited           429  the key has used what it may in a minute
     ├── NoReply               502  the model never came to a reply
@@ -17,6 +19,8 @@
     ├── BackendBusy           503  no place at the backend, or it is left out for now
     ├── ModelNotFound         404  no backend takes the model
     ├── MemoryUnreadable      503  what was asked of memory itself cannot be read now
+    ├── MemoryNotImported     503  not all of an export is stored, or nothing; to be repeated
+    ├── MemoryNotErased       503  not all of a memory is erased, or none; to be repeated
     ├── TooManyListeners      503  live events have no place for another
     ├── Stopping              503  the gateway is being stopped
     ├── MemoryAway            503  memory cannot be read, and no answer is wanted without it
@@ -103,6 +107,22 @@ class Unauthenticated(GatewayError):
     status = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
+
+
+class RequestTimeout(GatewayError):
+    """The request's body did not keep coming."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The request's body did not come in time.")
+
+    @property
+    def headers(self) -> Headers:
+        """The connection is of no use any more: the rest of the body may come yet."""
+        return [(b"connection", b"close")]
 
 
 class RequestTooLarge(GatewayError):
@@ -214,6 +234,38 @@ class MemoryUnreadable(GatewayError):
 
     status = 503
     code = "memory_away"
+
+
+class MemoryNotErased(GatewayError):
+    """A memory is not erased, or a part of it only: the request is to be repeated."""
+
+    status = 503
+    code = "memory_not_erased"
+
+    @property
+    def headers(self) -> Headers:
+        """When to try again."""
+        return [(b"retry-after", b"5")]
+
+
+class MemoryNotImported(GatewayError):
+    """An export is not stored, or a part of it only: the request is to be repeated."""
+
+    status = 503
+    code = "memory_not_imported"
+
+    @property
+    def headers(self) -> Headers:
+        """When to try again."""
+        return [(b"retry-after", b"5")]
+
+
+class MemoryNotEmpty(GatewayError):
+    """The memory that an export is to go into has something of its own."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "memory_not_empty"
 
 
 class TooManyListeners(GatewayError):

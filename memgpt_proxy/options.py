@@ -10,8 +10,9 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from memgpt_proxy.config import ENV_PREFIX, Settings, SettingsFileError, load_settings
+from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.reference import choices_of, default_of, option_name
+from memgpt_proxy.settings_sources import SettingsFileError, load_settings
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """What all commands have in common."""

@@ -20,11 +20,12 @@ from memgpt_proxy.app import create_app
 from memgpt_proxy.backend.discovery import find_local_server, list_models
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendsFile, read_backends
-from memgpt_proxy.config import LogFormat, Settings, SettingsFileError, unknown_variables
+from memgpt_proxy.config import LogFormat, Settings
 from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
 from memgpt_proxy.server import Server
+from memgpt_proxy.settings_sources import SettingsFileError, unknown_variables
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.telemetry.logs import configure
@@ -41,6 +42,11 @@ _WAYS_OUT = {
     errno.EACCES: "choose another port with --port",
     errno.EADDRNOTAVAIL: "--host has to be an address of this machine",
 }
+
+
+_DEGRADED = """
+It is away, or has not got all that waits for it: turns are answered from what is at hand, and what
+is said waits in a journal. memgpt-proxy check tells what is missing."""
 
 
 class StartError(Exception):
@@ -97,7 +103,7 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     chosen = await _choose_backend(settings, port)
     app = create_app(settings, chosen.url, routes=chosen.routes, several=chosen.several)
     async with app.opened():
-        _greet(settings, port, chosen)
+        _greet(settings, port, chosen, degraded=app.degraded())
         _spare_collections()
         server = Server(
             app, app.draining, delay=settings.drain_delay_seconds, grace=settings.drain_seconds
@@ -199,13 +205,17 @@ def _own_address(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _greet(settings: Settings, port: int, chosen: _Chosen) -> None:
-    """Tell a person how to begin; where only programs read, tell them in one record."""
+def _greet(settings: Settings, port: int, chosen: _Chosen, *, degraded: bool) -> None:
+    """Tell a person how to begin; where only programs read, tell them in one record.
+
+    Args:
+        degraded: The store is away, or has not got all that waits for it; the log says so anyway.
+    """
     if settings.log_format is LogFormat.JSON:
         url = f"http://{_own_address(settings.host)}:{port}/v1"
         log.info("listening at %s, answering with %s", url, chosen.what)
     else:
-        click.echo(_greeting(settings, port, chosen))
+        click.echo(_greeting(settings, port, chosen) + (_DEGRADED if degraded else ""))
 
 
 def _greeting(settings: Settings, port: int, chosen: _Chosen) -> str:

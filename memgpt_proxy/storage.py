@@ -41,6 +41,7 @@ class Storage:
     """All that outlives a request, or is shared with other processes.
 
     Attributes:
+        records: The store's records as they are, to be carried out of it and into it.
         limiter: What keeps API keys to their rates; None where there are none.
         disconnect: Closes what its parts share.
     """
@@ -48,6 +49,7 @@ class Storage:
     store: Store
     traces: TraceWriter
     events: Events
+    records: SqliteStore | ElasticsearchStore
     limiter: Limiter | None
     disconnect: Callable[[], Awaitable[None]] | None = None
 
@@ -81,6 +83,8 @@ def storage(
     Raises ValueError for a Redis URL that cannot be one.
     """
     redis = _redis(settings)
+    if redis is not None:
+        telemetry.redis(lambda: redis.away)
     kept, store = _stores(settings, redis, telemetry)
     if settings.embedding_model is not None:
         from memgpt_proxy.searching import by_meaning, vectors_of
@@ -93,6 +97,7 @@ def storage(
         store=store,
         traces=traces,
         events=_events(redis),
+        records=kept,
         limiter=_limiter(settings, redis),
         disconnect=redis.close if redis else None,
     )

@@ -10,6 +10,8 @@ class Trait(StrEnum):
 
     NO_TOOLS = "no_tools"
     """Functions are described and called in plain text."""
+    NO_JSON_SCHEMA = "no_json_schema"
+    """Nothing forces the form of calls in text."""
     FUNCTIONS = "functions"
     """The deprecated ``functions`` in place of ``tools``."""
     NO_SYSTEM = "no_system"
@@ -25,6 +27,10 @@ class Trait(StrEnum):
     """The reverse."""
     NO_PARALLEL_TOOL_CALLS = "no_parallel_tool_calls"
     NO_TOOL_CHOICE = "no_tool_choice"
+    REASONING = "reasoning"
+    """Each assistant message with its reasoning, those of earlier turns too."""
+    NO_REASONING = "no_reasoning"
+    """No message with its reasoning."""
 
 
 Profile = frozenset[Trait]

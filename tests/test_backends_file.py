@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from memgpt_proxy.backends_file import BackendEntry, BackendsFile, read_backends
-from memgpt_proxy.config import Settings, SettingsFileError
+from memgpt_proxy.config import Settings
 from memgpt_proxy.serve import StartError, serve
+from memgpt_proxy.settings_sources import SettingsFileError
 
 KEY = "sk-not-to-be-shown"
 ROOT = Path(__file__).parent.parent

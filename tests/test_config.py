@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from pydantic import SecretStr, ValidationError
 
 from memgpt_proxy import cli
-from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings, unknown_variables
+from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.settings_sources import load_settings, unknown_variables
 
 VALUES: dict[str, tuple[str, str, str]] = {
     "host": ("127.0.0.2", "127.0.0.3", "127.0.0.4"),

@@ -13,6 +13,7 @@ import pytest
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.listener import introduce, listening
+from tests.support.process import free_port
 from tests.support.replies import Gate, text, wait
 
 
@@ -24,6 +25,19 @@ def test_it_serves_until_it_is_stopped(backend: ScriptedBackend, start_gateway):
     assert "Traceback" not in gateway.log()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{gateway.origin}/healthz")
+
+
+def test_a_store_that_is_away_at_the_start_is_told_of(start_gateway):
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    away = {"MEMGPT_ELASTICSEARCH_URL": nowhere, "MEMGPT_NAMESPACE_SECRET": "of sixteen characters"}
+    gateway = start_gateway(env=away)
+    told = gateway.log()
+    address = nowhere.removeprefix("http://")
+    assert f"Memory is kept in Elasticsearch ({address}), one namespace" in told
+    assert "It is away, or has not got all that waits for it" in told
+    here = start_gateway()
+    assert "Memory is kept in " in here.log()
+    assert "It is away" not in here.log()
 
 
 def test_it_comes_back_at_the_same_address_after_a_kill(start_gateway):

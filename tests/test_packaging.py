@@ -62,6 +62,11 @@ def locked(path: Path) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([\w.+!-]+)", path.read_text(), re.MULTILINE))
 
 
+def named(requirements: list[str]) -> set[str]:
+    """The packages that requirements name."""
+    return {re.split(r"[<>=!~\[; ]", line)[0] for line in requirements}
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_every_locked_package_has_a_hash_and_no_address(lock: Path):
     text = lock.read_text()
@@ -78,8 +83,14 @@ def test_runtime_and_development_agree_on_versions():
 
 def test_the_image_has_what_is_tested_less_what_builds_it():
     image = locked(ROOT / "requirements" / "image.txt")
-    assert image.items() <= locked(ROOT / "requirements" / "runtime.txt").items()
+    assert image.items() <= locked(ROOT / "requirements" / "dev.txt").items()
     assert not {"hatchling", "editables"} & image.keys()
+
+
+def test_the_image_has_what_is_depended_on_and_what_sends_spans():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["otel"]]
+    assert named(asked) <= locked(ROOT / "requirements" / "image.txt").keys()
 
 
 def test_the_image_is_labelled_with_the_one_version():
@@ -89,5 +100,5 @@ def test_the_image_is_labelled_with_the_one_version():
 
 def test_every_dependency_is_locked():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = {re.split(r"[<>=!~\[; ]", line)[0] for line in project["dependencies"]}
-    assert named <= locked(ROOT / "requirements" / "runtime.txt").keys()
+    depended = named(project["dependencies"])
+    assert depended <= locked(ROOT / "requirements" / "runtime.txt").keys()

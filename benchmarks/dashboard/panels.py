@@ -286,7 +286,8 @@ _STORE = Row(
             "short",
             "Refused and put aside writes are lost to memory: neither may rise.",
             (
-                Query(f"max (memgpt_store_away{{{ONES}}})", "away"),
+                Query(f"max (memgpt_store_away{{{ONES}}})", "store away"),
+                Query(f"max (memgpt_redis_away{{{ONES}}})", "Redis away"),
                 Query(f"max by (journal) (memgpt_journal_waiting_writes{{{ONES}}})", "{{journal}}"),
                 Query(f"sum by (queue) (memgpt_queue_length{{{ONES}}})", "{{queue}}"),
                 Query(summed("memgpt_journal_refused_writes_total"), "refused a second"),

@@ -18,8 +18,9 @@ from memgpt_proxy.agent.running import Faculties, RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
 from memgpt_proxy.backend.client import Route, available
 from memgpt_proxy.config import CleanTurns, ReplyMode
-from memgpt_proxy.errors import MemoryAway
+from memgpt_proxy.errors import MemoryAway, ModelNotFound
 from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.traits import Trait
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,19 @@ class Agent:
         can = self.faculties
         routes = available(can.backend.routes(request.model))
         if not request.remembers:
-            return TurnApart(routes[0], request, can.counter, can.profiles.of(routes[0]))
+            return TurnApart(routes[0], request, can.counter, can.profiles)
         prepared = await self._prepare(request, routes[0], refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
         return RunningTurn(can, request, routes, prepared, anew)
+
+    def lacks_tools(self, model: str) -> bool:
+        """Return whether the backend of ``model`` is known to have no tools."""
+        can = self.faculties
+        try:
+            route = available(can.backend.routes(model))[0]
+        except ModelNotFound:
+            return False
+        return Trait.NO_TOOLS in can.profiles.of(route)
 
     async def _prepare(self, request: TurnRequest, route: Route, *, refuses: bool) -> Prepared:
         """Return what a turn begins with, for a model and its window as that is known by now.
@@ -66,6 +76,7 @@ class Agent:
         Where memory cannot be read it is a turn without: the conversation goes on.
         """
         by_content = speaks_by_content(self.mode, request.tools)
+        erasures = self.faculties.eraser.times(request.namespace)
         window = await self.faculties.windows.of(route.name, request.headers)
         if route.model != request.model:
             request = replace(request, model=route.model)
@@ -87,7 +98,7 @@ class Agent:
             steps = StepRequests(request, by_content=True, remembers=False)
         place = CallPlace(request.namespace, opening.author, now, room)
         degraded = self.faculties.store.degraded or not opening.remembers
-        return Prepared(opening, steps, window, place, degraded)
+        return Prepared(opening, steps, window, place, degraded, erasures)
 
     def _is_alone(self, request: TurnRequest, route: Route) -> bool:
         """Return whether memory functions stay out of a turn that awaits something of its own."""

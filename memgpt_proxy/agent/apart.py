@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from memgpt_proxy.agent.clean import CleanListener
-from memgpt_proxy.agent.hearing import broken, check_whole, heard
+from memgpt_proxy.agent.hearing import Hearing, broken, calls_in_text, check_whole
 from memgpt_proxy.agent.limits import TextLimit
-from memgpt_proxy.agent.profiles import rewritten
-from memgpt_proxy.agent.reply import Offer, Reply
+from memgpt_proxy.agent.profiles import Adapting, Profiles
+from memgpt_proxy.agent.reply import Reply
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
-from memgpt_proxy.agent.tool_choice import tool_name
+from memgpt_proxy.agent.steps import StepRequests
 from memgpt_proxy.backend.client import Route
+from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.tokens import TokenCounter
-from memgpt_proxy.traits import Profile, Trait
+from memgpt_proxy.traits import Trait
 from memgpt_proxy.wire.chat import Usage
-from memgpt_proxy.wire.step import StepReader
 
 _NO_USAGE: Usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-
-_OF_FUNCTIONS = {Trait.NO_TOOLS, Trait.FUNCTIONS}
-"""Nobody reads calls out of this answer's text: a backend without tools says so itself."""
 
 
 class TurnApart:
@@ -31,39 +29,66 @@ class TurnApart:
     degraded = False
 
     def __init__(
-        self, route: Route, request: TurnRequest, counter: TokenCounter, profile: Profile
+        self, route: Route, request: TurnRequest, counter: TokenCounter, profiles: Profiles
     ) -> None:
         self._route = route
-        self._profile = profile - _OF_FUNCTIONS if request.tools else profile
+        self._adapting = Adapting(profiles, route)
         self._request = request
+        alone = StepRequests(replace(request, clean=True), by_content=True, remembers=False)
+        self._offer = alone.offer
         self._reply = Reply(TextLimit((), None, counter))
-        self._reader = StepReader()
+        self._hearing = self._listening()
+        self._begun = False
 
     @property
     def tokens(self) -> int:
         """Tokens that it has used, as far as the backend has told."""
-        usage = self._reader.usage or {}
+        usage = self._hearing.reader.usage or {}
         return (usage.get("prompt_tokens") or 0) + (usage.get("completion_tokens") or 0)
 
     async def run(self, sink: ReplySink) -> TurnResult:
-        """Ask the backend, handing on what comes. Raises GatewayError."""
-        reader, begun = self._reader, False
-        names = frozenset(map(tool_name, self._request.tools))
-        listener = CleanListener(self._reply, Offer((), names, clean=True), holds=False)
-        async with self._route.backend.stream(self._body(), self._request.headers) as chunks:
+        """Ask the backend, otherwise where it refuses, and hand on what comes.
+
+        Raises:
+            GatewayError: It did not answer.
+        """
+        body, adapting = self._body(), self._adapting
+        while True:
+            self._hearing = self._listening()
+            try:
+                result = await self._ask(sink, adapting.write(body))
+            except GatewayError as error:
+                if not self._begun and adapting.learn(error, body):
+                    continue
+                if (cause := adapting.cause(error)) is not error:
+                    raise cause from None
+                raise
+            adapting.succeeded()
+            return result
+
+    def _listening(self) -> Hearing:
+        offer, profile = self._offer, self._adapting.profile
+        written = Trait.NO_TOOLS in profile
+        listener = CleanListener(self._reply, offer, holds=False, written=written)
+        return Hearing(listener, calls_in_text(offer, profile))
+
+    async def _ask(self, sink: ReplySink, body: bytes) -> TurnResult:
+        hearing = self._hearing
+        async with self._route.backend.stream(body, self._request.headers) as chunks:
             async for several in chunks:
-                deltas = heard(several, reader, listener)
-                if reader.error is not None:
-                    raise broken(reader, reader.error)
-                if not begun:
-                    begun = True
-                    await sink.begin(reader, chunks.headers)
+                deltas = hearing.hear(several)
+                if hearing.reader.error is not None:
+                    raise broken(hearing.reader, hearing.reader.error)
+                if not self._begun:
+                    self._begun = True
+                    await sink.begin(hearing.reader, chunks.headers)
                 await sink.write(deltas)
-            check_whole(reader, chunks)
-        rest, step = listener.close(reader)
+            check_whole(hearing.reader, chunks)
+        rest, step = hearing.close()
         await sink.write(rest)
-        usage = reader.usage or _NO_USAGE
-        return TurnResult(self._reply, step.finish_reason or "stop", usage, degraded=False)
+        usage = hearing.reader.usage or _NO_USAGE
+        reason = step.finish_reason or ("tool_calls" if self._reply.calls else "stop")
+        return TurnResult(self._reply, reason, usage, degraded=False)
 
     async def settle(self) -> None:
         """There is nothing to do."""
@@ -83,4 +108,4 @@ class TurnApart:
         }
         if request.tools:
             fields["tools"] = list(request.tools)
-        return rewritten(orjson.dumps(fields), self._profile)
+        return orjson.dumps(fields)

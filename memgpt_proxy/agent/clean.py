@@ -6,7 +6,7 @@ beside a call of one: it is held back until the step ends, or until it is certai
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
@@ -23,11 +23,13 @@ from memgpt_proxy.agent.reply import (
     StepCall,
     new_call_id,
     step_call,
+    step_calls,
 )
 from memgpt_proxy.agent.shown import ShownText
 from memgpt_proxy.agent.spoken import message_of
 from memgpt_proxy.agent.told_calls import ToldCalls
-from memgpt_proxy.wire.chat import Choice, Chunk
+from memgpt_proxy.wire.chat import Choice, Chunk, ToolCallDelta
+from memgpt_proxy.wire.content import Call
 from memgpt_proxy.wire.step import Progress, StepReader, more_of
 from memgpt_proxy.wire.thinking import Beginning
 
@@ -47,6 +49,7 @@ class CleanListener:
         json: The answer is a JSON object: what begins like one is the answer.
         shows: The answer is for the client; else only calls of ours are heard.
         beginning: Where the text of each choice begins.
+        written: Calls of the client's tools are written as text, too.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class CleanListener:
         json: bool = False,
         shows: bool = True,
         beginning: Beginning = Beginning.OUTSIDE,
+        written: bool = False,
     ) -> None:
         self._reply = reply
         self._offer = offer
@@ -65,6 +69,7 @@ class CleanListener:
         self._json = json
         self._shows = shows
         self._beginning = beginning
+        self._written = frozenset(offer.theirs if written else ())
         self._choices: dict[int, _Choice] = {}
         self._held: list[Raw] = []
 
@@ -74,7 +79,7 @@ class CleanListener:
         for choice in chunk.get("choices") or ():
             index = choice.get("index") or 0
             known = self._choices.get(index) or self._choices.setdefault(
-                index, _Choice(index, self._offer, self._beginning)
+                index, _Choice(index, self._offer, self._beginning, self._written)
             )
             if (shown := known.hear(choice)) is not None:
                 choices.append(shown)
@@ -91,7 +96,7 @@ class CleanListener:
         ours = next((each.ours for each in self._choices.values() if each.ours), ())
         is_answer = self._streams or (self._shows and not ours and self._says(reader))
         if not is_answer:
-            return [], Step("", ours, reader.finish_reason)
+            return [], Step("", ours, reader.finish_reason, reasoning=reader.reasoning)
         return self._release(), self._answered(reader, ours)
 
     def note(self) -> None:
@@ -118,26 +123,36 @@ class CleanListener:
     def _answered(self, reader: StepReader, ours: tuple[StepCall, ...]) -> Step:
         first = self._choices.get(0)
         if first is None or not (first.says or self._says(reader)):
-            return Step("", ours, reader.finish_reason)
+            return Step("", ours, reader.finish_reason, reasoning=reader.reasoning)
         text, calls = first.text.seen, first.theirs
         self._reply.messages[:] = [text]
         self._reply.refusal, self._reply.audio = first.refusal, first.audio
         for place, call in enumerate(calls):
             self._reply.call(ClientCall(place, call.id, call.name, call.arguments, call.kind))
-        return Step(text, (*calls, *ours), reader.finish_reason, first.refusal, first.audio)
+        return Step(
+            text,
+            (*calls, *ours),
+            reader.finish_reason,
+            first.refusal,
+            first.audio,
+            reader.reasoning,
+        )
 
 
 class _Choice:
-    """One choice of a clean step."""
+    """One choice of a clean step; calls of ``written`` may stand in its text."""
 
-    def __init__(self, index: int, offer: Offer, beginning: Beginning) -> None:
+    def __init__(
+        self, index: int, offer: Offer, beginning: Beginning, written: frozenset[str]
+    ) -> None:
         self._index = index
         self._offer = offer
         self._reader = StepReader()
         self._ours = frozenset(FUNCTIONS) - frozenset(offer.theirs)
         self._calls = ToldCalls(offer)
         self._ended = False
-        self.text = ShownText(self._ours, beginning)
+        self._written = written
+        self.text = ShownText(self._ours | written, beginning)
         self.audio: Audio | None = None
         self._call_id = new_call_id()
 
@@ -155,10 +170,11 @@ class _Choice:
     def ours(self) -> tuple[StepCall, ...]:
         """Calls of our functions, those apart that only say something."""
         found = [
-            StepCall(f"{self._call_id}_{n}", call.name, call.text)
+            StepCall(f"{self._call_id}_{n}", call.name, call.text, cut=call.cut)
             for n, call in enumerate(self.text.calls)
+            if call.name in self._ours
         ]
-        calls = [step_call(call) for call in self._reader.calls if call.name in self._ours]
+        calls = [call for call in step_calls(self._reader) if call.name in self._ours]
         return tuple(call for call in (*calls, *found) if _message(call) is None)
 
     @property
@@ -222,11 +238,22 @@ class _Choice:
     ) -> tuple[dict[str, Any], Any]:
         """Add what was held back of the text, and what was said by ``send_message``."""
         rest, logprobs = self.text.close(logprobs, cut=cut)
+        if found := [call for call in self.text.calls if call.name not in self._ours]:
+            delta = {**delta, **self._hear_written(found)}
         if not self.theirs:
             rest += self.text.say("".join(filter(None, map(_message, self._our_calls()))))
         if rest:
             delta = {**delta, "content": (delta.get("content") or "") + rest}
         return delta, logprobs
+
+    def _hear_written(self, found: Sequence[Call]) -> dict[str, Any]:
+        """Take calls of the client's tools out of the text; return the fields that tell them."""
+        pieces: list[ToolCallDelta] = [
+            {"index": at, "function": {"name": call.name, "arguments": call.text or "{}"}}
+            for at, call in enumerate(found, len(self._reader.calls))
+        ]
+        chunk: Chunk = {"choices": [{"delta": {"tool_calls": pieces}}]}
+        return self._calls.delta(self._reader.add(chunk).calls, pieces)
 
     def _our_calls(self) -> list[StepCall]:
         return [step_call(call) for call in self._reader.calls if call.name in self._ours]
@@ -234,7 +261,11 @@ class _Choice:
     def _true(self, reason: str | None) -> str | None:
         """Return the reason for the end: calls are the reason only where a client sees one."""
         calls = reason in ("tool_calls", "function_call")
-        return "stop" if calls and not self.theirs else reason
+        if not self.theirs:
+            return "stop" if calls else reason
+        if self._written and (calls or reason == "stop"):  # the backend knows nothing of calls
+            return "function_call" if self._offer.legacy else "tool_calls"
+        return reason
 
 
 def _message(call: StepCall) -> str | None:

@@ -30,6 +30,7 @@ class Prepared:
 
     Attributes:
         degraded: It is a turn without memory, or one whose store is away.
+        erasures: How often the memory had been erased when it was read.
     """
 
     opening: Opening
@@ -37,6 +38,7 @@ class Prepared:
     window: Window
     place: CallPlace
     degraded: bool
+    erasures: int
 
 
 Prepare = Callable[[Route], Awaitable[Prepared]]

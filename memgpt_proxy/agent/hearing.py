@@ -6,22 +6,61 @@ from collections.abc import Sequence
 from typing import Any
 
 from memgpt_proxy.agent.clean import CleanListener
-from memgpt_proxy.agent.reply import Delta, StepListener
+from memgpt_proxy.agent.reply import Delta, Offer, Step, StepListener
 from memgpt_proxy.backend.client import ChunkStream
 from memgpt_proxy.errors import BackendBroken, ErrorInStream
+from memgpt_proxy.traits import Profile, Trait
 from memgpt_proxy.wire.chat import Chunk
+from memgpt_proxy.wire.listed_calls import ListedCalls
 from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
 
 
-def heard(
-    chunks: Sequence[Chunk], reader: StepReader, listener: StepListener | CleanListener
-) -> list[Delta]:
-    """Return what goes to the client of these chunks. Raises BackendBroken."""
-    try:
-        return [delta for chunk in chunks for delta in listener.hear(chunk, reader.add(chunk))]
-    except MalformedChunk as error:
-        raise BackendBroken("The backend's answer is no chat completion.") from error
+class Hearing:
+    """One answer while it arrives.
+
+    Args:
+        listener: Says what of it the client may see.
+        listed: Finds calls in its text, where the backend knows no others.
+
+    Attributes:
+        reader: What has come of it.
+    """
+
+    def __init__(
+        self, listener: StepListener | CleanListener, listed: ListedCalls | None = None
+    ) -> None:
+        self.reader = StepReader()
+        self._listener = listener
+        self._listed = listed
+
+    def hear(self, chunks: Sequence[Chunk]) -> list[Delta]:
+        """Return what goes to the client of these chunks. Raises BackendBroken."""
+        return self._heard(chunks if self._listed is None else self._listed.read(chunks))
+
+    def close(self) -> tuple[list[Delta], Step]:
+        """Return what is left for the client, and the step. Raises BackendBroken."""
+        held = [] if self._listed is None else self._heard(self._listed.close())
+        rest, step = self._listener.close(self.reader)
+        return [*held, *rest], step
+
+    def note(self) -> None:
+        """Have the reply say what was shown by now: the answer may break off."""
+        self._listener.note()
+
+    def _heard(self, chunks: Sequence[Chunk]) -> list[Delta]:
+        reader, listener = self.reader, self._listener
+        try:
+            return [delta for chunk in chunks for delta in listener.hear(chunk, reader.add(chunk))]
+        except MalformedChunk as error:
+            raise BackendBroken("The backend's answer is no chat completion.") from error
+
+
+def calls_in_text(offer: Offer, profile: Profile) -> ListedCalls | None:
+    """Return what finds calls in the text of an answer, where the backend knows no others."""
+    if Trait.NO_TOOLS not in profile:
+        return None
+    return ListedCalls({*offer.ours, *offer.theirs})
 
 
 def broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:

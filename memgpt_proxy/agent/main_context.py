@@ -21,12 +21,16 @@ from memgpt_proxy.memory.tokens import PER_PART, TokenCounter
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.records import Counts, Node, QueueState, Role, WorkingContext
+from memgpt_proxy.wire.reasoning import without_reasoning
 
 _MEMORY_LONGER = 4
 """Where texts are cut, summary and working context keep so many times as much."""
 
 _SHORTEST_BESIDE_MEDIA = 128
 """Tokens that texts keep as long as there are images that could go instead."""
+
+_REASONING = '"reasoning'
+"""Begins the name of each field that holds some."""
 
 Shorten = Callable[[Message], Message | None]
 """Returns a message shorter, as it was, or None where it goes."""
@@ -80,20 +84,28 @@ class MainContext:
         """Put an alert, a step or a result behind everything else."""
         self.added.append(message)
 
+    def forget_reasoning(self) -> None:
+        """Take the model's reasoning out of what the turn has added."""
+        kept = [*map(without_reasoning, self.added)]
+        if kept != self.added:
+            self.added[:] = kept
+            self._counted = self._added_tokens = 0
+
     def fit(self, room: int) -> None:
         """Shorten what this prompt holds until it takes ``room`` tokens at most.
 
-        For what cannot be evicted: the newest messages and what this turn has added. Results
-        of the model's own calls go first; then all texts are cut to one length, halved until
-        they fit; before they are too short to understand, images go, oldest first; at last the
-        oldest calls with their results. What is stored of earlier messages stays whole. Nothing
-        is shortened where that would not help, for the instructions alone are too long.
+        For what cannot be evicted: the newest messages and what this turn has added. The model's
+        reasoning goes first, then results of its own calls; then all texts are cut to one length,
+        halved until they fit; before they are too short to understand, images go, oldest first; at
+        last the oldest calls with their results. What is stored of earlier messages stays whole.
+        Nothing is shortened where that would not help, for the instructions alone are too long.
 
         Args:
             room: Tokens of the prompt, without those of function declarations.
         """
         if self.tokens <= room or self._instructions() >= room:
             return
+        self._evict_reasoning()
         self._evict_results(room)
         for most in LENGTHS:
             if self.tokens <= room:
@@ -103,6 +115,12 @@ class MainContext:
             if most == _SHORTEST_BESIDE_MEDIA:
                 self._leave_out_media(room)
         self._drop_calls(room)
+
+    def _evict_reasoning(self) -> None:
+        for place, node in enumerate(self.queue.nodes):
+            if _REASONING in node.entries:
+                self.queue.nodes[place] = self._shorter(node, without_reasoning)
+        self.forget_reasoning()
 
     def _evict_results(self, room: int) -> None:
         """Empty results of the model's own calls, oldest first, the last step's never.

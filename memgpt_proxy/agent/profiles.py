@@ -11,6 +11,7 @@ import logging
 import orjson
 
 from memgpt_proxy.agent.learned import Learned
+from memgpt_proxy.agent.solitary import is_about_fields
 from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.refused import refused_traits
 from memgpt_proxy.errors import BackendRefused, ErrorInStream, GatewayError
@@ -23,6 +24,8 @@ _OPPOSITE = {
     Trait.MAX_TOKENS: Trait.MAX_COMPLETION_TOKENS,
     Trait.MAX_COMPLETION_TOKENS: Trait.MAX_TOKENS,
     Trait.FUNCTIONS: Trait.NO_TOOLS,
+    Trait.REASONING: Trait.NO_REASONING,
+    Trait.NO_REASONING: Trait.REASONING,
 }
 """Traits that make no sense beside another."""
 
@@ -53,39 +56,41 @@ class Profiles:
         log.warning("%r takes requests only so: %s", route.key, ", ".join(sorted(profile - known)))
         self._learned[route.key] = known | profile
 
-    def write(self, route: Route, body: bytes) -> bytes:
-        """Return a request as the model's backend takes it, as far as that is known."""
-        return rewritten(body, self.of(route))
-
     def _set_for(self, route: Route) -> Profile | None:
         return self._told if route.profile is None else route.profile
 
 
 class Adapting:
-    """The refusals of one turn's steps, and the profile that they lead to."""
+    """The refusals of one turn's steps, and the profile that they lead to.
+
+    Attributes:
+        profile: How the next request is written.
+    """
 
     def __init__(self, profiles: Profiles, route: Route) -> None:
         self._profiles = profiles
         self._route = route
-        self._known = self._profile = profiles.of(route)
+        self._known = self.profile = profiles.of(route)
         self._first: GatewayError | None = None
 
-    def write(self, body: bytes) -> bytes:
-        """Return a step's request as it is to be sent."""
-        return rewritten(body, self._profile)
+    def write(self, body: bytes, *, by_call: bool = False) -> bytes:
+        """Return a step's request as it is to be sent; ``by_call`` as in ``wire.dialect``."""
+        if not self.profile:
+            return body
+        return orjson.dumps(written(orjson.loads(body), self.profile, by_call=by_call))
 
-    def learn(self, error: GatewayError, body: bytes) -> bool:
+    def learn(self, error: GatewayError, body: bytes, *, by_call: bool = False) -> bool:
         """Take a failure of ``body``, as it was before it was written; whether to try again.
 
         A trait that would change nothing of the request explains nothing.
         """
         if not self._profiles.learns(self._route):
             return False
-        if (trait := self._explanation(error, body)) is None:
-            self._profile = self._known
+        if (trait := self._explanation(error, body, by_call=by_call)) is None:
+            self.profile = self._known
             return False
         self._first = self._first or error
-        self._profile |= {trait}
+        self.profile |= {trait}
         return True
 
     def cause(self, error: GatewayError) -> GatewayError:
@@ -98,23 +103,21 @@ class Adapting:
     def succeeded(self) -> None:
         """A step came through."""
         self._first = None
-        if self._profile != self._known:
-            self._profiles.learn(self._route, self._profile)
-            self._known = self._profile
+        if self.profile != self._known:
+            self._profiles.learn(self._route, self.profile)
+            self._known = self.profile
 
-    def _explanation(self, error: GatewayError, body: bytes) -> Trait | None:
-        if not (traits := refused_traits(error)):
+    def _explanation(self, error: GatewayError, body: bytes, *, by_call: bool) -> Trait | None:
+        traits = [*refused_traits(error)]
+        if is_about_fields(error):
+            traits.append(Trait.NO_JSON_SCHEMA)  # the schema is ours: it may be at fault unsaid
+        if not traits:
             return None
         fields = orjson.loads(body)
-        sent = written(fields, self._profile)
+        sent = written(fields, self.profile, by_call=by_call)
         for trait in traits:
-            if trait in self._profile or _OPPOSITE.get(trait) in self._profile:
+            if trait in self.profile or _OPPOSITE.get(trait) in self.profile:
                 continue
-            if written(fields, self._profile | {trait}) != sent:
+            if written(fields, self.profile | {trait}, by_call=by_call) != sent:
                 return trait
         return None
-
-
-def rewritten(body: bytes, profile: Profile) -> bytes:
-    """Return a request's JSON as a backend of this profile takes it."""
-    return orjson.dumps(written(orjson.loads(body), profile)) if profile else body

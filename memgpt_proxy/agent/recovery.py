@@ -14,6 +14,7 @@ from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.retrying import may_pass
 from memgpt_proxy.errors import BackendRefused, ErrorInStream, GatewayError
 from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.traits import Profile
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class Attempt:
         answer: Tokens that it asked for the answer.
         offer: Its functions, where they can be others no more: the turn has begun with them.
         answered: Something of the answer has come.
+        by_call: It was to be answered by calls only.
     """
 
     body: bytes
@@ -35,6 +37,7 @@ class Attempt:
     answer: int | None
     offer: Offer | None
     answered: bool
+    by_call: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +74,19 @@ class Recovery:
         self._healing = Healing(self._windows, route.name, self._telemetry)
         self._adapting = Adapting(self._profiles, route)
 
-    def write(self, body: bytes) -> bytes:
+    @property
+    def profile(self) -> Profile:
+        """What the backend needs of the next step, as far as that is known."""
+        return self._adapting.profile
+
+    def write(self, body: bytes, *, by_call: bool) -> bytes:
         """Return a step's request as it is to be sent.
 
         Raises:
             BackendRefused, ErrorInStream: This very one was refused for its length.
         """
         self._healing.check(body)
-        return self._adapting.write(body)
+        return self._adapting.write(body, by_call=by_call)
 
     def succeeded(self) -> None:
         """A step came through."""
@@ -98,7 +106,7 @@ class Recovery:
         if isinstance(error, BackendRefused | ErrorInStream):
             if self._healing.learn(error, attempt.body, attempt.tokens, attempt.answer):
                 return Again(await self.anew())
-            if self._adapting.learn(error, attempt.body):
+            if self._adapting.learn(error, attempt.body, by_call=attempt.by_call):
                 return Again()
         return await self._fall_back(error, attempt)
 

@@ -17,6 +17,7 @@ from memgpt_proxy.agent.habits import Habit
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.spoken import SpokenMessage, message_of
 from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.wire.arguments import is_json
 from memgpt_proxy.wire.chat import Choice, Chunk
 from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.step import CallInProgress, Progress, StepReader
@@ -187,13 +188,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class StepCall:
-    """One function call of a finished step; ``extra`` goes back to the backend with it."""
+    """One function call of a finished step; ``extra`` goes back to the backend with it.
+
+    ``cut``: the answer was cut short inside of it.
+    """
 
     id: str
     name: str
     arguments: str
     kind: Kind = Kind.FUNCTION
     extra: Any = None
+    cut: bool = False
 
 
 def said_message(
@@ -235,6 +240,7 @@ class Step:
         content: Its plain content, whatever that was.
         calls: The functions called, in order.
         finish_reason: As the backend gave it.
+        reasoning: Fields of a message, for the backend only.
     """
 
     content: str
@@ -242,6 +248,7 @@ class Step:
     finish_reason: str | None
     refusal: str = ""
     audio: Audio | None = None
+    reasoning: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StepListener:
@@ -271,8 +278,8 @@ class StepListener:
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk and what it added; return what goes to the client now."""
         deltas: list[Delta] = []
-        if progress.reasoned and self._streams:
-            deltas += self._hear_content(self._gate.reasoned())
+        if progress.reasoned:
+            deltas += self._hear_content(self._gate.reasoned(waits=not self._streams))
         if progress.content:
             deltas += self._hear_content(self._gate.feed(progress.content))
         if progress.refusal:
@@ -286,8 +293,8 @@ class StepListener:
         """Return what is left for the client, and the step."""
         rest, found = self._gate.close(cut=reader.finish_reason in CUT_SHORT)
         deltas = self._hear_content(rest if self._content or not rest.isspace() else "")
-        calls = [step_call(call) for call in reader.calls]
-        calls += [StepCall(new_call_id(), call.name, call.text) for call in found]
+        calls = step_calls(reader)
+        calls += [StepCall(new_call_id(), call.name, call.text, cut=call.cut) for call in found]
         content = "".join(self._content)
         if self._content_is_reply and not self._streams and not calls:
             deltas += self._reply.say(content)
@@ -300,7 +307,8 @@ class StepListener:
         for call in unheard:
             deltas += self._say_whole(call)
         deltas += self._reply.end_message()
-        return deltas, Step(content, tuple(calls), reader.finish_reason, reader.refusal)
+        reason, refusal, reasoning = reader.finish_reason, reader.refusal, reader.reasoning
+        return deltas, Step(content, tuple(calls), reason, refusal, reasoning=reasoning)
 
     def note(self) -> None:
         """The reply says at any time what was shown."""
@@ -376,6 +384,14 @@ def step_call(call: CallInProgress) -> StepCall:
     kind = Kind.CUSTOM if call.custom else Kind.FUNCTION
     call.id = call.id or new_call_id()
     return StepCall(call.id, call.name, call.arguments, kind, call.extra)
+
+
+def step_calls(reader: StepReader) -> list[StepCall]:
+    """Return the calls of an answer as they stand; only the last can be cut short."""
+    calls = [step_call(call) for call in reader.calls]
+    if calls and reader.finish_reason in CUT_SHORT and not is_json(calls[-1].arguments):
+        calls[-1] = replace(calls[-1], cut=True)
+    return calls
 
 
 def new_call_id() -> str:

@@ -14,6 +14,8 @@ from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
 from memgpt_proxy.wire.chat import Tool, Usage
 from memgpt_proxy.wire.step import StepReader
 
+_OF_CALLS = frozenset({"tool_calls", "tool_call_id", "function_call"})
+
 
 @dataclass(frozen=True, slots=True)
 class NamedConversation:
@@ -81,6 +83,12 @@ class TurnRequest:
     after: NodeId | None = None
     reply: NodeId | None = None
     remembers: bool = True
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether it offers functions, or tells of calls."""
+        told = any(_OF_CALLS & message.keys() for message in self.messages)
+        return bool(told or self.tools or self.options.get("functions"))
 
     @property
     def root(self) -> NodeId:

@@ -20,7 +20,7 @@ from memgpt_proxy.agent.executor import CallResult, FunctionCall, FunctionExecut
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit, Habits
 from memgpt_proxy.agent.healing import Prepare, Prepared
-from memgpt_proxy.agent.hearing import broken, check_whole, heard
+from memgpt_proxy.agent.hearing import Hearing, broken, calls_in_text, check_whole
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.profiles import Profiles
 from memgpt_proxy.agent.queue_manager import QueueManager
@@ -29,7 +29,7 @@ from memgpt_proxy.agent.remains import placed, unplaced
 from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import Solitary, is_about_fields
-from memgpt_proxy.agent.thinking import ThinkingHabits
+from memgpt_proxy.agent.thinking import Thinker, ThinkingHabits, thinking_asked
 from memgpt_proxy.agent.tracing import Tracer
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.agent.window import Windows
@@ -38,6 +38,7 @@ from memgpt_proxy.errors import (
     GatewayError,
     NoReply,
 )
+from memgpt_proxy.memory.erasing import Eraser
 from memgpt_proxy.memory.reconcile import history
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import content_id, node_id
@@ -52,13 +53,18 @@ from memgpt_proxy.stores.records import (
     TurnRecord,
 )
 from memgpt_proxy.telemetry import Telemetry
-from memgpt_proxy.wire.chat import Usage, add_usage
+from memgpt_proxy.traits import Trait
+from memgpt_proxy.wire.chat import Usage, add_usage, reasoning_tokens
 from memgpt_proxy.wire.step import StepReader
 
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 """Returns the time, in the operator's time zone."""
+
+_FORGOTTEN = CallResult(
+    "Error: this memory was erased a moment ago. Reply with what you know.", failed=True
+)
 
 _COMMIT_SECONDS = 10.0
 """How long a turn waits for the store before it ends without it."""
@@ -82,6 +88,7 @@ class Faculties:
     profiles: Profiles
     telemetry: Telemetry
     tracer: Tracer
+    eraser: Eraser
     max_steps: int
     clock: Clock
 
@@ -104,6 +111,7 @@ class RunningTurn:
         self._can = faculties
         self._request = request
         self._answering = False  # something of the step's answer has come
+        self._thinks = thinking_asked(request.options)
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._trace = faculties.tracer.begin(request.namespace, request.model)
@@ -131,11 +139,16 @@ class RunningTurn:
         self._turn = Turn(self._reply, steps.offer, self._can.max_steps)
         self._tools = self._can.counter.remembered(steps.tools_text)
         self._seen = opening.context_version
+        self._erasures = prepared.erasures
         self._trace.began(opening.author.turn, opening.undone)
 
     @property
     def _route(self) -> Route:
         return self._recovery.route
+
+    @property
+    def _thinker(self) -> Thinker:
+        return Thinker(self._route.key, self._route.model, self._thinks)
 
     @property
     def tokens(self) -> int:
@@ -171,20 +184,24 @@ class RunningTurn:
         """Flush the queue if this turn has filled it: after the reply, so that nobody waits."""
         if self._reply_node is None or not self._opening.remembers:
             return
-        if not self._is_over():
+        if not self._is_over() or self._is_erased():
             return
         namespace = self._request.namespace
         try:
             with self._can.queue_manager.flushing(namespace, self._reply_node):
-                if state := await self._flush(self._reply_node):
+                if (state := await self._flush(self._reply_node)) and not self._is_erased():
                     await self._can.store.commit(namespace, self._flushed(state))
         except StoreError:
             log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
 
     def keep_trace(self) -> None:
         """Keep what it did, for its owner, once the client has its reply."""
-        if self._accepted and self._request.writes:
+        if self._accepted and self._request.writes and not self._is_erased():
             self._trace.keep()
+
+    def _is_erased(self) -> bool:
+        """Whether the memory that it began with was erased since: it is not to come back."""
+        return self._can.eraser.times(self._request.namespace) != self._erasures
 
     async def _run(self, sink: ReplySink) -> Finish:
         self._warn_of_pressure()
@@ -210,11 +227,15 @@ class RunningTurn:
             await self._make_room()
             longest = self._window.longest_answer(self._prompt)
             body = self._steps.body(self._context, last=run.last, longest=longest, aside=run.aside)
-            sent = self._recovery.write(body)
+            by_call = self._is_by_call(run)
+            sent = self._recovery.write(body, by_call=by_call)
             try:
                 step = await self._stream(sink, sent, run)
             except GatewayError as error:
-                if again := await self._recovery.after(error, self._attempt(body)):
+                before = self._route
+                if again := await self._recovery.after(error, self._attempt(body, by_call)):
+                    if self._route is not before:
+                        self._context.forget_reasoning()  # no other model can go on from it
                     if again.prepared is not None:
                         self._take_up(again.prepared)
                 elif run is asked and self._may_be_plain(error, run):
@@ -229,10 +250,14 @@ class RunningTurn:
                     self._can.solitary.learn(self._route.key)
                 return step
 
-    def _attempt(self, body: bytes) -> Attempt:
+    def _attempt(self, body: bytes, by_call: bool) -> Attempt:
         steps = self._steps
         offer = steps.offer if self._accepted else None
-        return Attempt(body, self._prompt, steps.answer, offer, self._answering)
+        return Attempt(body, self._prompt, steps.answer, offer, self._answering, by_call)
+
+    def _is_by_call(self, run: RunStep) -> bool:
+        """Return whether calls are all that a step's answer has to have."""
+        return run.aside or SEND_MESSAGE in self._steps.offer.ours
 
     def _may_be_plain(self, error: GatewayError, run: RunStep) -> bool:
         """Return whether the backend may take a step without the functions that we added."""
@@ -254,32 +279,28 @@ class RunningTurn:
     async def _stream(self, sink: ReplySink, body: bytes, run: RunStep) -> Step:
         """Send one step's request, showing the client what it may see as it comes."""
         with self._trace.step():
-            reader, listener = StepReader(), self._listener(run)
+            listed = calls_in_text(self._steps.offer, self._recovery.profile)
+            hearing = Hearing(self._listener(run), listed)
             try:
-                await self._hear(sink, body, reader, listener)
+                await self._hear(sink, body, hearing)
             finally:
-                listener.note()  # it may have broken off
-            deltas, step = listener.close(reader)
+                hearing.note()  # it may have broken off
+            deltas, step = hearing.close()
             if deltas:
                 await self._tell(sink, deltas)
-            self._learn(reader, step, run)
+            self._learn(hearing.reader, step, run)
         return step
 
-    async def _hear(
-        self,
-        sink: ReplySink,
-        body: bytes,
-        reader: StepReader,
-        listener: StepListener | CleanListener,
-    ) -> None:
+    async def _hear(self, sink: ReplySink, body: bytes, hearing: Hearing) -> None:
         """Hear a step to its end, or until the client has enough."""
+        reader = hearing.reader
         headers = self._trace.headers(self._request.headers)
         self._answering = False
         async with self._route.backend.stream(body, headers) as chunks:
             self._unreported = self._prompt
             async for several in chunks:
                 self._trace.chunk_came()
-                deltas = heard(several, reader, listener)
+                deltas = hearing.hear(several)
                 if reader.error is not None:
                     raise broken(reader, reader.error)
                 self._answering = True
@@ -300,7 +321,7 @@ class RunningTurn:
         """The backend takes the turn: from now on it is remembered, whatever happens."""
         self._accepted = True
         await sink.begin(reader, chunks.headers)
-        if passages := self._opening.intake.passages:
+        if (passages := self._opening.intake.passages) and not self._is_erased():
             # Until all are in, nothing of the turn may be stored: its resend will be new.
             marked, self.degraded, self._storable = self.degraded, True, False
             try:
@@ -313,7 +334,9 @@ class RunningTurn:
         results = []
         for call in calls:
             self._trace.call_began(call)
-            result = await self._can.executor.run(self._place, call)
+            result = (
+                _FORGOTTEN if self._is_erased() else await self._can.executor.run(self._place, call)
+            )
             self._trace.called(call, result)
             if result.context is not None and result.context.version == self._seen + 1:
                 self._seen += 1  # else others have written in between: that is yet to be told
@@ -322,7 +345,7 @@ class RunningTurn:
 
     def _listener(self, run: RunStep) -> StepListener | CleanListener:
         offer = self._steps.offer
-        beginning = self._can.thinking.of(self._route.key)
+        beginning = self._can.thinking.of(self._thinker)
         if not self._request.clean:
             return StepListener(self._reply, offer, self._habit(), beginning)
         may_remember = bool(offer.ours) and not run.last
@@ -334,6 +357,7 @@ class RunningTurn:
             json=_is_json(self._request.options),
             shows=not run.aside,
             beginning=beginning,
+            written=Trait.NO_TOOLS in self._recovery.profile,
         )
 
     def _habit(self) -> Habit:
@@ -353,9 +377,9 @@ class RunningTurn:
 
     def _learn(self, reader: StepReader, step: Step, run: RunStep) -> None:
         self._can.thinking.learn(
-            self._route.key,
+            self._thinker,
             reader.content,
-            reasoned=reader.reasoned,
+            reasoned=reader.reasoned or reasoning_tokens(reader.usage) > 0,
             cut=reader.finish_reason in CUT_SHORT,
         )
         if self._request.clean and self._steps.offer.ours and not run.last:
@@ -456,11 +480,13 @@ class RunningTurn:
         if not self._accepted:
             return False
         reply = self._node(complete=complete)
-        if not self._storable or not self._request.writes:
+        if not self._storable or not self._request.writes or self._is_erased():
             return False
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
                 for record in self._records(reply):
+                    if self._is_erased():
+                        return False
                     await self._can.store.commit(self._request.namespace, record)
                 if reply is None:  # nobody has heard of what it wrote
                     author = self._opening.author
@@ -499,6 +525,8 @@ class RunningTurn:
             return None
         if not complete and (rest := self._reply.text_from(self._recorded)):
             self._context.add({"role": "assistant", "content": rest})
+        if not self._keeps_reasoning():
+            self._context.forget_reasoning()
         opening, namespace = self._opening, self._request.namespace
         content = content_id(message)
         name = node_id(namespace, opening.author.node, content)
@@ -520,6 +548,10 @@ class RunningTurn:
             turn=opening.author.turn,
             complete=complete,
         )
+
+    def _keeps_reasoning(self) -> bool:
+        """Return whether it is needed again: amid the client's calls, or by this backend always."""
+        return bool(self._reply.calls) or Trait.REASONING in self._can.profiles.of(self._route)
 
     def _total_usage(self) -> Usage:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}

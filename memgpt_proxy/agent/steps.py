@@ -12,9 +12,9 @@ from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE, offered
 from memgpt_proxy.agent.main_context import MainContext
 from memgpt_proxy.agent.reply import Offer
 from memgpt_proxy.agent.request import TurnRequest
-from memgpt_proxy.agent.tool_choice import read_tool_choice, tool_name
 from memgpt_proxy.config import ReplyMode
 from memgpt_proxy.wire.chat import Tool
+from memgpt_proxy.wire.tool_choice import read_tool_choice, tool_name
 
 _THOUGHTS_AND_CALLS = 1024
 """Tokens that a step may take beside the text that the client has limited."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import orjson
 
 from memgpt_proxy.agent.functions import FUNCTIONS
-from memgpt_proxy.agent.profiles import Profiles
+from memgpt_proxy.agent.profiles import Adapting, Profiles
+from memgpt_proxy.agent.reply import CUT_SHORT
+from memgpt_proxy.agent.thinking import Thinker
 from memgpt_proxy.backend.client import Backends, Route, available
 from memgpt_proxy.backend.headers import RawHeaders
-from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.errors import BackendRefused, GatewayError
 from memgpt_proxy.memory.alerts import ARCHIVED, PREFIX
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, said
@@ -22,7 +24,6 @@ from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
-from memgpt_proxy.wire.thinking import Beginning
 
 log = logging.getLogger(__name__)
 
@@ -109,19 +110,35 @@ class Summarizer:
             return ""
 
     async def _read(self, request: _Request, text: str, headers: RawHeaders) -> str:
-        reader, gate = StepReader(), ContentGate((), Beginning.UNKNOWN)
-        body = self._profiles.write(request.route, request.body(text))
+        """Return the summary; asked for otherwise where the backend refuses that."""
+        adapting, body = Adapting(self._profiles, request.route), request.body(text)
+        while True:
+            try:
+                summary = await self._written(request, adapting.write(body), headers)
+            except BackendRefused as error:
+                if not adapting.learn(error, body):
+                    raise
+            else:
+                adapting.succeeded()
+                return summary
+
+    async def _written(self, request: _Request, body: bytes, headers: RawHeaders) -> str:
+        thinker = Thinker(request.route.key, request.route.model)
+        reader, gate = StepReader(), ContentGate((), thinker.presumed)
         longest = request.bound * _LONGEST_ANSWER
         written = ""
         async with request.route.backend.stream(body, headers) as chunks:
             async for several in chunks:
                 written += gate.feed("".join(reader.add(chunk).content for chunk in several))
+                if reader.reasoned:
+                    written += gate.reasoned()
                 if reader.error is not None:
                     return ""
                 if len(written) > longest:
                     return written
         whole = chunks.done or reader.finish_reason is not None
-        return (written + gate.close()[0]).strip() if whole and not _refused(reader) else ""
+        rest, _ = gate.close(cut=reader.finish_reason in CUT_SHORT)
+        return (written + rest).strip() if whole and not _refused(reader) else ""
 
     def _newest(self, evicted: Sequence[Node], room: int) -> list[str]:
         """Return as many of the newest lines as fit; the oldest are in recall storage anyway."""

@@ -18,7 +18,7 @@ from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE, asks_heartbeat
 from memgpt_proxy.agent.reply import CUT_SHORT, Kind, Offer, Reply, Step, StepCall, said_message
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.transcript import Message
-from memgpt_proxy.wire.arguments import parse_arguments
+from memgpt_proxy.wire.arguments import is_json, parse_arguments
 
 _REMINDERS = 2
 """How often a turn without a reply is run again before its last step."""
@@ -138,7 +138,7 @@ class Turn:
         if not self.offer.clean or self._aside or self.steps >= self.max_steps - 1:
             return False
         ours = (call for call in step.calls if not self.offer.is_theirs(call.name))
-        return any(not _is_json(call.arguments or "{}") for call in ours)
+        return any(call.cut or not is_json(call.arguments or "{}") for call in ours)
 
     def _sort(self, index: int, call: StepCall) -> None:
         """Decide a call at once where that is possible, else have it run."""
@@ -153,6 +153,12 @@ class Turn:
         arguments = parse_arguments(call.arguments)
         if call.name == SEND_MESSAGE:
             self._results[index] = self._sent(arguments is not None)
+        elif call.cut:  # what can be read of it is not all that was meant
+            self._results[index] = CallResult(
+                "Error: the answer was cut off inside this call, and nothing was done. "
+                "Make it again, with less in it.",
+                failed=True,
+            )
         elif self._is_repeated(call, arguments):
             self._results[index] = CallResult(
                 "Error: you made this very call before in this turn; its result stands above. "
@@ -191,7 +197,8 @@ class Turn:
     def _answered(self, step: Step) -> Action:
         """Take a step of plain content only."""
         if step.content or step.refusal or step.audio:
-            self.added.append(said_message(step.content, (), step.refusal, step.audio))
+            said = said_message(step.content, (), step.refusal, step.audio)
+            self.added.append({**said, **step.reasoning})
         if self._replied or step.finish_reason == _FILTERED:
             return self._end(step.finish_reason)
         if self.steps >= self.max_steps:
@@ -223,7 +230,7 @@ class Turn:
 
 def _assistant(step: Step) -> Message:
     calls = [replace(call, arguments=_written(call)) for call in step.calls]
-    return said_message(step.content, calls, step.refusal)
+    return {**said_message(step.content, calls, step.refusal), **step.reasoning}
 
 
 def _written(call: StepCall) -> str:
@@ -237,14 +244,6 @@ def _plain(arguments: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
 
 def _valid(arguments: str) -> str:
     """Return arguments that backends take back: chat templates parse them as JSON."""
-    if _is_json(arguments):
+    if is_json(arguments):
         return arguments
     return orjson.dumps(parse_arguments(arguments) or {}).decode()
-
-
-def _is_json(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from memgpt_proxy.agent.tool_choice import ToolChoice, read_tool_choice, tool_name
 from memgpt_proxy.api.checks import invalid, typed
 from memgpt_proxy.errors import InvalidRequest
+from memgpt_proxy.wire.tool_choice import ToolChoice, read_tool_choice, tool_name
 
 _OURS_BESIDE = frozenset({"function", "custom"})
 """The kinds of tools that are called as ours are."""

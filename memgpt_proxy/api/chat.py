@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+import orjson
 from starlette.types import Send
 
 from memgpt_proxy.agent.agent import Agent
@@ -13,6 +14,7 @@ from memgpt_proxy.api.endpoint import Forward, Opened, Turn
 from memgpt_proxy.api.passthrough import Passthrough
 from memgpt_proxy.api.reading import Call, RequestReader
 from memgpt_proxy.api.replies import Reply, StreamedReply, WholeReply
+from memgpt_proxy.errors import InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,28 @@ class ChatCompletions:
     async def open(self, call: Call) -> Opened | Forward:
         """Read a request and open its turn, or forward it as it came."""
         if call.is_apart:
-            return self._forward(call, None)
+            return await self._apart(call)
         body = await self.reader.body(call)
         request = parse_chat_request(body, newest_only=call.told.newest_only)
         asked = self.reader.asked(call, body, request)
         if self.reader.is_task(request):
+            return self._forward(call, body)
+        turn = await self.agent.open(asked)
+        return Opened(turn, partial(_reply, request, turn))
+
+    async def _apart(self, call: Call) -> Opened | Forward:
+        """Forward a request as it came, unless it is about tools and its backend knows none."""
+        if not self.reader.fits(call):
+            return self._forward(call, None)
+        body = await self.reader.body(call)
+        if (model := _model(body)) is None or not self.agent.lacks_tools(model):
+            return self._forward(call, body)
+        try:
+            request = parse_chat_request(body)
+            asked = replace(self.reader.asked(call, body, request), remembers=False)
+        except InvalidRequest:  # for the backend to say
+            return self._forward(call, body)
+        if not asked.has_calls:
             return self._forward(call, body)
         turn = await self.agent.open(asked)
         return Opened(turn, partial(_reply, request, turn))
@@ -46,6 +65,16 @@ class ChatCompletions:
             await self.passthrough.forward(call.scope, call.receive, send, body)
 
         return forward
+
+
+def _model(body: bytes) -> str | None:
+    """Return the model that a body names; None where it is for the backend to say what is wrong."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    model = fields.get("model") if isinstance(fields, dict) else None
+    return model if isinstance(model, str) else None
 
 
 def _reply(request: ChatRequest, turn: Turn, send: Send) -> Reply:

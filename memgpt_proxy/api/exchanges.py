@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from memgpt_proxy.api.body import BODY_SECONDS, TimedBody
 from memgpt_proxy.api.replies import send_error
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.draining import Draining
@@ -42,17 +43,20 @@ class Exchanges:
 
     Attributes:
         logs: Each answer gets a line in the access log.
+        body_seconds: How long a request's body may keep its reader waiting.
     """
 
     telemetry: Telemetry
     draining: Draining
     logs: bool
+    body_seconds: float = BODY_SECONDS
 
     async def answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Have ``app`` answer one request, or refuse it where the gateway is being stopped."""
         path: str = scope["path"]
         exchange = _begun(scope)
         CURRENT.set(exchange)
+        receive = TimedBody(receive, exchange, self.body_seconds)
         answering = _Answering(exchange, send, self.draining)
         if path.startswith(_OWN):
             await app(scope, receive, answering)

@@ -81,7 +81,8 @@ class OwnerRoutes:
         """Answer with the working context as it is now."""
         namespace = self._namespace(request)
         try:
-            context = await self._store.context(namespace)
+            # As a turn begins: what other replicas have written, or erased, is known by then.
+            context = (await self._store.read_turn(namespace, (), enough=0)).context
         except StoreError as error:
             raise MemoryUnreadable("The working context cannot be read now.") from error
         return _json({"version": context.version, "content": context.content})

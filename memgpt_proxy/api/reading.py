@@ -75,8 +75,13 @@ class RequestReader:
         """Return a request with what its headers say. Raises InvalidRequest."""
         return Call(key, scope, receive, self.headers.read(scope["headers"]))
 
+    def fits(self, call: Call) -> bool:
+        """Return whether its body is certainly not too large to be read."""
+        told = next((value for name, value in call.headers if name == b"content-length"), b"")
+        return told.isdigit() and int(told) <= self.max_body
+
     async def body(self, call: Call) -> bytes:
-        """Return its body. Raises RequestTooLarge, ClientGone."""
+        """Return its body. Raises RequestTooLarge, RequestTimeout, ClientGone."""
         return await read_body(call.receive, self.max_body)
 
     def is_task(self, request: ChatRequest) -> bool:

@@ -43,6 +43,26 @@ does(?: not|n't) (?:support|accept|recogni[sz]e) [^.\n]{{0,30}}?\b{field}\b
 """
 
 _WORDINGS: Sequence[tuple[str, Sequence[Trait]]] = (
+    # DeepSeek since V4, since V3.2; Moonshot, and whoever else serves their models
+    (r"reasoning.?content\W.{0,40}must be passed back", (Trait.REASONING,)),
+    (r"(?:missing|requires) .?reasoning_content\b", (Trait.REASONING,)),
+    (r"\breasoning_content is missing", (Trait.REASONING,)),
+    # OpenAI, Groq, Cerebras, Mistral; thoughts of another model, at Anthropic and Gemini
+    (
+        (
+            r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|additional)[^\n]{0,80}?"
+            r"\breasoning(?:_content|_details)?\b"
+        ),
+        (Trait.NO_REASONING,),
+    ),
+    (
+        (
+            r"\breasoning(?:_content|_details)?\b\W{0,4}(?:is |are )?"
+            r"(?:unsupported|not supported|extra inputs are not permitted)"
+        ),
+        (Trait.NO_REASONING,),
+    ),
+    (r"invalid .?signature.? in .?thinking.? block|corrupted thought sig", (Trait.NO_REASONING,)),
     # Ollama; DeepSeek; OpenRouter; Gemini
     (r"does(?: not|n't) support (?:tool|function)s?\b(?!_)", (Trait.NO_TOOLS,)),
     (r"no endpoints found that support tool use", (Trait.NO_TOOLS,)),
@@ -87,6 +107,13 @@ _WORDINGS: Sequence[tuple[str, Sequence[Trait]]] = (
     ),
 )
 
+_OF_A_SCHEMA = re.compile(
+    # DeepSeek, older llama.cpp, LM Studio; Groq; OpenAI; whoever compiles a grammar of it
+    r"response.?format|json.?schema|structured.?output|\bgrammar\b|guided.?(?:json|decoding)",
+    re.IGNORECASE,
+)
+"""Only that it is about a schema: what is wrong with ours, servers say in many ways."""
+
 
 def _patterns() -> Iterator[tuple[re.Pattern[str], Sequence[Trait]]]:
     lines = [line for line in _UNKNOWN_FIELD.replace("\\\n", "").splitlines() if line]
@@ -95,6 +122,7 @@ def _patterns() -> Iterator[tuple[re.Pattern[str], Sequence[Trait]]]:
     for field, traits in _FIELDS.items():
         each = [line.format(field=field) for line in lines if not line.startswith("#")]
         yield re.compile("|".join(each), re.IGNORECASE), traits
+    yield _OF_A_SCHEMA, (Trait.NO_JSON_SCHEMA,)
 
 
 _PATTERNS = [*_patterns()]

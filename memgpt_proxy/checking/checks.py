@@ -12,7 +12,8 @@ import click
 
 from memgpt_proxy.checking import elasticsearch, local, models, redis
 from memgpt_proxy.checking.findings import Check, Finding, Level, carry_out, ok, warn
-from memgpt_proxy.config import Settings, unknown_variables
+from memgpt_proxy.config import Settings
+from memgpt_proxy.settings_sources import unknown_variables
 
 
 def check(settings: Settings) -> bool:

@@ -14,8 +14,9 @@ from memgpt_proxy.backend.discovery import ListedModels, find_local_server, list
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendEntry, read_backends
 from memgpt_proxy.checking.findings import Finding, fail, milliseconds, ok, told, warn
-from memgpt_proxy.config import Settings, SettingsFileError
+from memgpt_proxy.config import Settings
 from memgpt_proxy.connections import without_credentials
+from memgpt_proxy.settings_sources import SettingsFileError
 
 BACKEND, EMBEDDINGS = "backend", "embedding model"
 

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from memgpt_proxy.errors import BackendBroken, GatewayError
 from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.records import Owner
 from memgpt_proxy.stores.vectors import (
     BEGINNING,
     Embedded,
@@ -137,6 +138,11 @@ class Embedder:
             self._begin_again()
         self.idle.clear()
         self._woken.set()
+
+    def forget(self, owner: Owner) -> None:
+        """Embed nothing of an owner that waits."""
+        kept = [text for text in self._written if text.name.owner != owner]
+        self._written = deque(kept)
 
     def waiting(self) -> int:
         """Return how many texts were stored that have no vector yet, as far as is known."""

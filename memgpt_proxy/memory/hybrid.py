@@ -16,9 +16,19 @@ from memgpt_proxy.memory.embedding import Embedder
 from memgpt_proxy.memory.fusion import fuse
 from memgpt_proxy.memory.queries import Queries
 from memgpt_proxy.stores.layer import Layer
+from memgpt_proxy.stores.portable import Portable, StoredPassage
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.query import parse
-from memgpt_proxy.stores.records import Hit, Known, Namespace, Page, Passage, TurnRecord
+from memgpt_proxy.stores.records import (
+    Hit,
+    Holdings,
+    Known,
+    Namespace,
+    Node,
+    Page,
+    Passage,
+    TurnRecord,
+)
 from memgpt_proxy.stores.storable import clean, owner_of
 from memgpt_proxy.stores.vectors import Kind, Name, Text, VectorStore
 
@@ -94,6 +104,21 @@ class HybridStore(Layer):
         """Store, then have them embedded."""
         await super().insert_passages(namespace, passages)
         kept = [(passage.id, passage.text) for passage in passages]
+        self._embedder.wrote(_texts(namespace, Kind.PASSAGE, kept))
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        """Erase, and embed nothing more of it."""
+        erased = await super().erase(namespace)
+        self._embedder.forget(owner_of(namespace))
+        return erased
+
+    async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
+        """Store, then have the texts embedded."""
+        await super().restore(namespace, records)
+        said = [(each.id, each.text) for each in records if isinstance(each, Node)]
+        passages = [each.passage for each in records if isinstance(each, StoredPassage)]
+        kept = [(passage.id, passage.text) for passage in passages]
+        self._embedder.wrote(_texts(namespace, Kind.MESSAGE, said))
         self._embedder.wrote(_texts(namespace, Kind.PASSAGE, kept))
 
     async def search_messages(

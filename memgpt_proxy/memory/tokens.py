@@ -148,6 +148,9 @@ def _gather(message: Mapping[str, Any], texts: list[str]) -> int:
         found = [part.get("text") for part in content if isinstance(part, dict)]
         texts += [text for text in found if isinstance(text, str)]
         fixed += PER_PART * sum(1 for text in found if not isinstance(text, str))
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    if isinstance(reasoning, str):
+        texts.append(reasoning)
     for call in message.get("tool_calls") or ():
         _gather_call(call.get("function") or call.get("custom"), texts)
         fixed += _PER_CALL

@@ -1,6 +1,6 @@
 """Moving memories from one store to another: ``memgpt-proxy migrate``.
 
-``places`` names stores and opens them, ``move`` copies and compares, ``tally`` is what is
-compared, ``state`` remembers how far it has come, ``progress`` shows it, ``report`` tells the
-end, ``indices`` moves Elasticsearch's own; ``operation`` does what ``command`` was asked for.
+``places`` names stores and opens them, ``move`` copies and compares, ``state`` remembers how far it
+has come, ``progress`` shows it, ``report`` tells the end, ``indices`` moves Elasticsearch's own;
+``operation`` does what ``command`` was asked for.
 """

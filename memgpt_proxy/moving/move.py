@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from memgpt_proxy.moving.progress import Advance
 from memgpt_proxy.moving.state import Stand, State
-from memgpt_proxy.moving.tally import Tally, tally
 from memgpt_proxy.stores.portable import START, PortableStore
 from memgpt_proxy.stores.records import Owner
+from memgpt_proxy.stores.tally import Tally, tally
 
 AT_ONCE = 4
 """Owners that are copied at the same time."""

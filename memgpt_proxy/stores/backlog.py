@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -15,11 +16,11 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import assert_never
 
-from memgpt_proxy.stores.changes import Committed, Inserted, Shown
+from memgpt_proxy.stores.changes import Change, Committed, Inserted, Shown
 from memgpt_proxy.stores.codec import decode
 from memgpt_proxy.stores.journal import Entry, Journal, Waiting
 from memgpt_proxy.stores.protocols import Store, StoreError, StoreUnavailable
-from memgpt_proxy.stores.records import Known, Namespace
+from memgpt_proxy.stores.records import Known, Namespace, Owner
 from memgpt_proxy.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,12 @@ class Backlog:
                 self._used = max(self._used, index)
                 return True
         return False
+
+    async def look(self) -> None:
+        """Measure how much waits now; other processes may have kept some of it."""
+        for journal in self._journals:
+            with suppress(StoreUnavailable):  # told, too
+                await self._waiting(journal)
 
     @asynccontextmanager
     async def keeping(self) -> AsyncIterator[None]:
@@ -148,12 +155,22 @@ class Backlog:
                         return False
         return True
 
+    async def forget(self, owner: Owner) -> None:
+        """Remove an owner's writes from all journals. Raises StoreUnavailable."""
+        for journal in self._journals:
+            await journal.forget(owner)
+            await self._waiting(journal)
+
     def begin_anew(self) -> None:
         """Nothing waits any more: the first journal is the next to be used."""
         self._used = 0
 
     async def _waiting(self, journal: Journal) -> int:
-        count = await journal.waiting()
+        try:
+            count = await journal.waiting()
+        except StoreUnavailable:
+            self._telemetry.writes_wait(journal.name, None)
+            raise
         self._telemetry.writes_wait(journal.name, count)
         return count
 
@@ -177,11 +194,13 @@ class Backlog:
         """Carry out one namespace's entries; False where this cannot go on now."""
         stored: list[Entry] = []
         try:
+            if (erased := await _erased_at(store, entries[0].namespace)) is None:
+                return False
             for entry in entries:
                 if not await journal.lead():
                     return False
                 try:
-                    await _carry_out_entry(store, entry)
+                    await _carry_out_entry(store, entry, erased)
                 except StoreUnavailable:
                     return False
                 except (StoreError, ValueError) as error:
@@ -201,13 +220,35 @@ class Backlog:
         self._telemetry.write_put_aside(journal.name)
 
 
-async def _carry_out_entry(store: Store, entry: Entry) -> None:
+async def _erased_at(store: Store, namespace: Namespace) -> float | None:
+    """Return when a namespace was last erased; None where the store has gone away again."""
+    try:
+        return await store.erased_at(namespace)
+    except StoreUnavailable:
+        return None
+
+
+async def _carry_out_entry(store: Store, entry: Entry, erased: float) -> None:
+    """Have a store carry out an entry, unless its namespace was ``erased`` since it was made."""
     change = decode(entry.data)
+    if _made(change) < erased:
+        return
     if isinstance(change, Committed):
         change = Committed(replace(change.record, waited=True))
     if not isinstance(change, Waiting):
         raise ValueError(f"{type(change).__name__} cannot wait")
     await carry_out(store, entry.namespace, change)
+
+
+def _made(change: Change) -> float:
+    """Return when a change was made, as far as it brings anything into the store."""
+    match change:
+        case Committed(record=record):
+            return record.created
+        case Inserted(passages=passages):
+            return max((passage.created for passage in passages), default=0.0)
+        case _:
+            return math.inf
 
 
 async def carry_out(store: Store, namespace: Namespace, change: Waiting) -> Known:

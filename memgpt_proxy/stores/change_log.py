@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NewType, Protocol
 
 from memgpt_proxy.stores.changes import Change
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.records import Namespace, Owner
 
 Position = NewType("Position", str)
 """Names an entry of a log; what comes behind it has not been followed yet."""
@@ -69,6 +69,10 @@ class ChangeLog(Protocol):
         self, namespace: Namespace, change: Change, *, upon: Position, position: Position
     ) -> News | None:
         """Tell others of a change that is stored; return what was between it and ``position``."""
+        ...
+
+    async def forget(self, owner: Owner) -> None:
+        """Forget all that was told of an owner's namespace: a gap behind all its positions."""
         ...
 
     async def ping(self) -> None:

@@ -14,9 +14,11 @@ from typing import TypeVar, cast
 from memgpt_proxy.stores.codec import encode
 from memgpt_proxy.stores.journal import Entry, JournalFull, Waiting
 from memgpt_proxy.stores.protocols import StoreError
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.records import Namespace, Owner
 from memgpt_proxy.stores.sqlite.connection import connect_file
+from memgpt_proxy.stores.sqlite.erasing import empty_log
 from memgpt_proxy.stores.sqlite.threads import Threads
+from memgpt_proxy.stores.storable import owner_of
 
 MOST_JOBS = 256
 """Calls that share a transaction, and with it the wait for the disk, at most."""
@@ -59,6 +61,10 @@ SELECT :namespace, :change FROM total WHERE bytes + length(:change) <= :max_byte
 WAITING = "SELECT entries FROM total"
 
 OLDEST = "SELECT number, namespace, change FROM entries ORDER BY number LIMIT ?"
+
+NAMESPACES = "SELECT namespace FROM entries UNION SELECT namespace FROM put_aside"
+
+FORGET = ("DELETE FROM entries WHERE namespace = ?", "DELETE FROM put_aside WHERE namespace = ?")
 
 DONE = "DELETE FROM entries WHERE number = ?"
 
@@ -141,6 +147,18 @@ class DiskJournal:
 
         await self._run(done)
 
+    async def forget(self, owner: Owner) -> None:
+        """Delete an owner's entries, and empty the log that has them too."""
+
+        def forget(connection: sqlite3.Connection) -> None:
+            for (name,) in connection.execute(NAMESPACES).fetchall():
+                if owner_of(_namespace(name)) == owner:
+                    for statement in FORGET:
+                        connection.execute(statement, [name])
+
+        await self._run(forget)
+        await self._run(_empty_log)
+
     async def put_aside(self, entry: Entry) -> None:
         """Move an entry to those that nobody will ask for."""
 
@@ -168,7 +186,14 @@ def _carry_out(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[obje
     """Run all of the jobs in one transaction; they are done when it has ended."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        return [job(connection) for job in jobs]
+        done = [job(connection) for job in jobs]
+    if _empty_log in jobs:
+        empty_log(connection)  # nobody else reads it
+    return done
+
+
+def _empty_log(_: sqlite3.Connection) -> None:
+    """Have the log emptied behind the transaction that this is part of."""
 
 
 def _namespace(name: bytes) -> Namespace:

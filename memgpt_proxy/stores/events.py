@@ -31,6 +31,10 @@ class TooManySubscribers(Exception):
     """There is no place for another subscriber."""
 
 
+ERASED = "memory_erased"
+"""The kind of event that tells that nothing of what was told before is remembered any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that has happened.
@@ -53,7 +57,13 @@ class Subscription:
         self._come = asyncio.Event()
 
     def put(self, event: Event) -> None:
-        """Let an event wait for the subscriber; the oldest goes where too many do."""
+        """Let an event wait for the subscriber; the oldest goes where too many do.
+
+        Behind an erasure nothing waits that came before it.
+        """
+        if event.kind == ERASED:
+            self._waiting.clear()
+            self._missed = 0
         if len(self._waiting) == MOST_WAITING:
             self._missed += 1
         self._waiting.append(event)

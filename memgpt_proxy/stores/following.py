@@ -20,6 +20,7 @@ from memgpt_proxy.stores.changes import Change, Committed, Edited, Inserted, Sho
 from memgpt_proxy.stores.protocols import Store, StoreUnavailable
 from memgpt_proxy.stores.records import Namespace
 from memgpt_proxy.stores.spaces import Spaces
+from memgpt_proxy.stores.storable import owner_of
 
 MOST_PLACES = 50_000
 """Namespaces that are followed at once."""
@@ -53,6 +54,13 @@ class Others(Protocol):
         """Remember a change that the store has carried out, and tell others."""
         ...
 
+    async def forget(self, namespace: Namespace) -> None:
+        """Have all forget a namespace, and what was told of it.
+
+        Raises StoreUnavailable where others, or what was told, cannot be reached.
+        """
+        ...
+
     async def come_back(self) -> None:
         """See whether others can be heard again, and tell them what they have missed."""
         ...
@@ -74,6 +82,10 @@ class Nobody:
     async def tell(self, namespace: Namespace, change: Change, *, upon: Position) -> None:
         """Remember a change."""
         self._spaces.take_in(namespace, change)
+
+    async def forget(self, namespace: Namespace) -> None:
+        """Forget it here."""
+        self._spaces.forget(namespace)
 
     async def come_back(self) -> None:
         """Nobody was away."""
@@ -107,14 +119,12 @@ class _Place:
         return certain
 
     def _is_certain(self, upon: Position, touched: Touched) -> bool:
-        if touched == frozenset():
-            return True
         for position, meanwhile in reversed(self.latest):
             if position == upon:
                 return True
-            if touched is None or meanwhile is None or touched & meanwhile:
+            if touched is None or (touched and (meanwhile is None or touched & meanwhile)):
                 return False
-        return False
+        return False  # nor where the namespace may have been erased since it was begun
 
 
 class Following:
@@ -174,6 +184,18 @@ class Following:
                 self._take_in(namespace, place, news.entries)
                 self._take_in(namespace, place, [Entry(news.position, upon, change)], own=True)
                 self._warn(namespace, news)
+
+    async def forget(self, namespace: Namespace) -> None:
+        """Delete the log of a namespace: whoever has followed it finds a gap, and forgets."""
+        place = self._place(namespace)
+        try:
+            async with place.turn:
+                await self._log.forget(owner_of(namespace))
+                self._leave(namespace)
+        except StoreUnavailable:
+            self._miss(namespace)
+            self._be_alone()
+            raise
 
     async def come_back(self) -> None:
         """Tell others what they have missed, then trust the log again; else stay away."""

@@ -24,12 +24,14 @@ from memgpt_proxy.stores.changes import (
     Uncertain,
 )
 from memgpt_proxy.stores.following import Following, Nobody, Others
+from memgpt_proxy.stores.portable import Portable
 from memgpt_proxy.stores.protocols import Store, StoreAway, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import (
     ContentId,
     ContextEdit,
     Conversation,
     Counts,
+    Holdings,
     Known,
     Namespace,
     Node,
@@ -237,6 +239,24 @@ class HotStore:
             counts = await self._store.counts(namespace)
         self._spaces.learn_counts(namespace, counts, reading)
         return counts
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        """Erase, and have everybody forget it. Raises StoreUnavailable where some may not have."""
+        self._spaces.begin_uncertain(namespace)
+        try:
+            return await self._store.erase(namespace)
+        finally:
+            self._spaces.end_uncertain(namespace)
+            await self._others.forget(namespace)
+
+    async def erased_at(self, namespace: Namespace) -> float:
+        """Ask the store behind."""
+        return await self._store.erased_at(namespace)
+
+    async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
+        """Store; what is remembered may be another by now."""
+        restored = self._store.restore(namespace, records)
+        await self._write(namespace, restored, lambda _: Uncertain())
 
     async def _write(
         self,

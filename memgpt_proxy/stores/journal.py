@@ -8,7 +8,7 @@ from typing import Protocol
 
 from memgpt_proxy.stores.changes import Committed, Inserted, Shown
 from memgpt_proxy.stores.protocols import StoreUnavailable
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.records import Namespace, Owner
 
 Waiting = Committed | Inserted | Shown
 """Changes that can wait. An edit of the working context cannot: it is made there and then,
@@ -77,6 +77,10 @@ class Journal(Protocol):
 
     async def done(self, entries: Sequence[Entry]) -> None:
         """The store has them: they wait no longer."""
+        ...
+
+    async def forget(self, owner: Owner) -> None:
+        """Remove all writes of an owner, put aside or not, and what the journal keeps of them."""
         ...
 
     async def put_aside(self, entry: Entry) -> None:

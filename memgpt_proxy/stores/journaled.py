@@ -16,12 +16,14 @@ from datetime import datetime
 from memgpt_proxy.stores.backlog import HELD_SECONDS, Backlog, carry_out
 from memgpt_proxy.stores.changes import Committed, Inserted, Shown
 from memgpt_proxy.stores.journal import Journal, Waiting
+from memgpt_proxy.stores.portable import Portable
 from memgpt_proxy.stores.protocols import Store, StoreAway, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import (
     ContentId,
     ContextEdit,
     Conversation,
     Counts,
+    Holdings,
     Known,
     Namespace,
     Node,
@@ -33,6 +35,7 @@ from memgpt_proxy.stores.records import (
     TurnState,
     WorkingContext,
 )
+from memgpt_proxy.stores.storable import owner_of
 from memgpt_proxy.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -143,6 +146,7 @@ class JournaledStore:
                 await self._store.ping()
             except StoreError as error:
                 self._lost(error)
+                await self._backlog.look()
                 return False
             return await self._drain()
 
@@ -366,6 +370,25 @@ class JournaledStore:
         """Ask the store."""
         with self._asking():
             return await self._store.counts(namespace)
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        """Erase, in the journals too. Raises StoreAway, and nothing is erased."""
+        async with self._coming_back:  # nothing is drained meanwhile
+            with self._asking():
+                await self._written()
+                erased = await self._store.erase(namespace)
+            await self._backlog.forget(owner_of(namespace))
+        return erased
+
+    async def erased_at(self, namespace: Namespace) -> float:
+        """Ask the store."""
+        with self._asking():
+            return await self._store.erased_at(namespace)
+
+    async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
+        """Store records there and then. Raises StoreAway, and they are not stored."""
+        with self._asking():
+            await self._store.restore(namespace, records)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from memgpt_proxy.stores.portable import Portable
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import (
     ContentId,
     ContextEdit,
     Conversation,
     Counts,
+    Holdings,
     Known,
     Namespace,
     Node,
@@ -127,3 +129,12 @@ class Layer:
 
     async def edits(self, namespace: Namespace, turns: Sequence[TurnId]) -> tuple[ContextEdit, ...]:
         return await self.inner.edits(namespace, turns)
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        return await self.inner.erase(namespace)
+
+    async def erased_at(self, namespace: Namespace) -> float:
+        return await self.inner.erased_at(namespace)
+
+    async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
+        await self.inner.restore(namespace, records)

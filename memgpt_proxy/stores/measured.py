@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from memgpt_proxy.stores.layer import Layer
+from memgpt_proxy.stores.portable import Portable
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.records import (
     ContentId,
     ContextEdit,
     Conversation,
     Counts,
+    Holdings,
     Known,
     Namespace,
     Node,
@@ -160,3 +162,12 @@ class MeasuredStore(Layer):
 
     async def edits(self, namespace: Namespace, turns: Sequence[TurnId]) -> tuple[ContextEdit, ...]:
         return await self._timed("edits", self.inner.edits(namespace, turns))
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        return await self._timed("erase", self.inner.erase(namespace))
+
+    async def erased_at(self, namespace: Namespace) -> float:
+        return await self._timed("erased_at", self.inner.erased_at(namespace))
+
+    async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
+        await self._timed("restore", self.inner.restore(namespace, records))

@@ -12,6 +12,7 @@ from typing import NewType, Protocol
 
 from memgpt_proxy.stores.records import (
     Conversation,
+    Holdings,
     Node,
     NodeId,
     Owner,
@@ -77,4 +78,16 @@ class PortableStore(Protocol):
 
     async def take_over(self, owner: Owner, records: Sequence[Portable]) -> None:
         """Store records as they are, in place of those of the same name; durable on return."""
+        ...
+
+
+class ErasableStore(PortableStore, Protocol):
+    """One whose records can be counted and removed, too, by whoever knows their owner."""
+
+    async def erase_owner(self, owner: Owner) -> Holdings:
+        """Remove all that an owner has, and see that nothing is left; see ``Store.erase``."""
+        ...
+
+    async def holdings(self, owner: Owner) -> Holdings:
+        """Return how many records an owner has."""
         ...

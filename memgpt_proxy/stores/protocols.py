@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from memgpt_proxy.stores.portable import Portable
 from memgpt_proxy.stores.records import (
     ContentId,
     ContextEdit,
     Conversation,
     Counts,
+    Holdings,
     Known,
     Namespace,
     Node,
@@ -39,6 +41,14 @@ class StoreUnavailable(StoreError):
 
 class StoreAway(StoreUnavailable):
     """The store is known to be away, and was not asked: nothing was done."""
+
+
+class StoreFull(StoreUnavailable):
+    """It takes no write, since its disk is full; it can be read."""
+
+
+class Remains(StoreError):
+    """Something of what was to be erased is there still: others go on to write it."""
 
 
 class StaleVersion(StoreError):
@@ -235,9 +245,36 @@ class Store(TranscriptStore, RecallStore, ArchivalStore, ContextStore, Protocol)
         ...
 
     async def ping(self) -> None:
-        """Return when reads and writes would work; else raise StoreUnavailable."""
+        """Return when reads and writes work; else raise StoreUnavailable.
+
+        StoreFull where only reads do, for want of room.
+        """
         ...
 
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how much external context holds."""
+        ...
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        """Remove all that there is of a namespace, and see that nothing is left.
+
+        Writes asked for before it are carried out first, and go too; what is written meanwhile
+        may go or stay. Returns what there was.
+
+        Raises:
+            StoreUnavailable: A part may be gone; it can be repeated.
+            Remains: Something is left, since others write all the time.
+        """
+        ...
+
+    async def erased_at(self, namespace: Namespace) -> float:
+        """Return when a namespace was last erased, in seconds since the epoch; 0.0 for never.
+
+        What was made before that and comes to be stored only now is not to be stored. A store
+        of one process, for which nothing waits anywhere else, need not know.
+        """
+        ...
+
+    async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
+        """Store records as they are, in place of those of the same name; durable on return."""
         ...

@@ -9,7 +9,7 @@ front of it and, for a reply, the function calls and results that led to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import NewType
 
@@ -120,6 +120,29 @@ class Counts:
 
     messages: int
     passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """How many records there are of an owner, by kind.
+
+    Attributes:
+        working_contexts: Versions of the working context.
+        vectors: Of messages and passages.
+    """
+
+    messages: int = 0
+    queue_states: int = 0
+    conversations: int = 0
+    passages: int = 0
+    working_contexts: int = 0
+    traces: int = 0
+    vectors: int = 0
+
+    @property
+    def records(self) -> int:
+        """Number of all records."""
+        return sum(astuple(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class TraceWriter:
         self._gather = gather
         self._waiting: dict[Namespace, list[Trace]] = {}
         self._count = 0
+        self._lost = 0  # since the store last took some
+        self._away = False
         self._come = asyncio.Event()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -45,13 +47,22 @@ class TraceWriter:
             self._task.cancel()
             await asyncio.wait([self._task])
         await self._write()
+        if self._lost:
+            log.warning("%d traces of turns are lost", self._lost)
 
     def keep(self, namespace: Namespace, trace: Trace) -> None:
         """Take a trace; where too many wait, it is dropped."""
-        if self._count < MOST_WAITING:
-            self._count += 1
-            self._waiting.setdefault(namespace, []).append(trace)
-            self._come.set()
+        if self._count == MOST_WAITING:
+            self._lost += 1
+            return
+        self._count += 1
+        self._waiting.setdefault(namespace, []).append(trace)
+        self._come.set()
+
+    async def forget(self, namespace: Namespace) -> None:
+        """Drop what waits of a namespace; on return nothing of it is being written."""
+        async with self._writing:
+            self._count -= len(self._waiting.pop(namespace, ()))
 
     def waiting(self) -> int:
         """Return how many traces are not written yet."""
@@ -73,10 +84,24 @@ class TraceWriter:
     async def _write(self) -> None:
         async with self._writing:
             self._come.clear()
-            traces, self._waiting, self._count = self._waiting, {}, 0
+            traces, self._waiting = self._waiting, {}
+            count, self._count = self._count, 0
             if not traces:
                 return
             try:
                 await self._store.keep_traces(traces)
             except StoreError as error:
-                log.warning("traces of turns are lost: %s", error)
+                self._failed(error, count)
+            else:
+                self._succeeded()
+
+    def _failed(self, error: StoreError, count: int) -> None:
+        if not self._away:
+            log.warning("traces of turns are lost: %s", error)
+        self._away = True
+        self._lost += count
+
+    def _succeeded(self) -> None:
+        if self._lost:
+            log.info("traces of turns are kept again; %d are lost", self._lost)
+        self._away, self._lost = False, 0

@@ -6,6 +6,7 @@ Prometheus writes it; all else begins with ``memgpt_``. Every label has a bounde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
@@ -68,6 +69,10 @@ class Telemetry:
         """Tell how much waits in a queue of this process, by what knows."""
         self._queues.labels(name).set_function(length)
 
+    def redis(self, away: Callable[[], bool]) -> None:
+        """Tell whether Redis is away, by what knows."""
+        self._redis_away.set_function(lambda: float(away()))
+
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer was sent; ``status`` is 0 where the client left before it.
 
@@ -116,8 +121,9 @@ class Telemetry:
     def store_away(self, *, away: bool) -> None:
         self._away.set(away)
 
-    def writes_wait(self, journal: str, count: int) -> None:
-        self._waiting.labels(journal).set(count)
+    def writes_wait(self, journal: str, count: int | None) -> None:
+        """So many wait; None where the journal does not say."""
+        self._waiting.labels(journal).set(math.nan if count is None else count)
 
     def write_kept(self, journal: str) -> None:
         self._waiting.labels(journal).inc()
@@ -197,6 +203,9 @@ class Telemetry:
     def _measure_journals(self) -> None:
         self._away = self._gauge(
             "store_away", "1 while the store is away or what waited for it is not stored yet"
+        )
+        self._redis_away = self._gauge(
+            "redis_away", "1 from a command that Redis has not carried out to one that it has"
         )
         self._waiting = self._gauge(
             "journal_waiting_writes", "Writes that wait in a journal for the store", "journal"

@@ -40,6 +40,15 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def is_json(text: str) -> bool:
+    """Return whether text is JSON as it stands."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def parse_json(text: str) -> Any:
     """Return the value of JSON text, repaired as for parse_arguments; None when it has none."""
     try:

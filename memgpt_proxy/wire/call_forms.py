@@ -47,11 +47,15 @@ _WIDEST = 256  # characters looked at for one token; function names have up to 6
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function call found in text; `arguments` is None where `text` cannot be read as such."""
+    """A function call found in text; `arguments` is None where `text` cannot be read as such.
+
+    `cut`: the text was cut short inside of it.
+    """
 
     name: str
     arguments: dict[str, Any] | None
     text: str
+    cut: bool = False
 
 
 class Verdict(Enum):
@@ -86,7 +90,8 @@ class CallOpening:
 
     `read` is given the same text again, longer each time; it goes on where it stopped. Once it has
     said CALL, `start` is where its JSON begins, which is just the arguments if it is `applied` like
-    `name({…})`, and `closers` is what should follow, last first.
+    `name({…})`, `end` is where what was read ends, before the arguments, and `closers` is what
+    should follow, last first.
     """
 
     __slots__ = ("_functions", "_node", "_seen", "applied", "closers", "name", "start")
@@ -99,6 +104,11 @@ class CallOpening:
         self._seen = 0
         self._functions = functions
         self._node = _ROOT
+
+    @property
+    def end(self) -> int:
+        """Where what was read by now ends."""
+        return self._seen
 
     def read(self, text: str, begin: int = 0) -> Verdict:
         """Return what the text from `begin` on is so far."""

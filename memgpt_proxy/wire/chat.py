@@ -189,6 +189,13 @@ def add_usage(total: Usage | None, more: Usage) -> Usage:
     return cast("Usage", _sum(cast("dict[str, Any]", total or {}), cast("dict[str, Any]", more)))
 
 
+def reasoning_tokens(usage: Usage | None) -> int:
+    """Return the tokens that were spent on reasoning which the server has taken out."""
+    details = (usage or {}).get("completion_tokens_details")
+    told = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return told if isinstance(told, int) else 0
+
+
 def _sum(left: Any, right: Any) -> Any:
     if left is None or right is None:
         return right if left is None else left

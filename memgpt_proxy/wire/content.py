@@ -5,6 +5,7 @@ thinking in front of it. Neither may reach the person who reads the reply.
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from enum import Enum
 
 from memgpt_proxy.wire.call_forms import (
@@ -62,9 +63,13 @@ class ContentGate:
         """Take the next piece of content; return what can be released."""
         return self._read(text if self._thinking.passes else self._thinking.feed(text))
 
-    def reasoned(self) -> str:
-        """Know that reasoning comes apart from the content; return what that releases."""
-        return self._read(self._thinking.reasoned())
+    def reasoned(self, *, waits: bool = False) -> str:
+        """Know that reasoning comes apart from the content; return what that releases.
+
+        Args:
+            waits: All of the content is held back for another reason anyway.
+        """
+        return self._read(self._thinking.reasoned(waits=waits))
 
     def _read(self, text: str) -> str:
         if self._state is ContentGate._prose and "\n" not in text:
@@ -90,6 +95,7 @@ class ContentGate:
         rest = self._read(self._thinking.close(cut=cut))
         if self._state is ContentGate._call:
             self._take_call()
+            self._calls[-1] = replace(self._calls[-1], cut=cut)
         self._release(self._held if self._state is ContentGate._undecided else "")
         self._held = ""
         return rest + self._released(), self._calls

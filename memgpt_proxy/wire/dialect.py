@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from memgpt_proxy.traits import Profile, Trait
-from memgpt_proxy.wire.text_protocol import call_text, chosen, described, result_text
+from memgpt_proxy.wire.call_schema import has_schema, response_format
+from memgpt_proxy.wire.reasoning import with_reasoning, without_reasoning
+from memgpt_proxy.wire.text_protocol import Form, calls_text, described, result_text
+from memgpt_proxy.wire.tool_choice import read_tool_choice
 
 Message = dict[str, Any]
 
@@ -21,21 +24,33 @@ _DROPPED = {
     Trait.NO_STREAM_OPTIONS: "stream_options",
     Trait.NO_PARALLEL_TOOL_CALLS: "parallel_tool_calls",
 }
+_WITHOUT_REASONING = {Trait.NO_REASONING, Trait.NO_TOOLS}
+"""Without calls nothing is thought on from one message to the next."""
 _ABOUT_CALLS = ("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls")
 
 
-def written(request: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
-    """Return ``request`` as a backend of this profile takes it."""
+def written(
+    request: Mapping[str, Any], profile: Profile, *, by_call: bool = False
+) -> dict[str, Any]:
+    """Return ``request`` as a backend of this profile takes it.
+
+    Args:
+        by_call: It is to be answered by calls only, as the model speaks by one of them.
+    """
     fields = {**request, "messages": [*request["messages"]]}
+    if not _WITHOUT_REASONING.isdisjoint(profile):
+        fields["messages"] = [*map(without_reasoning, fields["messages"])]
+    elif Trait.REASONING in profile:
+        fields["messages"] = [*map(with_reasoning, fields["messages"])]
+    if Trait.NO_TOOLS in profile:
+        _in_text(fields, by_call=by_call, forced=Trait.NO_JSON_SCHEMA not in profile)
     for trait, name in _DROPPED.items():
         if trait in profile:
             fields.pop(name, None)
     _limit(fields, profile)
     if Trait.NO_TOOL_CHOICE in profile:
         _without_choice(fields)
-    if Trait.NO_TOOLS in profile:
-        _in_text(fields)
-    elif Trait.FUNCTIONS in profile:
+    if Trait.FUNCTIONS in profile and Trait.NO_TOOLS not in profile:
         _as_functions(fields)
     fields["messages"] = _roles(fields["messages"], profile)
     return fields
@@ -59,17 +74,39 @@ def _without_choice(fields: dict[str, Any]) -> None:
     choice = fields.pop("tool_choice", None)
     if choice == "none":
         fields.pop("tools", None)
-    elif (name := chosen(choice)) and "tools" in fields:
-        fields["tools"] = [tool for tool in fields["tools"] if chosen(tool) == name]
+    elif (name := _chosen(choice)) and "tools" in fields:
+        fields["tools"] = [tool for tool in fields["tools"] if _chosen(tool) == name]
 
 
-def _in_text(fields: dict[str, Any]) -> None:
-    """Move functions, calls and results into the text of messages."""
-    choice = fields.get("tool_choice", fields.get("function_call"))
-    told = described(_functions(fields), choice)
+def _chosen(choice: object) -> str | None:
+    """Return the function that a choice names, if it does."""
+    if not isinstance(choice, Mapping):
+        return None
+    inner = choice.get("function") or choice.get("custom") or choice
+    name = inner.get("name") if isinstance(inner, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _in_text(fields: dict[str, Any], *, by_call: bool, forced: bool) -> None:
+    """Move functions, calls and results into the text of messages.
+
+    Args:
+        forced: A schema is to force the form of the answer, where it has one.
+    """
+    choice = read_tool_choice(_choice(fields))
+    functions = [
+        each for each in _functions(fields) if choice.names is None or each["name"] in choice.names
+    ]
+    form = _form(fields, by_call=by_call or choice.required) if functions and forced else Form.LINES
+    if form is not Form.LINES:
+        most = {"most": 1} if fields.get("parallel_tool_calls") is False else {}
+        answer = fields["response_format"] if form is Form.LIST_OR_ANSWER else None
+        fields["response_format"] = response_format(functions, **most, answer=answer)
+    must_call = (_only(functions) or "") if choice.required else None
+    told = described(functions, form, must_call)
     for name in _ABOUT_CALLS:
         fields.pop(name, None)
-    messages = [*_told_in_text(fields["messages"])]
+    messages = [*_told_in_text(fields["messages"], form)]
     if told:
         first = messages[0] if messages and messages[0].get("role") in _SYSTEM else None
         system = first or {"role": "system", "content": ""}
@@ -77,12 +114,30 @@ def _in_text(fields: dict[str, Any]) -> None:
     fields["messages"] = messages
 
 
+def _form(fields: Mapping[str, Any], *, by_call: bool) -> Form:
+    """Return the form in which calls are to be written where a schema can force it.
+
+    Plain text is never forced into JSON: where it may be the answer, calls stand on lines.
+    """
+    if by_call:
+        return Form.LIST
+    return Form.LIST_OR_ANSWER if has_schema(fields.get("response_format")) else Form.LINES
+
+
+def _choice(fields: Mapping[str, Any]) -> object:
+    """Return the choice among functions, as ``tool_choice`` has it."""
+    choice = fields.get("tool_choice", fields.get("function_call"))
+    if isinstance(choice, Mapping) and "type" not in choice:
+        return {"type": "function", "function": choice}
+    return choice
+
+
 def _functions(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     tools = (tool.get("function") or tool.get("custom") for tool in fields.get("tools") or ())
     return [*filter(None, tools), *(fields.get("functions") or ())]
 
 
-def _told_in_text(messages: Sequence[Message]) -> Iterator[Message]:
+def _told_in_text(messages: Sequence[Message], form: Form) -> Iterator[Message]:
     """Write assistants' calls and their results as text."""
     names: dict[str, str] = {}
     for message in messages:
@@ -93,14 +148,15 @@ def _told_in_text(messages: Sequence[Message]) -> Iterator[Message]:
             continue
         calls = [*_calls(message)]
         names |= {call.get("id") or "": function["name"] for call, function in calls}
-        yield _with_calls(message, [function for _, function in calls]) if calls else message
+        functions = [function for _, function in calls]
+        yield _with_calls(message, calls_text(functions, form)) if calls else message
 
 
-def _with_calls(message: Message, functions: Sequence[Mapping[str, Any]]) -> Message:
+def _with_calls(message: Message, text: str) -> Message:
     rest = {k: v for k, v in message.items() if k not in ("tool_calls", "function_call")}
     if not rest.get("content"):
         rest["content"] = ""
-    return _joined(rest, {"content": "\n".join(map(call_text, functions))}, between="\n")
+    return _joined(rest, {"content": text}, between="\n")
 
 
 def _calls(message: Message) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
@@ -122,7 +178,7 @@ def _as_functions(fields: dict[str, Any]) -> None:
     if not (tools := fields.pop("tools", None)):
         return
     fields["functions"] = _functions({"tools": tools})
-    if name := chosen(choice) or (_only(fields["functions"]) if choice == "required" else None):
+    if name := _chosen(choice) or (_only(fields["functions"]) if choice == "required" else None):
         fields["function_call"] = {"name": name}
     elif choice in ("none", "auto"):
         fields["function_call"] = choice

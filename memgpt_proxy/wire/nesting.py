@@ -7,20 +7,24 @@ _NOTABLE = re.compile(r'["{}\[\]]')
 
 
 class ValueEnd:
-    """Finds the end of one JSON string, object or list, without keeping or decoding its text."""
+    """Finds the end of one JSON string, object or list, without keeping or decoding its text.
+
+    Args:
+        depth: How many brackets are open already; 0 where the value is yet to begin.
+    """
 
     __slots__ = ("_depth", "_escaped", "_in_string")
 
-    def __init__(self) -> None:
-        self._depth = 0
+    def __init__(self, depth: int = 0) -> None:
+        self._depth = depth
         self._in_string = False
         self._escaped = False
 
     def find(self, text: str, start: int = 0) -> int:
         """Go on with the value at `start` of `text`; return the index behind its end, or -1.
 
-        The first call begins at the value's opening quote or bracket, each later one where the
-        text before it ended.
+        The first call begins at the value's opening quote or bracket, if that was not before; each
+        later one where the text before it ended.
         """
         position = start
         while position < len(text):

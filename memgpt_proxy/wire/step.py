@@ -15,6 +15,7 @@ from memgpt_proxy.wire.chat import (
     ToolCallDelta,
     Usage,
 )
+from memgpt_proxy.wire.reasoning import Reasoning
 from memgpt_proxy.wire.shape import MalformedChunk, is_chunk
 
 MORE = frozenset({"moderation", "metadata", "citations", "search_results", "provider"})
@@ -40,6 +41,16 @@ class CallInProgress:
     def arguments(self) -> str:
         """The text of the arguments so far."""
         return _joined(self._arguments)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the arguments so far are a whole object, behind which nothing can come."""
+        if self.custom or not self.arguments.rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(orjson.loads(self.arguments), dict)
+        except orjson.JSONDecodeError:
+            return False
 
     def add(self, function: FunctionCallDelta) -> str:
         """Take a piece of the call; return what it adds to the arguments' text."""
@@ -90,7 +101,7 @@ class StepReader:
         self._call_at: dict[int, CallInProgress] = {}  # by the index that the backend gave
         self._content: list[str] = []
         self._refusal: list[str] = []
-        self._reasoning: list[str] = []
+        self._reasoning = Reasoning()
 
     @property
     def content(self) -> str:
@@ -103,9 +114,9 @@ class StepReader:
         return _joined(self._refusal)
 
     @property
-    def reasoning(self) -> str:
-        """The reasoning so far, where the backend keeps it apart from the content."""
-        return _joined(self._reasoning)
+    def reasoning(self) -> dict[str, Any]:
+        """The reasoning so far that came apart from the content, as fields of a message."""
+        return self._reasoning.fields()
 
     def add(self, chunk: Chunk) -> Progress:
         """Take the next chunk; return what it added. Raises MalformedChunk for what is none."""
@@ -144,35 +155,28 @@ class StepReader:
         if not delta:
             return
         if content := delta.get("content"):
-            progress.content = content if isinstance(content, str) else _text_of(content)
+            progress.content = text_of(content)
             self._content.append(progress.content)
         if (refusal := delta.get("refusal")) and isinstance(refusal, str):
             progress.refusal = refusal
             self._refusal.append(refusal)
         if isinstance(annotations := delta.get("annotations"), list):
             self.annotations += annotations
-        reasoning = (
-            delta.get("reasoning_content")
-            or delta.get("reasoning")
-            or delta.get("reasoning_details")
-        )
-        if reasoning:
+        if self._reasoning.add(delta):
             self.reasoned = progress.reasoned = True
-            if isinstance(reasoning, str):
-                self._reasoning.append(reasoning)
         if calls := _call_deltas(delta):
             progress.calls = [self._add_call(call) for call in calls]
 
     def _add_call(self, delta: ToolCallDelta) -> tuple[CallInProgress, str]:
         function = delta.get("function") or _of_custom(delta.get("custom"))
-        call = self._call_of(delta, function.get("name"))
+        call = self._call_of(delta, function)
         call.id = call.id or delta.get("id") or ""
         call.custom = call.custom or "custom" in delta
         call.extra = call.extra or delta.get("extra_content")
         return call, call.add(function)
 
-    def _call_of(self, delta: ToolCallDelta, name: str | None) -> CallInProgress:
-        index, call_id = delta.get("index"), delta.get("id")
+    def _call_of(self, delta: ToolCallDelta, function: FunctionCallDelta) -> CallInProgress:
+        index, call_id, name = delta.get("index"), delta.get("id"), function.get("name")
         if index is None:
             call = self._call_without_index(call_id, name)
         else:
@@ -180,6 +184,8 @@ class StepReader:
             # Some backends give index 0 to all their calls, others a new id to each piece of one.
             if call and name and call_id and call.id not in ("", call_id):
                 call = None
+        if call and name and not call_id and _begins_object(function) and call.is_whole:
+            call = None
         return call or self._open_call(index)
 
     def _call_without_index(self, call_id: str | None, name: str | None) -> CallInProgress | None:
@@ -207,6 +213,11 @@ def more_of(chunk: Chunk) -> dict[str, Any]:
     return {name: fields[name] for name in MORE if fields.get(name) is not None}
 
 
+def _begins_object(function: FunctionCallDelta) -> bool:
+    arguments = function.get("arguments")
+    return isinstance(arguments, dict) or (arguments or "").lstrip().startswith("{")
+
+
 def _of_custom(custom: CustomDelta | None) -> FunctionCallDelta:
     """Return a piece of a custom tool's call like that of a function."""
     return {"name": custom.get("name"), "arguments": custom.get("input")} if custom else {}
@@ -220,8 +231,11 @@ def _call_deltas(delta: Delta) -> Sequence[ToolCallDelta]:
     return calls
 
 
-def _text_of(parts: list[dict[str, Any]]) -> str:
-    return "".join(part.get("text") or "" for part in parts if part.get("type") == "text")
+def text_of(content: str | list[dict[str, Any]]) -> str:
+    """Return the text of a content, which some backends give in parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text") or "" for part in content if part.get("type") == "text")
 
 
 def _joined(parts: list[str]) -> str:

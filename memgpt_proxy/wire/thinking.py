@@ -33,7 +33,11 @@ class Beginning(Enum):
 
     OUTSIDE = "no block of thinking is open"
     INSIDE = "the chat template has opened one"
+    PRESUMED = "the template is known to open one, if the server does not take it out"
     UNKNOWN = "not known before a closing tag, or the end"
+
+
+_OPENED = (Beginning.INSIDE, Beginning.PRESUMED)
 
 
 def beginning_of(text: str) -> Beginning:
@@ -75,12 +79,18 @@ class ThinkingGate:
                 text = self._begin(text)
         return text
 
-    def reasoned(self) -> str:
+    def reasoned(self, *, waits: bool = False) -> str:
         """Know that reasoning comes apart from the text; return what that releases.
 
-        A server that does so takes thinking out, unless the model is known to begin inside.
+        A server that does so takes thinking out, unless the model was seen to begin inside.
+
+        Args:
+            waits: All of the text is held back for another reason anyway.
         """
-        if self._beginning is not Beginning.UNKNOWN:
+        if self._beginning in (Beginning.INSIDE, Beginning.OUTSIDE):
+            return ""
+        if waits:
+            self._beginning = Beginning.UNKNOWN
             return ""
         is_held, self._beginning = bool(self._length), Beginning.OUTSIDE
         return self._pass() if is_held else ""
@@ -91,7 +101,7 @@ class ThinkingGate:
         Args:
             cut: The text was cut short: what began inside a block may not have left it.
         """
-        inside = self._beginning is Beginning.INSIDE and self._length
+        inside = self._beginning in _OPENED and self._length
         return "" if self._closing_tag or (inside and cut) else self._pass()
 
     def _pass(self) -> str:
@@ -148,7 +158,7 @@ class ThinkingGate:
 
     def _next_tag(self, recent: str, read: int) -> re.Match[str] | None:
         """Return the tag that says where the text began; inside, only its end counts."""
-        wanted = {_CLOSING} if self._beginning is Beginning.INSIDE else {_CLOSING, "<think>"}
+        wanted = {_CLOSING} if self._beginning in _OPENED else {_CLOSING, "<think>"}
         tags = (tag for tag in _EITHER.finditer(recent) if tag.end() >= read)
         return next((tag for tag in tags if tag[0] in wanted), None)
 

@@ -200,6 +200,30 @@ def test_emptying_results_counts_each_once() -> None:
     assert counter.messages_counted <= 2 * emptied + 200
 
 
+def test_reasoning_counts_and_goes_before_any_result() -> None:
+    thought = {**called(1), "reasoning_content": "word " * 300}
+    composed = context(node("m0", user("hi")), node("m1", thought, result(1, "found")))
+    composed.add({**called(2), "reasoning": "word " * 300})
+    composed.add(result(2, "found"))
+    plain = context(node("m0", user("hi")), node("m1", called(1), result(1, "found")))
+    plain.add(called(2))
+    plain.add(result(2, "found"))
+    assert composed.tokens >= plain.tokens + 600
+    composed.fit(composed.tokens)
+    assert "reasoning" in written(composed).decode()
+    composed.fit(composed.tokens - 1)
+    assert written(composed) == written(plain)
+    assert composed.tokens == plain.tokens
+
+
+def test_reasoning_of_the_turn_is_forgotten() -> None:
+    composed = context(node("m0", user("hi")))
+    composed.add({**called(1), "reasoning_details": [{"text": "Hm."}], "reasoning": "Hm."})
+    composed.forget_reasoning()
+    assert composed.added == [called(1)]
+    assert composed.added_tokens == COUNTER.messages([called(1)])
+
+
 def test_nothing_to_shorten() -> None:
     composed = context(node("m0", user("hi")))
     composed.add(user("an alert"))

@@ -9,10 +9,10 @@ import pytest
 
 from memgpt_proxy.agent.main_context import Head, MainContext
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
-from memgpt_proxy.agent.tool_choice import tool_name
 from memgpt_proxy.config import ReplyMode
 from memgpt_proxy.memory.queue import Queue
 from memgpt_proxy.stores.records import Counts, NodeId, QueueState, WorkingContext
+from memgpt_proxy.wire.tool_choice import tool_name
 from tests.agent.build import COUNTER, request, user
 
 MEMORY = [

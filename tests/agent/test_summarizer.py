@@ -275,6 +275,19 @@ async def test_an_extract_stands_in(answer: Answer) -> None:
     assert written == "- user: my bf is james\n- user: I am Chad\nThey talked before."
 
 
+async def test_thinking_that_the_template_opened_is_no_summary() -> None:
+    """Of a model whose name tells so; where reasoning comes apart, the content is the summary."""
+    cut = streams({"content": "Let me think."}, finish_reason="length", done=True)
+    assert await fold(summarizer(cut, model="qwq"), spoken("hi"), "Before.") == (
+        "- user: hi\nBefore."
+    )
+    whole = streams({"content": "Hm.</think>They met."}, finish_reason="stop", done=True)
+    assert await fold(summarizer(whole, model="qwq"), spoken("hi")) == "They met."
+    apart = {"reasoning_content": "Hm.", "content": "They"}
+    told = streams(apart, {"content": " met."}, finish_reason="length", done=True)
+    assert await fold(summarizer(told, model="qwq"), spoken("hi")) == "They met."
+
+
 async def test_what_tools_have_told_is_in_the_extract() -> None:
     result = entries({"role": "tool", "tool_call_id": "c", "content": "21 degrees"})
     evicted = [message("m0", "how warm?"), message("m1", role=Role.TOOL, entries=result)]

@@ -286,6 +286,46 @@ def test_a_clients_call_that_was_cut_says_so() -> None:
     assert play(cut, offered=offer("get_weather")).end == Finish("length")
 
 
+HALF = '{"content": "Birthday is Febru'
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_a_memory_call_that_was_cut_is_a_failed_one(reason: str) -> None:
+    whole = call("archival_storage_insert", id="a", content="1")
+    cut = said(whole, Call("working_context_append", HALF, "b"), finish_reason=reason)
+    played = play(cut)
+    assert played.executed == [["archival_storage_insert"]]
+    assert played.end == AGAIN
+    done, told = played.results
+    assert (done, told.startswith("Error: the answer was cut off inside this call")) == (
+        "Done.",
+        True,
+    )
+
+
+def test_a_memory_call_that_was_cut_may_be_made_again() -> None:
+    cut = said(Call("working_context_append", HALF), finish_reason="length")
+    played = play(cut, said(Call("working_context_append", HALF + '"}')), said(send("hi")))
+    assert played.executed == [["working_context_append"]]
+    assert played.end == Finish("stop")
+
+
+def test_a_memory_call_as_text_that_was_cut_is_a_failed_one() -> None:
+    save = '{"name": "working_context_append", "arguments": ' + HALF
+    assert play(said(content=save, finish_reason="length")).executed == []
+    forgotten = play(said(content=save, finish_reason="stop"))
+    assert forgotten.executed == [["working_context_append"]], "the end is certain there"
+
+
+def test_a_memory_call_that_is_whole_is_run_wherever_the_answer_was_cut() -> None:
+    cut = said(append, content="", finish_reason="length")
+    assert play(cut).executed == [["working_context_append"]]
+
+
+def test_a_call_whose_end_was_forgotten_is_mended() -> None:
+    assert play(said(Call("working_context_append", HALF))).executed == [["working_context_append"]]
+
+
 NAMES = [*FUNCTIONS, "get_weather", "make_coffee"]
 
 

@@ -36,6 +36,9 @@ class Asked:
         self.requests.append(request)
         raise NoReply("none")
 
+    def lacks_tools(self, model: str) -> bool:
+        return False
+
 
 @pytest.fixture
 def asked() -> Asked:

@@ -104,6 +104,80 @@ WORDINGS = [
         "no_parallel_tool_calls",
     ),
     (400, of_openai("deepseek-reasoner does not support this tool_choice"), "no_tool_choice"),
+    (
+        400,
+        of_openai("The `reasoning_content` in the thinking mode must be passed back to the API."),
+        "reasoning",
+    ),
+    (
+        400,
+        of_openai("The reasoning content in the thinking mode must be passed back to the API."),
+        "reasoning",
+    ),
+    (
+        400,
+        of_openai("Missing `reasoning_content` field in the assistant message at message index 4."),
+        "reasoning",
+    ),
+    (
+        400,
+        {
+            "code": 20015,
+            "message": "thinking is enabled but reasoning_content is missing in assistant tool "
+            "call message at index 32",
+            "data": None,
+        },
+        "reasoning",
+    ),
+    (
+        400,
+        of_openai(
+            "preserved thinking (thinking.keep=all) requires reasoning_content on every assistant "
+            "message, but assistant message at index 6 is missing reasoning_content"
+        ),
+        "reasoning",
+    ),
+    (400, of_openai("Unknown parameter: 'messages[2].reasoning_content'."), "no_reasoning"),
+    (
+        400,
+        of_openai(
+            "Additional properties are not allowed ('reasoning_details' was unexpected) - "
+            "'messages.1'"
+        ),
+        "no_reasoning",
+    ),
+    (
+        400,
+        of_openai(
+            "'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : "
+            "property 'reasoning' is unsupported)]"
+        ),
+        "no_reasoning",
+    ),
+    (422, of_pydantic("reasoning_content"), "no_reasoning"),
+    (
+        400,
+        of_openai("messages.1.content.0: Invalid `signature` in `thinking` block"),
+        "no_reasoning",
+    ),
+    # DeepSeek; Groq; an older llama.cpp; LM Studio; llama-cpp-python; llama.cpp
+    (400, of_openai("This response_format type is unavailable now"), "no_json_schema"),
+    (
+        400,
+        of_openai("This model does not support response format `json_schema`."),
+        "no_json_schema",
+    ),
+    (
+        500,
+        of_openai(
+            'response_format type must be one of "text" or "json_object", but got: json_schema'
+        ),
+        "no_json_schema",
+    ),
+    (400, {"error": "'response_format.type' must be 'text'"}, "no_json_schema"),
+    (500, of_pydantic("response_format.type"), "no_json_schema"),
+    (400, of_openai("Failed to initialize samplers: failed to parse grammar"), "no_json_schema"),
+    (400, of_openai("tools: cannot use tools together with a response_format"), "no_json_schema"),
 ]
 
 
@@ -118,8 +192,8 @@ def test_what_servers_say(status: int, body: object, trait: str) -> None:
     [
         (400, "max_tokens is too large: 100000. This model supports at most 4096 tokens."),
         (400, "Invalid value for 'tool_choice': no function named 'x' was specified."),
-        (400, "tools: cannot use tools together with a response_format"),
         (400, "'temperature' is too high"),
+        (400, "Unsupported value: 'reasoning_effort' does not support 'none' with this model."),
         (404, "The model `gpt-9` does not exist"),
         (401, "this key does not support tools"),
         (429, "Unrecognized request argument supplied: tools"),

@@ -11,8 +11,9 @@ import httpx
 import pytest
 import yaml
 
-from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings
+from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.reference import settings_reference
+from memgpt_proxy.settings_sources import load_settings
 from tests.conftest import StartGateway
 from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, written
 from tests.support.helm import CASES, NAMESPACE, RELEASE, Helm, HelmError, environment, of_kind

@@ -168,6 +168,32 @@ ROWS: dict[str, Row] = {
         "Hi.",
         more="tests/wire/test_step.py::test_calls_that_all_have_index_0",
     ),
+    "calls that all have index 0 and no ids": Row(  # Gemini, 2025: the ids are empty
+        [
+            stream(
+                calls(call("get_weather", '{"a": 1}', id="")),
+                calls(call("get_weather", '{"a": 2}', id="")),
+                chunk({}, "stop"),
+            )
+        ],
+        calls=(("get_weather", {"a": 1}), ("get_weather", {"a": 2})),
+    ),
+    "calls without an index and without ids": Row(
+        [step(call("get_weather", {"a": 1}, None, ""), call("get_weather", {"a": 2}, None, ""))],
+        calls=(("get_weather", {"a": 1}), ("get_weather", {"a": 2})),
+    ),
+    "calls without an index whose arguments are split": Row(
+        [
+            stream(
+                calls(call("get_weather", '{"a"', None)),
+                calls({"function": {"arguments": ': {"b": 1}'}}),
+                calls({"function": {"arguments": "}"}}),
+                calls(call("get_weather", "{}", None, "c2")),
+                chunk({}, "stop"),
+            )
+        ],
+        calls=(("get_weather", {"a": {"b": 1}}), ("get_weather", {})),
+    ),
     "a name that comes again with each piece": Row(
         [
             stream(
@@ -214,6 +240,12 @@ ROWS: dict[str, Row] = {
         calls=(("get_weather", {"a": 1}),),
     ),
     "calls that end with stop": Row([step(SAVE, reason="stop"), HELLO], "Hi."),
+    "a memory call that length cuts off": Row(
+        [step(call("working_context_append", '{"content": "Likes t'), reason="length"), HELLO],
+        "Hi.",
+        steps=2,
+        more="tests/e2e/test_reply.py::test_half_a_note_is_not_stored",
+    ),
     "calls that end with length": Row([step(SAVE, reason="length"), HELLO], "Hi."),
     "content that ends with tool_calls": Row([says("Hi.", "tool_calls")], "Hi."),
     "content that ends with a reason of its own": Row([says("Hi.", "eos")], "Hi."),

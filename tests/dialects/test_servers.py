@@ -40,6 +40,11 @@ def answer(server: Server, **said: Any) -> Reply:
     return Reply(body=server.stream(**said), headers=headers)
 
 
+def at_once(server: Server, **said: Any) -> Reply:
+    headers = {"content-type": "application/json"}
+    return Reply(body=server.whole(**said), headers=headers)
+
+
 def test_a_reply_in_plain_content(backend: ScriptedBackend, person: Person, server: Server) -> None:
     backend.reply(*[answer(server, text=["Hello,", " Ada", "."])] * 2)
     if person.way is streamed:
@@ -77,9 +82,10 @@ def test_the_signatures_of_calls_go_back_with_them(
     person.said.append(tool_result(told.calls[0][0], "Rain."))
     assert person.say("Well?", tools=WEATHER).text == "Hello, Ada."
     sent = [m for m in backend.requests[1].body["messages"] if m.get("tool_calls")]
-    assert [call["extra_content"] for call in sent[0]["tool_calls"]] == [
-        {"google": {"thought_signature": "Cs="}}
-    ] * 2
+    assert [call.get("extra_content") for call in sent[0]["tool_calls"]] == [
+        {"google": {"thought_signature": "Cs="}},
+        None,
+    ]
 
 
 @pytest.mark.parametrize("more", [{}, {"tool_choice": "required"}], ids=["", "clean"])
@@ -100,6 +106,22 @@ def test_reasoning_stays_inside(
     backend.reply(said, said)
     for _ in range(2):
         assert person.anew().say("Hello", **more).text == "Hello, Ada."
+
+
+def test_an_answer_that_is_no_stream(
+    backend: ScriptedBackend, person: Person, server: Server
+) -> None:
+    backend.reply(
+        at_once(server, thoughts=THOUGHTS, text=["Let me see."], called=[SAVE]),
+        at_once(server, thoughts=THOUGHTS, called=[OSLO, ROME]),
+        at_once(server, thoughts=THOUGHTS, text=["Rain."]),
+    )
+    asked = person.say("I like tea", tools=WEATHER)
+    assert asked.text == ""
+    calls = [(id, name, json.loads(arguments)) for id, name, arguments in asked.calls]
+    assert calls == [OSLO, ROME]
+    person.said += [tool_result(id, "rain") for id, _, _ in asked.calls]
+    assert person.ask(person.said, tools=WEATHER).text == "Rain."
 
 
 def test_reasoning_stays_inside_before_a_message(

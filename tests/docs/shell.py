@@ -19,7 +19,8 @@ import click
 import yaml
 
 from memgpt_proxy.cli import main
-from memgpt_proxy.config import ENV_PREFIX, Settings, load_settings
+from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.settings_sources import load_settings
 from tests.docs.fenced import CHECKOUT
 
 _ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)

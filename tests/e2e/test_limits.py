@@ -163,6 +163,7 @@ def test_replicas_share_a_keys_limit(
     assert sorted(set(told)) == ["Yes.", "requests"]
     assert 12 <= told.count("Yes.") <= 14, "as many as refilled in the seconds that it took"
     assert len(told) == 20
+    assert [metric(gateway, "memgpt_redis_away") for gateway in replicas] == [0, 0]
 
 
 def test_without_redis_requests_are_answered_and_limited_all_the_same(
@@ -173,3 +174,4 @@ def test_without_redis_requests_are_answered_and_limited_all_the_same(
     backend.script(lambda _: text("Yes."))
     with client(gateway, api_key) as sam:
         assert ask_until_refused(sam) == 2
+    assert metric(gateway, "memgpt_redis_away") == 1

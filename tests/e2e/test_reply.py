@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import openai
 import pytest
 import tiktoken
@@ -249,6 +250,23 @@ def test_a_failed_call_goes_on_with_an_error_that_says_why(
     (result,) = results(backend.requests[1])
     assert result.startswith("Error: ")
     assert why in result
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_half_a_note_is_not_stored(backend: ScriptedBackend, person: Person, as_text: bool):
+    half = '{"content": "Likes t'
+    cut = text('{"name": "working_context_append", "arguments": ' + half)
+    if not as_text:
+        cut = call("working_context_append", half)
+    backend.reply(cut.but(finish_reason="length"), send("I like it, too."))
+    assert person.say("I like tea").text == "I like it, too."
+    (result,) = results(backend.requests[1])
+    assert result.startswith("Error: the answer was cut off inside this call")
+    kept = httpx.get(
+        f"{person.base_url.removesuffix('/v1')}/memgpt/working-context",
+        headers={"authorization": f"Bearer {person.api_key}"},
+    )
+    assert kept.json() == {"version": 0, "content": ""}
 
 
 def test_the_same_call_again_is_warned_about(backend: ScriptedBackend, person: Person):

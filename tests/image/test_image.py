@@ -151,12 +151,24 @@ def test_it_holds_what_it_needs_and_little_else(run: Container) -> None:
     assert run.run("python3", "-c", count).stdout == "2\n"
 
 
+def test_it_serves_where_spans_are_asked_for_by_the_environment_alone(run: Container) -> None:
+    asked = ["env", "MEMGPT_OTLP_TRACES=true", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"]
+    made = (
+        "from memgpt_proxy.app import create_app;"
+        "from memgpt_proxy.config import Settings;"
+        "print(create_app(Settings(), 'http://127.0.0.1:1/v1').exchanges.telemetry.spans)"
+    )
+    said = run.run(*asked, "python3", "-c", made)
+    assert "OtlpSpans" in said.stdout, said.stderr
+
+
 def test_it_lists_what_is_inside(root: Path) -> None:
     listed = json.loads((root / SBOM).read_text())
     assert listed["bomFormat"] == "CycloneDX"
     assert listed["metadata"]["component"]["name"] == "memgpt-proxy"
     names = {part["name"]: part for part in listed["components"]}
     assert {"starlette", "uvicorn", "uvloop", "tiktoken", "redis"} <= names.keys()
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= names.keys()
     assert not {"pip", "hatchling", "cyclonedx-bom"} & names.keys()
     assert all(part["version"] for part in names.values())
 

@@ -40,9 +40,14 @@ class InProcess:
         self._settings = Settings(data_dir=directory, **settings)
 
     @property
-    def mode(self) -> ReplyMode:
-        """How the operator wants models to reply."""
-        return self._settings.reply_mode
+    def by_content(self) -> bool:
+        """Whether the operator wants models to reply in plain content."""
+        return self._settings.reply_mode is ReplyMode.CONTENT
+
+    @property
+    def in_text(self) -> bool:
+        """Whether the backend has no tools."""
+        return bool(self._settings.backend_profile)
 
     async def serve(self) -> None:
         """Be there until ``close``."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -65,6 +65,8 @@ class Scenario:
 
     Attributes:
         before: A turn before it, by which the gateway learns of the model; None for none.
+        before_asked: Further fields of the request of that turn.
+        name: How the model's name begins.
         asked: Further fields of the request.
         said: The text.
         called: Calls of the client's own tools, as names and arguments.
@@ -73,6 +75,8 @@ class Scenario:
     steps: list[Step]
     dialect: Dialect
     before: Step | None = None
+    before_asked: dict[str, Any] = field(default_factory=dict)
+    name: str = "model"
     asked: dict[str, Any] = field(default_factory=dict)
     said: str = ""
     called: list[tuple[str, Any]] = field(default_factory=list)
@@ -89,6 +93,7 @@ class _Drawing:
     opened: bool
     clean: bool
     inside: bool
+    in_text: bool
     number: int = 0
     messages: list[str] = field(default_factory=list)
 
@@ -135,13 +140,25 @@ class _Drawing:
 
     def written(self, calls: list[tuple[str, str]]) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Return calls as text, and those that stay calls: all of them one way or the other."""
+        if self.in_text:
+            return self.listed(calls) if self.draw(st.booleans()) else self.lines(calls), ()
         if self.dialect.objects or not self.draw(st.booleans()):
             return "", tuple(calls)
+        return self.lines(calls), ()
+
+    def listed(self, calls: list[tuple[str, str]]) -> str:
+        """Return calls as a schema forces a model to write them."""
+        space = self.draw(st.sampled_from(["", " ", "\n  "]))
+        items = [f'{{"name": {json.dumps(name)}, "arguments":{space}{a}}}' for name, a in calls]
+        return f'{space}{{{space}"tool_calls": [{space}{f",{space}".join(items)}]{space}}}{space}'
+
+    def lines(self, calls: list[tuple[str, str]]) -> str:
+        """Return calls as models write them by themselves."""
         lines = []
         for name, arguments in calls:
             form = self.draw(st.sampled_from(json_forms()))
             lines.append(self.draw(st.sampled_from(WRAPPERS)) % form(name, arguments))
-        return "\n".join(lines), ()
+        return "\n".join(lines)
 
     def hidden(self) -> Step:
         """A step of memory calls, and maybe a word in between."""
@@ -182,23 +199,36 @@ DIALECTS = st.builds(
     whole=st.sampled_from([False, False, False, True]),
     mixed=st.booleans(),
 )
+SWITCHES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"enable_thinking": False}, {"enable_thinking": True}),
+    ({"chat_template_kwargs": {"thinking": False}}, {"chat_template_kwargs": {"thinking": True}}),
+    ({}, {"reasoning_effort": "high"}),
+    ({"reasoning_effort": "none"}, {}),
+]
 CLEAN: list[dict[str, Any]] = [{"logprobs": True}, {"n": 2}]
 CLEAN.append({"response_format": {"type": "json_object"}})
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
 
 
 @st.composite
-def scenarios(draw: DrawFn, *, by_content: bool) -> Scenario:
-    """Draw a turn that ends with an answer."""
+def scenarios(draw: DrawFn, *, by_content: bool, in_text: bool = False) -> Scenario:
+    """Draw a turn that ends with an answer; ``in_text``: the backend knows no other calls."""
     dialect = draw(DIALECTS)
     clean = draw(st.sampled_from([None, None, *CLEAN]))
     opened = draw(st.sampled_from([False, False, True]))
-    before = draw(st.sampled_from([None, "opened"] if opened else [None, "plain", "opened"]))
+    before = draw(st.sampled_from([None, "plain", "opened"]))
     streams = by_content or before is not None
     inside = opened or before == "opened"
-    drawing = _Drawing(draw, by_content, dialect, streams, opened, clean is not None, inside)
+    drawing = _Drawing(
+        draw, by_content, dialect, streams, opened, clean is not None, inside, in_text
+    )
     told = {"opened": Step(content="zqzq\n</think>\nWell."), "plain": Step(content="Well.")}
-    scenario = Scenario([], dialect, told[before] if before else None, dict(clean or {}))
+    scenario = Scenario([], dialect, told[before] if before else None, asked=dict(clean or {}))
+    if opened and before == "plain":  # its thinking was switched off
+        off, on = draw(st.sampled_from(SWITCHES))
+        scenario.before_asked, scenario.asked = off, {**scenario.asked, **on}
+    if opened:
+        scenario.name = draw(st.sampled_from(["model", "deepseek-r1"]))
     scenario.steps = [drawing.hidden() for _ in range(draw(st.integers(0, 2)))]
     _end(drawing, scenario)
     scenario.said = "\n\n".join(drawing.messages)
@@ -206,16 +236,26 @@ def scenarios(draw: DrawFn, *, by_content: bool) -> Scenario:
 
 
 @st.composite
-def silences(draw: DrawFn, *, by_content: bool) -> Scenario:
+def silences(draw: DrawFn, *, by_content: bool, in_text: bool = False) -> Scenario:
     """Draw a turn that never comes to an answer."""
     dialect = draw(DIALECTS)
     drawing = _Drawing(
-        draw, by_content, dialect, by_content, opened=False, clean=True, inside=False
+        draw, by_content, dialect, by_content, False, clean=True, inside=False, in_text=in_text
     )
     asked: dict[str, Any] = draw(st.sampled_from([{}, *CLEAN]))
     steps = [drawing.hidden() for _ in range(MOST_STEPS - 1)]
     drawing.streams_content = True  # what is said where nothing but a reply is asked for is one
-    return Scenario([*steps, drawing.hidden()], dialect, None, dict(asked))
+    return Scenario([*steps, drawing.hidden()], dialect, asked=dict(asked))
+
+
+@st.composite
+def cut_off(draw: DrawFn) -> Scenario:
+    """Draw a first answer, amid whose thoughts a limit ends it; the model's name is known."""
+    dialect = replace(draw(DIALECTS), reason="length", parts=False)
+    asked: dict[str, Any] = draw(st.sampled_from([{}, *CLEAN[:2]]))
+    thought = f"{MARK} I think{draw(ODD_TEXT)}"
+    step = Step(content=thought, choices=asked.get("n", 1))
+    return Scenario([step], dialect, name="qwq", asked={"max_tokens": 9, **asked})
 
 
 def _end(drawing: _Drawing, scenario: Scenario) -> None:
@@ -243,6 +283,8 @@ def _end(drawing: _Drawing, scenario: Scenario) -> None:
             arguments = {"city": drawing.open_text()}
             scenario.called.append(("get_weather", arguments))
             call = ("get_weather", json.dumps(arguments))
-            front = drawing.thinking() if draw(st.booleans()) else ""
-            step = Step(drawing.reasoning(), front, (call,), scenario.asked.get("n", 1))
+            text, kept = drawing.written([call]) if drawing.in_text else ("", (call,))
+            front = drawing.thinking() if text or draw(st.booleans()) else ""
+            choices = scenario.asked.get("n", 1)
+            step = Step(drawing.reasoning(), front + text, kept, choices)
             scenario.steps.append(step)

@@ -28,13 +28,14 @@ def test_what_is_said_arrives_and_nothing_else(
     gateway: GatewayProcess, backend: ScriptedBackend, stream: bool, scenario: Scenario, seed: int
 ) -> None:
     writer = Writer(scenario.dialect, Random(seed))
-    body: dict[str, Any] = {"model": uuid.uuid4().hex, "stream": stream}
+    body: dict[str, Any] = {"model": f"{scenario.name}-{uuid.uuid4().hex}", "stream": stream}
     before = [scenario.before] if scenario.before else []
     for step in [*before, *scenario.steps]:
         data, kind = writer.body(step)
         backend.reply(Reply(body=data, headers={"content-type": kind}))
     if before:
-        check_inside(ask(gateway, {**body, "messages": [{"role": "user", "content": "1"}]}).text)
+        first = {**body, "messages": [{"role": "user", "content": "1"}], **scenario.before_asked}
+        check_inside(ask(gateway, first).text)
     asked = {**body, "messages": [{"role": "user", "content": "Hello"}], **scenario.asked}
     response = ask(gateway, asked)
     check_inside(response.text)

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.elasticsearch.client import connect, send
-from memgpt_proxy.stores.portable import PortableStore
+from memgpt_proxy.stores.portable import ErasableStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
 
 
-class Family(Store, PortableStore, Protocol):
+class Family(Store, ErasableStore, Protocol):
     """A whole store whose records can be moved."""
 
 

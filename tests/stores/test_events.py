@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from memgpt_proxy.stores.events import (
+    ERASED,
     MOST_OF_A_NAMESPACE,
     MOST_WAITING,
     Event,
     Events,
     LocalEvents,
+    Subscription,
     TooManySubscribers,
 )
 from memgpt_proxy.stores.records import Namespace
@@ -234,3 +236,12 @@ class _Replicas:
             await events.close()
         for redis in self._redis:
             await redis.close()
+
+
+async def test_what_waits_before_an_erasure_is_not_told_behind_it() -> None:
+    subscription = Subscription()
+    for number in range(MOST_WAITING + 3):
+        subscription.put(said(str(number)))
+    subscription.put(Event(ERASED, {}))
+    subscription.put(said("after"))
+    assert [(await anext(subscription)).kind for _ in range(2)] == [ERASED, "said"]

@@ -281,6 +281,33 @@ class SideBySide(RuleBasedStateMachine):
         self.known[space] += [node.id for node in nodes]
         self.read(space, self.chain(space, last), 0)
 
+    @rule(space=SPACES, data=st.data(), rarely=RARELY, amid=st.booleans())
+    def erase(self, space: Namespace, data: st.DataObject, *, rarely: bool, amid: bool) -> None:
+        """Erase, perhaps while others read and write; what they wrote is there or is not."""
+        if not rarely:
+            return
+        last = self.some(data, space)
+        chain = self.chain(space, last)
+        node = self.child(last, ROOT, "a")
+
+        async def erased() -> None:
+            async with asyncio.TaskGroup() as group:
+                if amid:
+                    group.create_task(self.hot.read_turn(space, chain, enough=len(chain)))
+                    group.create_task(self.hot.commit(space, record(node)))
+                group.create_task(self.hot.erase(space))
+                if amid:
+                    group.create_task(self.hot.read_turn(space, chain, enough=len(chain)))
+                    group.create_task(self.hot.counts(space))
+
+        self.runner.run(erased())
+        assert not self.runner.run(self.plain.path(space, node.id, 1))
+        self.known[space] = []
+        self.read(space, [*chain, node.key], len(chain))
+        self.same(lambda store: store.counts(space))
+        self.same(lambda store: store.context(space))
+        self.same(lambda store: store.conversation(space, NAME))
+
     @rule(rarely=RARELY)
     def restart(self, *, rarely: bool) -> None:
         if rarely:

@@ -19,6 +19,7 @@ from memgpt_proxy.stores.records import Namespace, TurnId, TurnRecord
 from memgpt_proxy.stores.redis import RedisConnection, RedisUnavailable, connect
 from memgpt_proxy.stores.redis.journal import RedisJournal
 from memgpt_proxy.stores.sqlite.connection import connect_file
+from memgpt_proxy.stores.storable import owner_of
 from tests.stores.build import ALICE, BOB, message, passage
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
@@ -106,6 +107,22 @@ class TestEveryJournal:
         await journal.put_aside(first)
         assert await journal.waiting() == 1
         assert [change for _, change in await kept(journal)] == [said("c")]
+
+    async def test_what_an_owner_has_in_it_is_forgotten(self, journal: Journal) -> None:
+        for at in range(300):
+            for namespace in (ALICE, BOB):
+                await journal.append(namespace, Shown([TurnId(f"t{at}")], hidden=True))
+        first, second = await journal.oldest(2)
+        await journal.put_aside(first)
+        await journal.put_aside(second)
+        await journal.append(ODD, said("odd"))
+        await journal.forget(owner_of(ALICE))
+        assert {namespace for namespace, _ in await kept(journal)} == {BOB, ODD}
+        assert await journal.waiting() == 300  # and ODD's, less the one that is put aside
+        await journal.forget(owner_of(ODD))
+        await journal.forget(owner_of(BOB))
+        assert await journal.waiting() == 0
+        await journal.append(ALICE, said("large", "x" * (BOUND // 2 - 1000)))  # it all fits in
 
     async def test_no_more_waits_than_may(self, journal: Journal) -> None:
         large = said("large", "x" * (BOUND // 3))  # twice in it

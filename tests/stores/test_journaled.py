@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
@@ -26,6 +27,7 @@ from tests.stores.build import ALICE, BOB, branch, ids, kept, message, passage, 
 from tests.stores.switched import Switch
 from tests.stores.test_journal import answers
 from tests.support.redis_server import RedisServer
+from tests.support.scrape import samples
 
 BOUND = 2**20
 NEVER = (3600.0, 3600.0)
@@ -88,6 +90,16 @@ async def until(holds: Callable[[], bool]) -> None:
 def measured(telemetry: Telemetry) -> dict[str, float]:
     families = text_string_to_metric_families(telemetry.exposition("")[0].decode())
     return {s.name: s.value for f in families for s in f.samples if "journal" in s.name}
+
+
+def waiting(telemetry: Telemetry) -> dict[str, float]:
+    """How many writes wait in each journal, as the metric tells."""
+    told = samples(telemetry.exposition("")[0].decode())
+    return {
+        each.labels["journal"]: each.value
+        for each in told
+        if each.name == "memgpt_journal_waiting_writes"
+    }
 
 
 READS: list[Callable[[Store], Awaitable[object]]] = [
@@ -532,6 +544,38 @@ class TestFleet:
         lost, found = [record.getMessage() for record in caplog.records]
         assert lost.startswith("the redis journal cannot be drained now: Redis is unavailable")
         assert found == "the redis journal can be drained again"
+
+    async def test_what_waits_in_a_journal_that_is_away_is_not_told_as_last_seen(
+        self,
+        switch: Switch,
+        redis: RedisConnection,
+        redis_server: RedisServer,
+        disk: DiskJournal,
+        telemetry: Telemetry,
+    ) -> None:
+        async with opened(switch, [RedisJournal(redis, BOUND), disk], telemetry) as store:
+            switch.here = False
+            await store.commit(ALICE, record(message("m0", "hi")))
+            assert waiting(telemetry) == {"redis": 1, "disk": 0}
+            redis_server.kill()
+            assert not await store.come_back()
+            assert math.isnan(waiting(telemetry)["redis"])
+            await store.commit(ALICE, record(message("m1", "hi")))
+            assert waiting(telemetry)["disk"] == 1
+            redis_server.start()
+            await answers(redis)
+            assert not await store.come_back()
+            assert waiting(telemetry) == {"redis": 1, "disk": 1}
+
+    async def test_what_other_replicas_keep_is_told_while_the_store_is_away(
+        self, switch: Switch, redis: RedisConnection, telemetry: Telemetry
+    ) -> None:
+        async with opened(switch, [RedisJournal(redis, BOUND)], telemetry) as store:
+            switch.here = False
+            await store.commit(ALICE, record(message("m0", "hi")))
+            await RedisJournal(redis, BOUND).append(ALICE, Committed(record(message("m1", "hi"))))
+            assert not await store.come_back()
+            assert waiting(telemetry) == {"redis": 2}
 
     async def test_a_full_redis_is_followed_by_the_disk(
         self, switch: Switch, redis: RedisConnection, disk: DiskJournal

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
+from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreFull, StoreUnavailable
 from memgpt_proxy.stores.records import Counts, NodeId
 from memgpt_proxy.stores.sqlite import SqliteStore, pages, reads, rows, writes
 from memgpt_proxy.stores.sqlite.connection import (
@@ -198,11 +198,21 @@ class TestSharedTransaction:
         writer.execute(f"PRAGMA max_page_count = {pages + 2}")
         large = [commit_of(f"m{number}", "word " * 5000) for number in range(4)]
         outcomes = carry_out(writer, [commit_of("small"), *large])
-        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 5
+        assert [type(outcome) for outcome in outcomes] == [StoreFull] * 5
         assert stored(writer) == {"before"}
         writer.execute("PRAGMA max_page_count = 100000")
         assert carry_out(writer, [commit_of("small"), *large]) == [()] * 5
         assert_indexes_are_sound(writer)
+
+    def test_a_probe_is_a_commit_that_changes_nothing(
+        self, writer: sqlite3.Connection, path: Path
+    ) -> None:
+        log = path.with_name(f"{path.name}-wal")
+        size, content = log.stat().st_size, list(writer.iterdump())
+        assert carry_out(writer, [Write(probe=True)]) == [()]
+        assert log.stat().st_size > size
+        assert list(writer.iterdump()) == content
+        assert writer.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
     def test_a_lock_that_stays_is_unavailable(self, writer: sqlite3.Connection, path: Path) -> None:
         writer.execute("PRAGMA busy_timeout = 0")

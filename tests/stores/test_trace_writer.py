@@ -92,11 +92,47 @@ async def test_a_store_that_is_away_stops_nothing() -> None:
     assert store.writes[1:] == [{ALICE: [trace("a1")]}]
 
 
-async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_an_outage_costs_is_told_once_and_counted_at_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", trace_writer.__name__)
+    store = Kept()
+    writer = TraceWriter(store)
+    for away, traces in [(True, 2), (True, 1), (True, 3), (False, 1), (False, 1), (True, 4)]:
+        store.away = away
+        for number in range(traces):
+            writer.keep(ALICE, trace(f"t{number}"))
+        await writer.traces(ALICE, limit=1, before=None)
+    await writer.close()
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", "traces of turns are lost: away"),
+        ("INFO", "traces of turns are kept again; 6 are lost"),
+        ("WARNING", "traces of turns are lost: away"),
+        ("WARNING", "4 traces of turns are lost"),
+    ]
+
+
+async def test_what_waits_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(trace_writer, "MOST_WAITING", 2)
     store = Kept()
     writer = TraceWriter(store)
     for name in ("a1", "a2", "a3"):
         writer.keep(ALICE, trace(name))
-    await writer.close()
+    with caplog.at_level("INFO", trace_writer.__name__):
+        await writer.close()
     assert store.writes == [{ALICE: [trace("a1"), trace("a2")]}]
+    assert caplog.messages == ["traces of turns are kept again; 1 are lost"]
+
+
+async def test_what_waits_of_an_erased_memory_is_dropped() -> None:
+    store = Kept()
+    writer = TraceWriter(store, gather=3600.0)
+    await writer.open()
+    for namespace in (ALICE, BOB, ALICE):
+        writer.keep(namespace, trace("t"))
+    await writer.forget(ALICE)
+    assert writer.waiting() == 1
+    await writer.close()
+    assert store.writes == [{BOB: [trace("t")]}]

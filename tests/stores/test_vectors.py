@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from memgpt_proxy.stores.protocols import Store
-from memgpt_proxy.stores.records import Fork, Namespace, Node, NodeId, TurnId
+from memgpt_proxy.stores.records import Fork, Holdings, Namespace, Node, NodeId, TurnId
 from memgpt_proxy.stores.storable import owner_of
 from memgpt_proxy.stores.vectors import (
     BEGINNING,
@@ -201,6 +201,27 @@ class TestNearest:
         await stores.texts.insert_passages(ALICE, [passage("p\udc00", "x")])
         await stores.put(ALICE, Kind.PASSAGE, {"p\udc00": 0})
         assert await stores.nearest(ALICE, Kind.PASSAGE) == ["p\ufffd"]
+
+
+class TestErasing:
+    async def test_vectors_go_with_their_texts(self, stores: Stores) -> None:
+        for namespace in (ALICE, BOB):
+            await stores.say(namespace, {"m0": 0, "m1": 20})
+            await stores.keep(namespace, {"p0": 0})
+        erased = await stores.texts.erase(ALICE)
+        assert (erased.messages, erased.passages, erased.vectors) == (2, 1, 3)
+        for kind in Kind:
+            assert await stores.nearest(ALICE, kind) == []
+        assert await stores.nearest(BOB, Kind.MESSAGE) == ["m0", "m1"]
+        assert await stores.nearest(BOB, Kind.PASSAGE) == ["p0"]
+
+    async def test_one_that_comes_late_does_not_stay(self, stores: Stores) -> None:
+        """A text was being embedded while its memory was erased."""
+        await stores.say(ALICE, {"m0": 0})
+        await stores.texts.erase(ALICE)
+        await stores.put(ALICE, Kind.MESSAGE, {"m0": 0})
+        await stores.put(ALICE, Kind.PASSAGE, {"p0": 0})
+        assert await stores.texts.erase(ALICE) == Holdings()
 
 
 class TestLacking:

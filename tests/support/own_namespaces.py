@@ -27,6 +27,9 @@ BY_NAMESPACE = {
     "write_context",
     "edits",
     "counts",
+    "erase",
+    "erased_at",
+    "restore",
 }
 
 

@@ -33,6 +33,7 @@ NOTHING = {
     "memgpt_failed_summaries_total": 0,
     "memgpt_healed_windows_total": 0,
     "memgpt_store_away": 0,
+    "memgpt_redis_away": 0,
     "memgpt_journal_drained_writes_total": 0,
     "memgpt_journal_put_aside_writes_total": 0,
     "memgpt_journal_refused_writes_total": 0,
@@ -67,6 +68,7 @@ def test_what_happens_is_counted() -> None:
     telemetry.tokens_spent(70)
     telemetry.prompt_reported(1000, 1100)
     telemetry.store_away(away=True)
+    telemetry.redis(lambda: True)
     telemetry.writes_wait("redis", 3)
     telemetry.write_kept("redis")
     telemetry.writes_drained("redis", 1)
@@ -82,6 +84,7 @@ def test_what_happens_is_counted() -> None:
         "memgpt_failed_summaries_total": 1,
         "memgpt_healed_windows_total": 1,
         "memgpt_store_away": 1,
+        "memgpt_redis_away": 1,
         "memgpt_journal_drained_writes_total": 1,
         "memgpt_journal_put_aside_writes_total": 1,
         "memgpt_journal_refused_writes_total": 1,
@@ -95,6 +98,9 @@ def test_what_happens_is_counted() -> None:
     text, _ = telemetry.exposition("")
     assert 'memgpt_journal_waiting_writes{journal="redis"} 2.0' in text.decode()
     assert told(Telemetry()) == NOTHING, "one gateway's counts are not another's"
+    telemetry.writes_wait("redis", None)
+    text, _ = telemetry.exposition("")
+    assert 'memgpt_journal_waiting_writes{journal="redis"} NaN' in text.decode()
 
 
 def test_refusals_are_counted_by_their_limit() -> None:

@@ -70,16 +70,92 @@ def test_tools_are_described_and_called_in_text() -> None:
     assert (call.name, call.arguments) == ("get_weather", {"city": "Kyiv"})
 
 
-def test_a_choice_among_tools_is_told_in_text() -> None:
-    def told(choice: Any) -> str:
-        after = write(asked(said("user", "x"), tools=TOOLS, tool_choice=choice), Trait.NO_TOOLS)
-        return str(after["messages"][0]["content"])
+TIME = {"type": "function", "function": {"name": "get_time"}}
 
-    assert "have to" not in told("auto")
-    assert "have to call one of them" in told("required")
+
+def told(choice: Any, *traits: Trait, **fields: Any) -> dict[str, Any]:
+    """A request with two tools and a choice among them, written in text."""
+    request = asked(said("user", "x"), tools=[*TOOLS, TIME], tool_choice=choice, **fields)
+    return write(request, Trait.NO_TOOLS, *traits)
+
+
+def names(form: Any) -> set[str]:
+    """The functions that a response format forces to be called."""
+    items = form["json_schema"]["schema"]["properties"]["tool_calls"]["items"]
+    calls = items.get("anyOf", [items])
+    return {name for call in calls for name in call["properties"]["name"]["enum"]}
+
+
+def test_a_choice_among_tools_is_told_in_text() -> None:
+    def words(choice: Any) -> str:
+        return str(told(choice)["messages"][0]["content"])
+
+    assert "have to" not in words("auto")
+    assert "get_time" in words("auto")
+    assert "have to call one of them" in words("required")
     named = {"type": "function", "function": {"name": "get_weather"}}
-    assert "have to call get_weather" in told(named)
-    assert told("none") == "x"
+    assert "have to call get_weather" in words(named)
+    assert "get_time" not in words(named)
+    assert words("none") == "x"
+    allowed = {
+        "mode": "required",
+        "tools": [{"type": "function", "function": {"name": "get_time"}}],
+    }
+    assert "have to call get_time" in words({"type": "allowed_tools", "allowed_tools": allowed})
+
+
+def test_a_call_that_has_to_come_is_forced_by_a_schema() -> None:
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    assert names(told("required")["response_format"]) == {"get_weather", "get_time"}
+    assert names(told(named)["response_format"]) == {"get_weather"}
+    for choice in ("auto", "none"):
+        assert "response_format" not in told(choice), "plain text may be the answer"
+    assert "response_format" not in told("required", Trait.NO_JSON_SCHEMA)
+    deprecated = asked(functions=[WEATHER, TIME["function"]], function_call={"name": "get_time"})
+    assert names(write(deprecated, Trait.NO_TOOLS)["response_format"]) == {"get_time"}
+
+
+def test_a_model_that_speaks_by_a_call_is_held_to_calls() -> None:
+    request = asked(said("user", "x"), called("a"), result("a", "rain"), tools=TOOLS)
+    after = written(request, frozenset({Trait.NO_TOOLS}), by_call=True)
+    assert names(after["response_format"]) == {"get_weather"}
+    system, _, assistant, _ = after["messages"]
+    assert "one JSON object" in system["content"]
+    call = {"name": "get_weather", "arguments": {"city": "Kyiv"}}
+    assert json.loads(assistant["content"]) == {"tool_calls": [call]}, "as it is to write it now"
+    free = written(request, frozenset({Trait.NO_TOOLS, Trait.NO_JSON_SCHEMA}), by_call=True)
+    assert "response_format" not in free
+    assert json.loads(free["messages"][2]["content"]) == call
+
+
+def test_an_ordinary_backend_is_forced_to_nothing() -> None:
+    request = asked(said("user", "x"), tools=TOOLS, tool_choice="required")
+    assert written(request, ORDINARY, by_call=True) == request
+
+
+def test_one_call_only_where_no_more_are_wanted() -> None:
+    form = told("required", parallel_tool_calls=False)["response_format"]
+    assert form["json_schema"]["schema"]["properties"]["tool_calls"]["maxItems"] == 1
+
+
+def test_a_schema_that_the_client_asks_for_may_be_met_or_a_function_called() -> None:
+    own = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
+    form = {"type": "json_schema", "json_schema": {"name": "c", "strict": True, "schema": own}}
+    after = told("auto", response_format=form)["response_format"]
+    told_schema = after["json_schema"]
+    assert (told_schema["name"], told_schema["strict"]) == ("c", True)
+    first, second = told_schema["schema"]["anyOf"]
+    assert first == own
+    assert second["required"] == ["tool_calls"]
+    for untouched in (told("none", response_format=form), write(asked(response_format=form))):
+        assert untouched["response_format"] == form
+    assert told("auto", Trait.NO_JSON_SCHEMA, response_format=form)["response_format"] == form
+    any_object = {"type": "json_object"}
+    assert told("auto", response_format=any_object)["response_format"] == any_object
+    assert names(told("required", response_format=form)["response_format"]) == {
+        "get_weather",
+        "get_time",
+    }
 
 
 def test_tools_are_offered_as_functions_one_call_to_a_message() -> None:
@@ -166,6 +242,19 @@ def test_a_choice_of_no_tool_is_kept_without_the_choice() -> None:
 
 
 TEXTS = st.integers(0, 10**9).map(lambda n: f"word{n}.")
+
+
+def test_reasoning_goes_back_where_it_is_wanted() -> None:
+    thought = {**called("a"), "reasoning_content": "Hm.", "reasoning_details": [{"text": "Hm."}]}
+    spoken = said("assistant", "Hi")
+    request = asked(said("user", "U"), thought, result("a", "R"), spoken)
+    assert write(request)["messages"] == request["messages"]
+    always = write(request, Trait.REASONING)["messages"]
+    assert always == [*request["messages"][:3], {**spoken, "reasoning_content": " "}]
+    never = write(request, Trait.NO_REASONING)["messages"]
+    assert never == [said("user", "U"), called("a"), result("a", "R"), spoken]
+    in_text = write(request, Trait.NO_TOOLS)["messages"]
+    assert [sorted(message) for message in in_text] == [["content", "role"]] * 4
 
 
 @st.composite

@@ -69,7 +69,8 @@ def test_refusal_and_reasoning():
         chunk({"refusal": "No"}),
         chunk({"refusal": "."}),
     )
-    assert (step.reasoning, step.refusal, step.content) == ("Let me see", "No.", "")
+    assert step.reasoning == {"reasoning_content": "Let ", "reasoning": "me see"}
+    assert (step.refusal, step.content) == ("No.", "")
     assert all(each.content == "" for each in progress)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memgpt_proxy.wire.thinking import Beginning, ThinkingGate, beginning_of
 
-OUTSIDE, INSIDE, UNKNOWN = Beginning
+OUTSIDE, INSIDE, PRESUMED, UNKNOWN = Beginning
 
 # A text, and what is shown of it when it is known to begin outside.
 BLOCKS = [
@@ -86,7 +86,7 @@ def test_all_else_is_shown(text: str, beginning: Beginning) -> None:
         assert read(pieces, beginning) == text
 
 
-@pytest.mark.parametrize("beginning", [INSIDE, UNKNOWN])
+@pytest.mark.parametrize("beginning", [INSIDE, PRESUMED, UNKNOWN])
 @pytest.mark.parametrize(("text", "shown"), OPENED)
 def test_a_block_that_the_template_opened_is_dropped(
     text: str, shown: str, beginning: Beginning
@@ -105,14 +105,14 @@ def test_an_answer_that_is_known_to_begin_outside_is_not_held_back() -> None:
     ]
 
 
-@pytest.mark.parametrize("beginning", [INSIDE, UNKNOWN])
+@pytest.mark.parametrize("beginning", [INSIDE, PRESUMED, UNKNOWN])
 def test_what_is_behind_the_block_is_not_held_back(beginning: Beginning) -> None:
     gate = ThinkingGate(beginning)
     pieces = ("Hm", "m. </th", "ink>\n", "H", "i")
     assert [gate.feed(piece) for piece in pieces] == ["", "", "", "H", "i"]
 
 
-@pytest.mark.parametrize("beginning", [INSIDE, UNKNOWN])
+@pytest.mark.parametrize("beginning", [INSIDE, PRESUMED, UNKNOWN])
 @pytest.mark.parametrize(
     "text",
     ['{"a": "</think>', '[{"', '  {\n  "', "```json", "<tool_call>", '{"a": "<think>b</think>"}'],
@@ -132,6 +132,8 @@ def test_what_only_begins_like_json_or_a_call_may_be_thinking(text: str) -> None
 def test_what_is_known_to_be_thinking_and_is_cut_short_is_dropped() -> None:
     assert read(["Let me", " see"], INSIDE, cut=True) == ""
     assert read(["Let me", " see"], INSIDE) == "Let me see"
+    assert read(["Let me", " see"], PRESUMED, cut=True) == ""
+    assert read(["Let me", " see"], PRESUMED) == "Let me see"
     assert read(["Let me", " see"], UNKNOWN, cut=True) == "Let me see"
     assert read(["Let me</think>See", " here"], INSIDE, cut=True) == "See here"
 
@@ -144,9 +146,22 @@ def test_what_was_held_back_is_released_once_reasoning_comes_apart() -> None:
     early = ThinkingGate(UNKNOWN)
     assert early.reasoned() == ""
     assert early.feed("<think>a</think>Hi") == "Hi"
+    presumed = ThinkingGate(PRESUMED)
+    assert presumed.feed("Hi ") == ""
+    assert presumed.reasoned() == "Hi "
+    held = ThinkingGate(PRESUMED)
+    assert held.feed("a") == held.reasoned(waits=True) == ""
+    assert held.feed(" <think>") == "a <think>", "no longer thought to be inside"
     known = ThinkingGate(INSIDE)
     assert known.reasoned() == ""
     assert known.feed("a</think>Hi") == "Hi"
+
+
+def test_where_a_block_is_presumed_only_its_end_counts() -> None:
+    text = "I think <think> is a tag.</think>Hi"
+    for pieces in splits(text):
+        assert read(pieces, PRESUMED) == read(pieces, INSIDE) == "Hi"
+        assert read(pieces, UNKNOWN) == text
 
 
 def test_holding_back_has_an_end() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from elasticsearch import AsyncElasticsearch
 
-from memgpt_proxy.stores.elasticsearch.bulk import Action, Bulk, Outcome
+from memgpt_proxy.stores.elasticsearch.bulk import Action, Bulk, Deletion, Outcome
 from memgpt_proxy.stores.elasticsearch.client import send
 from memgpt_proxy.stores.elasticsearch.freshness import Freshness
 from memgpt_proxy.stores.elasticsearch.indices import MOST_AT_ONCE, Names
@@ -105,7 +105,7 @@ class Access:
                 return
             rest = {**rest, "search_after": hits[-1]["sort"]}
 
-    async def write(self, owner: Owner, actions: Sequence[Action]) -> list[Outcome]:
+    async def write(self, owner: Owner, actions: Sequence[Action | Deletion]) -> list[Outcome]:
         """Write, in order; see ``Bulk.carry_out``."""
         try:
             return await self._bulk.carry_out(owner, actions)

@@ -70,6 +70,24 @@ class Action:
         return b"%b\n%b\n" % (orjson.dumps({self.how: target}), orjson.dumps(source))
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The removal of one document, if it is there.
+
+    Attributes:
+        index: The alias.
+        id: Its ``_id``.
+    """
+
+    index: str
+    id: str
+
+    def lines(self, owner: Owner) -> bytes:
+        """Return the line of a bulk request."""
+        target = {"_index": self.index, "_id": self.id, "routing": owner}
+        return b"%b\n" % orjson.dumps({"delete": target})
+
+
 class Outcome(NamedTuple):
     """What became of one action."""
 
@@ -84,8 +102,8 @@ class Outcome(NamedTuple):
 
     @property
     def missing(self) -> bool:
-        """Whether there is no document to update."""
-        return self.status == 404 and self.kind == "document_missing_exception"
+        """Whether there is no document to update, or to delete."""
+        return self.status == 404 and self.kind in ("", "document_missing_exception")
 
     def raise_failure(self) -> None:
         """Raise StoreError or StoreUnavailable where it was not carried out."""
@@ -123,7 +141,7 @@ class Bulk:
         self._busy: set[Owner] = set()
         self._flights: set[asyncio.Task[None]] = set()
 
-    async def carry_out(self, owner: Owner, actions: Sequence[Action]) -> list[Outcome]:
+    async def carry_out(self, owner: Owner, actions: Sequence[Action | Deletion]) -> list[Outcome]:
         """Write, in order, and return what became of each.
 
         Raises StoreError, and writes nothing, where one is too large.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from elastic_transport import AiohttpHttpNode, HttpHeaders
+from elastic_transport import AiohttpHttpNode, ApiResponse, HttpHeaders
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import (
     ApiError,
@@ -30,6 +31,15 @@ MAJOR_VERSIONS = ("8", "9")
 
 RETRIED = (429, 502, 503, 504)
 """Answers that another node, or the same one a moment later, may take back."""
+
+QUIET_SECONDS = 2.0
+"""After so long without an answer the server is asked whether it is there at all."""
+
+PULSE_SECONDS = 2.0
+"""How long that may take, at each node that is asked: the answer is at hand."""
+
+MOST_OTHERS = 2
+"""Further nodes that are asked, where the first says nothing."""
 
 LARGE_BYTES = 1 << 19
 """A body beyond this goes piece by piece."""
@@ -132,16 +142,48 @@ async def send(
         params: Further parameters.
         seconds: How long one attempt may take, where that is not as for others.
 
+    A server that answers nothing is not waited for as long as one that is slow: some seconds, not
+    three attempts.
+
     Raises StoreUnavailable or StoreError, and ``Refused`` for an answer that tells an error.
     """
     target = f"{path}?{urlencode(params)}" if params else path
     asked = client.options(request_timeout=seconds) if seconds is not None else client
     headers = _LINES if isinstance(body, bytes) else _JSON
+    asking = asyncio.get_running_loop().create_task(
+        _asked(asked.perform_request(method, target, headers=headers, body=body))
+    )
     try:
-        answer = await asked.perform_request(method, target, headers=headers, body=body)
+        _, quiet = await asyncio.wait([asking], timeout=QUIET_SECONDS)
+        if quiet and not await _has_pulse(client) and not asking.done():
+            raise StoreUnavailable("Elasticsearch takes connections, and says nothing")
+        return await asking
+    finally:
+        if not asking.done():
+            asking.cancel()
+            await asyncio.wait([asking])
+        elif not asking.cancelled():
+            asking.exception()  # nobody else may have looked
+
+
+async def _asked(request: Awaitable[ApiResponse[Any]]) -> Any:
+    try:
+        return (await request).body
     except (ApiError, TransportError) as error:
         raise store_error(error) from error
-    return answer.body
+
+
+async def _has_pulse(client: AsyncElasticsearch) -> bool:
+    """Return whether any answer comes from the server; it is asked for what it has at hand."""
+    others = min(len(client.transport.node_pool) - 1, MOST_OTHERS)
+    asked = client.options(request_timeout=PULSE_SECONDS, max_retries=others)
+    try:
+        await asked.perform_request("GET", "/", headers=_JSON)
+    except ConnectionTimeout:
+        return False
+    except (ApiError, TransportError):
+        return True  # the request itself will tell what is wrong
+    return True
 
 
 class Refused(StoreError):

@@ -41,6 +41,7 @@ PASSAGE = "passage"
 VERSION = "version"
 HEAD = "head"
 TRACE = "trace"
+ERASED = "erased"
 
 _LARGEST = 2**63
 
@@ -203,6 +204,11 @@ def working_context(document: Mapping[str, Any]) -> WorkingContext:
 def of_head(owner: Owner, newest: int, stored: int) -> Json:
     """Return the document that tells the newest version of a working context."""
     return _document(owner, HEAD, HEAD, stored) | {"version": _whole(newest)}
+
+
+def of_erased(owner: Owner, erased: int) -> Json:
+    """Return the document that tells when an owner's records were erased."""
+    return _document(owner, ERASED, ERASED, erased)
 
 
 def of_vector(

@@ -22,6 +22,7 @@ from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.commits import lineages_of
 from memgpt_proxy.stores.elasticsearch.documents import (
     CONVERSATION,
+    ERASED,
     NODE,
     PASSAGE,
     QUEUE,
@@ -96,7 +97,8 @@ async def owners(client: AsyncElasticsearch, names: Names) -> AsyncIterator[Owne
     await send(client, "POST", f"/{every}/_refresh")
     source: Json = {"size": OWNERS, "sources": [{"owner": {"terms": {"field": "owner"}}}]}
     while True:
-        body = {"size": 0, "aggs": {"owners": {"composite": source}}}
+        query = {"bool": {"must_not": {"term": {"kind": ERASED}}}}
+        body = {"size": 0, "query": query, "aggs": {"owners": {"composite": source}}}
         params = {"allow_partial_search_results": "false"}
         answer = await send(client, "POST", f"/{every}/_search", body, params=params)
         found = answer["aggregations"]["owners"]

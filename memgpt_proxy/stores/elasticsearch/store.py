@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from memgpt_proxy.stores.elasticsearch import (
     commits,
     contexts,
+    erasing,
     indices,
     moving,
     pages,
@@ -40,6 +41,7 @@ from memgpt_proxy.stores.records import (
     Conversation,
     Counts,
     Fork,
+    Holdings,
     Known,
     Namespace,
     Node,
@@ -258,6 +260,30 @@ class ElasticsearchStore:
     ) -> tuple[Trace, ...]:
         """Return traces, the newest first."""
         return await traces.read(self._access, owner_of(namespace), limit, before)
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        """Remove all that there is of a namespace, and see that nothing is left."""
+        return await self.erase_owner(owner_of(namespace))
+
+    async def erased_at(self, namespace: Namespace) -> float:
+        """Return when a namespace was last erased, by whichever process."""
+        return await erasing.erased_at(self._access, owner_of(namespace))
+
+    async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
+        """Store records as they are."""
+        await self.take_over(owner_of(namespace), records)
+
+    async def erase_owner(self, owner: Owner) -> Holdings:
+        """Remove all that an owner has; where it breaks off, it can be repeated."""
+        running = {*self._writes, *([self._forking[owner]] if owner in self._forking else [])}
+        if running:  # what was asked for before is there
+            await asyncio.wait(running)
+        erased = erasing.erase(self._client, self._access, self._clock, owner)
+        return await self._carry_out(erased)
+
+    async def holdings(self, owner: Owner) -> Holdings:
+        """Return how many records an owner has."""
+        return await erasing.holdings(self._client, self._access, owner)
 
     def owners(self) -> AsyncIterator[Owner]:
         """Yield all owners, each once, in a steady order."""

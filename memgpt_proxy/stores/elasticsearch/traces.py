@@ -9,6 +9,7 @@ from typing import Any
 from memgpt_proxy.stores.elasticsearch import documents
 from memgpt_proxy.stores.elasticsearch.access import Access, Search
 from memgpt_proxy.stores.elasticsearch.bulk import Action
+from memgpt_proxy.stores.elasticsearch.erasing import erased_at
 from memgpt_proxy.stores.elasticsearch.names import document_id, term
 from memgpt_proxy.stores.records import MOST_TRACES, Owner, Trace, TurnId
 
@@ -20,7 +21,7 @@ _PRUNING = "A"
 
 
 async def keep(access: Access, kept: Mapping[Owner, Sequence[Trace]], written: int) -> None:
-    """Keep traces, of all owners at once.
+    """Keep traces, of all owners at once, but those of turns begun before an erasure.
 
     Args:
         written: When that is, as all documents bear it.
@@ -40,6 +41,7 @@ async def read(
 
 
 async def _keep(access: Access, owner: Owner, traces: Sequence[Trace], written: int) -> None:
+    erased = await erased_at(access, owner)
     actions = [
         Action(
             "create",
@@ -48,6 +50,7 @@ async def _keep(access: Access, owner: Owner, traces: Sequence[Trace], written: 
             documents.of_trace(owner, trace, written),
         )
         for trace in traces
+        if trace.created >= erased
     ]
     for outcome in await access.write(owner, actions):
         if not outcome.conflicts:  # else it is there already

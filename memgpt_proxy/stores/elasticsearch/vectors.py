@@ -19,7 +19,7 @@ import orjson
 
 from memgpt_proxy.stores.elasticsearch import documents
 from memgpt_proxy.stores.elasticsearch.access import Access, Search
-from memgpt_proxy.stores.elasticsearch.bulk import Action
+from memgpt_proxy.stores.elasticsearch.bulk import Action, Deletion
 from memgpt_proxy.stores.elasticsearch.client import (
     Connection,
     Refused,
@@ -136,17 +136,38 @@ class ElasticsearchVectors:
         await self._client.close()
 
     async def put_vectors(self, space: Space, vectors: Sequence[Embedded]) -> None:
-        """Store vectors, in place of those that these texts have in this space."""
+        """Store vectors, in place of those that these texts have in this space.
+
+        Those of texts that are not there any more go again: to erase a memory removes its texts
+        before their vectors, so that one of the two sees the other.
+        """
         alias = await self._alias(space)
         ordered = sorted(vectors, key=_owner)
         try:
             for owner, embedded in groupby(ordered, key=_owner):
-                actions = [self._action(alias, each) for each in embedded]
+                named = list(embedded)
+                actions = [self._action(alias, each) for each in named]
                 for outcome in await self._access.write(owner, actions):
                     outcome.raise_failure()
+                await self._remove_orphans(alias, owner, [each.name for each in named])
         except Refused:
             self._made.discard(space)  # it may have been removed
             raise
+
+    async def _remove_orphans(self, alias: str, owner: Owner, names: Sequence[Name]) -> None:
+        """Remove the vectors of these texts that are not there."""
+        tables = [TABLE_OF[name.kind] for name in names]
+        wanted = [
+            Wanted(table.alias(self._names), table.document, name.id)
+            for table, name in zip(tables, names, strict=True)
+        ]
+        there = await self._access.get(owner, wanted, whole=False)
+        gone = [name for name, text in zip(names, there, strict=True) if text is None]
+        deletions = [Deletion(alias, document_id(owner, name.kind, name.id)) for name in gone]
+        if deletions:
+            for outcome in await self._access.write(owner, deletions):
+                if not outcome.missing:
+                    outcome.raise_failure()
 
     async def nearest(
         self, namespace: Namespace, kind: Kind, space: Space, vector: Vector, *, limit: int

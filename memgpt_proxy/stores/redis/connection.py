@@ -68,6 +68,11 @@ class RedisConnection:
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._batches = Batches(self._answers)
 
+    @property
+    def away(self) -> bool:
+        """Whether the last command failed for it: it is away, full, or refuses."""
+        return not self._circuit.closed
+
     def key(self, kind: str, name: str) -> str:
         """Return a key; in a cluster, those of one name are on one server."""
         return f"{self._prefix}:{kind}:{{{name}}}"

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from memgpt_proxy.stores.codec import encode
 from memgpt_proxy.stores.journal import Entry, JournalFull, Waiting
 from memgpt_proxy.stores.protocols import StoreUnavailable
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.records import Namespace, Owner
 from memgpt_proxy.stores.redis.circuit import RedisUnavailable
 from memgpt_proxy.stores.redis.connection import RedisConnection, Script
 from memgpt_proxy.stores.redis.durability import losses, servers
+from memgpt_proxy.stores.storable import owner_of
 
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
 """How long a drainer is waited for that says nothing: it may be dead, or at a slow write."""
+
+MOST_READ = 256
+"""Entries that are read at once, of all that wait."""
 
 _APPEND = Script(
     """
@@ -125,6 +129,25 @@ class RedisJournal:
         """Delete entries, as far as they are still there."""
         told = [each for entry in entries for each in (entry.id, entry.size)]
         await self._redis.run(_DONE, [self._entries, self._bytes], told)
+
+    async def forget(self, owner: Owner) -> None:
+        """Delete an owner's entries from both streams."""
+        async for entries in self._of(owner, self._entries):
+            await self.done(entries)
+        async for entries in self._of(owner, self._aside):
+            await self._redis.execute("XDEL", self._aside, *(entry.id for entry in entries))
+
+    async def _of(self, owner: Owner, stream: str) -> AsyncIterator[Sequence[Entry]]:
+        """Yield an owner's entries in a stream, some at a time."""
+        behind = "-"
+        while True:
+            found = await self._redis.execute("XRANGE", stream, behind, "+", "COUNT", MOST_READ)
+            if not found:
+                return
+            entries = [_entry(name, fields) for name, fields in found]
+            if theirs := [entry for entry in entries if owner_of(entry.namespace) == owner]:
+                yield theirs
+            behind = f"({found[-1][0].decode()}"
 
     async def put_aside(self, entry: Entry) -> None:
         """Move an entry to the stream of those that nobody will ask for."""

@@ -12,7 +12,7 @@ from secrets import randbelow
 from memgpt_proxy.stores.change_log import Entry, News, Position
 from memgpt_proxy.stores.changes import Change, Uncertain
 from memgpt_proxy.stores.codec import decode, encode
-from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.records import Namespace, Owner
 from memgpt_proxy.stores.redis.connection import RedisConnection, Script
 from memgpt_proxy.stores.storable import owner_of
 
@@ -116,6 +116,10 @@ class RedisLog:
         )
         news = _news(run.decode(), int(now), found, position)
         return News(_position(run.decode(), id_), news.entries, news.recent) if news else None
+
+    async def forget(self, owner: Owner) -> None:
+        """Delete a stream."""
+        await self._redis.execute("UNLINK", self._redis.key("log", owner))
 
     async def ping(self) -> None:
         """Return when Redis answers."""

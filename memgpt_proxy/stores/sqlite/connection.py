@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
+from memgpt_proxy.stores.protocols import StoreError, StoreFull, StoreUnavailable
 
 SCHEMA_VERSION = 4
 """The ``user_version`` of a database that this code reads and writes."""
@@ -40,7 +40,6 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_NOTADB,
@@ -51,6 +50,8 @@ def store_error(error: sqlite3.Error | OSError | StoreError) -> StoreError:
     """Return the error that callers see: unavailable if the file, disk or lock is at fault."""
     if isinstance(error, StoreError):
         return error
+    if not isinstance(error, OSError) and primary_code(error) == sqlite3.SQLITE_FULL:
+        return StoreFull(f"the database takes no write: {error}")
     if isinstance(error, OSError) or primary_code(error) in _UNAVAILABLE:
         return StoreUnavailable(f"the database is unavailable: {error}")
     return StoreError(f"the database refused a statement: {error}")
@@ -86,6 +87,8 @@ def connect_file(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
+        # What is deleted is gone from the file, not only out of sight.
+        connection.execute("PRAGMA secure_delete = ON")
     except sqlite3.Error:
         connection.close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from memgpt_proxy.stores.portable import START, Mark, Portable, Portion
-from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.protocols import Remains, StoreError
 from memgpt_proxy.stores.query import parse
 from memgpt_proxy.stores.records import (
     ContentId,
@@ -19,6 +20,7 @@ from memgpt_proxy.stores.records import (
     Conversation,
     Counts,
     Fork,
+    Holdings,
     Known,
     Namespace,
     Node,
@@ -32,8 +34,9 @@ from memgpt_proxy.stores.records import (
     TurnState,
     WorkingContext,
 )
-from memgpt_proxy.stores.sqlite import exporting, pages, reads, rows, traces, writes
+from memgpt_proxy.stores.sqlite import erasing, exporting, pages, reads, rows, traces, writes
 from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
+from memgpt_proxy.stores.sqlite.erasing import Stage, Step
 from memgpt_proxy.stores.sqlite.exporting import Kind, Position
 from memgpt_proxy.stores.sqlite.pages import Window
 from memgpt_proxy.stores.sqlite.taking_over import TakenOver
@@ -55,6 +58,15 @@ MOST_PASSAGES = 128
 
 GATHER_WRITES = 0.002
 """Seconds for which a busy writer lets writes gather; one that was idle begins at once."""
+
+MOST_ERASURES = 3
+"""How often a memory is erased anew that others go on to write."""
+
+LOG_TRIES = 50
+LOG_PAUSE = 0.1
+"""How often, and with how many seconds between, the log is tried to be emptied that reads use."""
+
+log = logging.getLogger(__name__)
 
 Read = Callable[[sqlite3.Connection], object]
 Parameters = ParamSpec("Parameters")
@@ -122,9 +134,9 @@ class SqliteStore:
         await self._writer.stop()
 
     async def ping(self) -> None:
-        """Return when a transaction can begin and the schema can be read."""
-        await self._writer.submit(Write())
+        """Return when the schema can be read, and a transaction was committed."""
         await self.counts(Namespace(""))
+        await self._writer.submit(Write(probe=True))
 
     async def read_turn(
         self, namespace: Namespace, chain: Sequence[NodeId], *, enough: int
@@ -262,6 +274,46 @@ class SqliteStore:
     async def counts(self, namespace: Namespace) -> Counts:
         """Return how many messages and passages there are."""
         return await self._read(reads.counts, owner_of(namespace))
+
+    async def erase(self, namespace: Namespace) -> Holdings:
+        """Remove all that there is of a namespace, and see that nothing is left."""
+        return await self.erase_owner(owner_of(namespace))
+
+    async def erased_at(self, namespace: Namespace) -> float:
+        """Return 0.0: nothing that was made earlier waits anywhere to be stored later."""
+        return 0.0
+
+    async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
+        """Store records as they are, all or nothing."""
+        await self.take_over(owner_of(namespace), records)
+
+    async def holdings(self, owner: Owner) -> Holdings:
+        """Return how many records an owner has."""
+        return await self._read(erasing.holdings, owner)
+
+    async def erase_owner(self, owner: Owner) -> Holdings:
+        """Remove all that an owner has, in steps; where it breaks off, it can be repeated.
+
+        Its words are then in no page of the file that is free, nor in the log.
+        """
+        await self._writer.submit(Write())  # what was asked for before is there
+        there = left = await self.holdings(owner)
+        for _ in range(MOST_ERASURES):
+            for stage in Stage:
+                while await self._writer.submit(Write(erasing=Step(owner, stage))):
+                    pass
+            left = await self.holdings(owner)
+            if not left.records and not await self._read(erasing.indexed, owner):
+                await self._empty_log()
+                return there
+        raise Remains(f"{left.records} records are left: something goes on to write them")
+
+    async def _empty_log(self) -> None:
+        for _ in range(LOG_TRIES):
+            if not await self._writer.submit(Write(empties_log=True)):
+                return
+            await asyncio.sleep(LOG_PAUSE)
+        log.warning("long reads keep what was erased in the log of %s for now", self.file)
 
     async def write(self, write: Write) -> None:
         """Carry out a write along with those that wait."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 import orjson
 
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreUnavailable
-from memgpt_proxy.stores.sqlite import rows, traces
+from memgpt_proxy.stores.sqlite import erasing, rows, traces
 from memgpt_proxy.stores.sqlite.connection import store_error
 from memgpt_proxy.stores.sqlite.rows import Row
 from memgpt_proxy.stores.sqlite.taking_over import TakenOver, take_over
@@ -206,6 +206,9 @@ class Write:
     Attributes:
         waited: Of queue states and conversations, those that were made later stay.
         unplaced: The nodes take their queue from what the first of them hangs on.
+        probe: Have a page written though nothing changes: a full disk lets a transaction begin.
+        erasing: A step of removing what an owner has.
+        empties_log: Nothing that was removed is to stay in the log.
     """
 
     nodes: Sequence[Row] = ()
@@ -220,10 +223,16 @@ class Write:
     vectors: Vectors | None = None
     taken_over: TakenOver | None = None
     traces: Sequence[Row] = ()
+    probe: bool = False
+    erasing: erasing.Step | None = None
+    empties_log: bool = False
 
 
 Done = StoreError | tuple[str, ...]
 """What became of a write: its error, or which of its nodes were there before."""
+
+AGAIN = ("again",)
+"""What became of a step of removing that has another behind it."""
 
 
 def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Done]:
@@ -232,7 +241,11 @@ def carry_out(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[D
     When one of them is at fault, each is committed alone, so that no other fails with it.
     """
     try:
-        return _commit(connection, writes)
+        done = _commit(connection, writes)
+        return [
+            _log_emptied(connection) if write.empties_log else each
+            for write, each in zip(writes, done, strict=True)
+        ]
     except OverflowError as error:  # a number beyond 64 bits
         failure = StoreError(f"a record cannot be stored: {error}")
     except sqlite3.Error as error:
@@ -254,7 +267,14 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Don
             if write.taken_over is not None:
                 take_over(connection, write.taken_over)
         traces.keep(connection, [row for write in writes for row in write.traces])
-        return [_edit(connection, write.edit) or _known(write, known) for write in writes]
+        if any(write.probe for write in writes):
+            _probe(connection)
+        return [
+            _edit(connection, write.edit)
+            or _erase(connection, write.erasing)
+            or _known(write, known)
+            for write in writes
+        ]
 
 
 @contextmanager
@@ -266,6 +286,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _probe(connection: sqlite3.Connection) -> None:
+    """Write the schema's version anew; which it is may be another process's to say."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _known(write: Write, known: Set[Row]) -> tuple[str, ...]:
@@ -335,6 +361,14 @@ def _edit(connection: sqlite3.Connection, edit: NewVersion | None) -> StaleVersi
     if edit is None or connection.execute(INSERT_CONTEXT, asdict(edit)).rowcount == 1:
         return None
     return StaleVersion(f"the working context is no longer at version {edit.expected}")
+
+
+def _erase(connection: sqlite3.Connection, step: erasing.Step | None) -> tuple[str, ...]:
+    return AGAIN if step is not None and erasing.take(connection, step) else ()
+
+
+def _log_emptied(connection: sqlite3.Connection) -> tuple[str, ...]:
+    return () if erasing.empty_log(connection) else AGAIN
 
 
 def _put_vectors(connection: sqlite3.Connection, vectors: Vectors | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
+from memgpt_proxy.stores.elasticsearch import client as client_module
 from memgpt_proxy.stores.elasticsearch.client import connect, send, server_version
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 from tests.stores.build import ALICE, message, record
@@ -96,6 +98,76 @@ async def test_a_dead_server_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         await store.open()
     await store.close()
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is looked into at once, and a server that says nothing then is given up soon."""
+    monkeypatch.setattr(client_module, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(client_module, "PULSE_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_server_that_says_nothing_at_all_is_not_waited_for() -> None:
+    async def nothing(_: Asked) -> tuple[int, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(nothing) as (server, client):
+        with pytest.raises(StoreUnavailable, match="says nothing"):
+            await send(client, "POST", "/_any")
+        assert [each.path for each in server.asked] == ["/_any", "/"]
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_server_that_is_slow_and_alive_is_waited_for() -> None:
+    alive = asyncio.Event()
+
+    async def slow(asked: Asked) -> tuple[int, Any]:
+        if asked.path == "/":
+            alive.set()
+            return 200, {}
+        await alive.wait()
+        return 200, {"slow": True}
+
+    async with serving(slow) as (_, client):
+        assert await send(client, "POST", "/_any") == {"slow": True}
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_an_error_of_a_server_that_was_quiet_is_its_own() -> None:
+    asked_again = asyncio.Event()
+
+    async def answer(asked: Asked) -> tuple[int, Any]:
+        if asked.path == "/":
+            asked_again.set()
+            return 503, {}
+        await asked_again.wait()
+        return 400, {"error": {"type": "some_exception", "reason": "because"}}
+
+    async with serving(answer) as (_, client):
+        with pytest.raises(StoreError, match="400 some_exception: because"):
+            await send(client, "POST", "/_any")
+
+
+async def test_a_caller_that_leaves_takes_its_request_along() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def never(_: Asked) -> tuple[int, Any]:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    async with serving(never) as (_, client), asyncio.timeout(10):
+        caller = asyncio.get_running_loop().create_task(send(client, "POST", "/_any"))
+        await begun.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        await ended.wait()
 
 
 async def test_what_is_not_open_accepts_nothing() -> None:

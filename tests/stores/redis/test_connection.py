@@ -85,6 +85,13 @@ async def test_nothing_listens(redis_binary: str, monkeypatch: pytest.MonkeyPatc
         assert "secret" not in str(refused.value)
         with pytest.raises(RedisUnavailable, match="a moment ago"):
             await redis.execute("PING")
+        assert redis.away
+
+
+async def test_one_that_answers_is_not_away(redis_server: RedisServer) -> None:
+    async with connected(redis_server.url) as redis:
+        await redis.execute("PING")
+        assert not redis.away
 
 
 async def test_a_wrong_command_tells_nothing_of_its_arguments(redis_server: RedisServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from memgpt_proxy.stores.hot import HotStore
-from memgpt_proxy.stores.protocols import StaleVersion, Store
+from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreUnavailable
 from memgpt_proxy.stores.records import (
     ROOT,
     ContentId,
@@ -280,6 +281,50 @@ class Replicas(RuleBasedStateMachine):
             for each in range(REPLICAS):
                 self.read(each, space, [*chain, name])
                 self.same(each, lambda store: store.conversation(space, NAME))
+
+    @rule(replica=REPLICA, space=SPACE, data=st.data(), rarely=RARELY)
+    def erase(self, replica: int, space: Namespace, data: st.DataObject, *, rarely: bool) -> None:
+        """All forget a memory; where Redis is away, once they have heard of it."""
+        if not rarely:
+            return
+        with nullcontext() if self.up else pytest.raises(StoreUnavailable):
+            self.runner.run(self.replicas[replica].erase(space))
+        chain, self.known[space] = self.known[space][-1:], []
+        if self.up:
+            for each in range(REPLICAS):
+                self.read(each, space, chain)
+                self.same(each, lambda store: store.context(space))
+
+    @rule(space=SPACE, replicas=st.lists(REPLICA, min_size=2, max_size=3), edits=st.booleans())
+    def erase_amid_writes(self, space: Namespace, replicas: list[int], *, edits: bool) -> None:
+        """What others write meanwhile is there for all, or for none."""
+        eraser, *writers = replicas
+        nodes = [self.child(None, word) for word in "ab"]
+
+        async def write(number: int, replica: int) -> None:
+            store = self.replicas[replica]
+            version = (await store.context(space)).version
+            if edits:
+                with suppress(StaleVersion):
+                    await store.write_context(space, version, "amid", ROOT, TurnId("t"))
+            else:
+                await store.commit(space, record(nodes[number]))
+
+        async def at_once() -> None:
+            async with asyncio.TaskGroup() as group:
+                for number, replica in enumerate(writers):
+                    group.create_task(write(number, replica))
+                group.create_task(self.replicas[eraser].erase(space))
+
+        if not self.up:
+            return
+        self.runner.run(at_once())
+        self.known[space] = [
+            node.id for node in nodes if self.runner.run(self.plain.path(space, node.id, 1))
+        ]
+        for each in range(REPLICAS):
+            self.read(each, space, [nodes[0].id])
+            self.same(each, lambda store: store.context(space))
 
     @rule(replica=REPLICA)
     def restart_a_replica(self, replica: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memgpt_proxy.moving.tally import Tally
 from memgpt_proxy.stores.portable import ContextVersion, Portable, StoredPassage
 from memgpt_proxy.stores.records import Conversation, Node, NodeId, Owner, QueueState
+from memgpt_proxy.stores.tally import Tally
 from tests.stores.portables import memories
 
 ONE, OTHER = Owner("1"), Owner("2")

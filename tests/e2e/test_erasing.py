@@ -1,0 +1,201 @@
+"""``DELETE /memgpt/memory``: what the owner of a key has erased is gone, whatever is under way."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from memgpt_proxy import storage as storage_module
+from memgpt_proxy.app import create_app
+from memgpt_proxy.config import Settings
+from memgpt_proxy.stores.disk_journal import DiskJournal
+from memgpt_proxy.stores.hot import HotStore
+from memgpt_proxy.stores.journaled import JournaledStore
+from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.telemetry import Telemetry
+from tests.conftest import StartGateway
+from tests.e2e.chatting import Person, error_of, results, send
+from tests.e2e.in_process import served
+from tests.e2e.prompts import contents, recalled, remember, search, system
+from tests.e2e.test_owner import get, headers, listening
+from tests.stores.switched import Switch
+from tests.support.backend import ScriptedBackend
+from tests.support.elasticsearch import ElasticsearchNode
+from tests.support.gateway import GatewayProcess
+from tests.support.redis_server import RedisServer
+from tests.support.replies import Gate, call, wait
+
+NOTHING = {
+    "messages": 0,
+    "queue_states": 0,
+    "conversations": 0,
+    "passages": 0,
+    "working_contexts": 0,
+    "traces": 0,
+    "vectors": 0,
+}
+
+
+def erase(origin: str, key: str, **query: str) -> httpx.Response:
+    url = f"{origin}/memgpt/memory"
+    return httpx.request("DELETE", url, params=query, headers=headers(key), timeout=60)
+
+
+def erased(gateway: GatewayProcess, key: str, **query: str) -> dict[str, Any]:
+    answer = erase(gateway.origin, key, **query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["erased"]
+
+
+def live(backend: ScriptedBackend, person: Person, **options: Any) -> None:
+    """Leave something behind in all parts of memory."""
+    backend.reply(
+        call("working_context_append", {"content": "Cat: Mia", "request_heartbeat": True}),
+        call("archival_storage_insert", {"content": "Mia is four.", "request_heartbeat": True}),
+        send("A cat!"),
+    )
+    person.say("My cat is Mia.", **options)
+
+
+def test_nothing_is_left(backend: ScriptedBackend, gateway: GatewayProcess, person: Person) -> None:
+    live(backend, person)
+    counts = erased(gateway, person.api_key)
+    assert counts == {
+        **NOTHING,
+        "messages": 2,
+        "queue_states": 1,
+        "passages": 1,
+        "working_contexts": 1,
+        # A trace is written a moment after its turn.
+        "traces": counts["traces"],
+    }
+    assert get(gateway, "working-context", person.api_key).json() == {"version": 0, "content": ""}
+    assert get(gateway, "traces", person.api_key).json()["data"] == []
+    found = search(backend, person, "archival_storage_search", query="Mia")
+    assert found.startswith("Showing 0 of 0 results")
+    assert "Mia" not in system(backend.requests[-1])
+    assert erased(gateway, person.api_key)["messages"] == 2  # of the search itself
+    assert erased(gateway, person.api_key) == NOTHING
+
+
+def test_a_history_that_comes_again_begins_anew(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person
+) -> None:
+    live(backend, person)
+    erased(gateway, person.api_key)
+    backend.reply(send("Four?"))
+    person.say("How old is she?")
+    assert "Cat: Mia" not in system(backend.requests[-1])
+    said = [text for text in contents(backend.requests[-1]) if not text.startswith("System Alert")]
+    assert said == ["My cat is Mia.", "A cat!", "How old is she?"]
+    assert recalled(backend, person, "cat") == ["A cat!", "My cat is Mia."]
+
+
+def test_users_of_a_key_are_apart(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person
+) -> None:
+    live(backend, person)
+    live(backend, person.anew(), user="ann")
+    assert erased(gateway, person.api_key, user="ann")["messages"] == 2
+    assert get(gateway, "working-context", person.api_key).json()["content"] == "Cat: Mia"
+    assert erased(gateway, person.api_key, user="bob") == NOTHING
+    assert erased(gateway, person.api_key)["messages"] == 2
+
+
+def test_a_turn_under_way_brings_nothing_back(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person
+) -> None:
+    """It answers, its functions are refused, and nothing of it is stored."""
+    live(backend, person)
+    gate = Gate()
+    insert = call("archival_storage_insert", {"content": "Mia", "request_heartbeat": True})
+    backend.reply(
+        call("recall_storage_search", {"query": "Mia"}), wait(gate) + insert, send("I know Mia.")
+    )
+    with ThreadPoolExecutor(1) as elsewhere, listening(gateway, person.api_key) as ear:
+        asked = elsewhere.submit(person.say, "Who is it?")
+        assert ear.until("function_called")
+        before = erased(gateway, person.api_key)
+        gate.open()
+        assert asked.result(10).text == "I know Mia."
+        assert "memory_erased" in [kind for kind, _ in ear.until("turn_ended")]
+    assert before["passages"] == 1
+    assert "memory was erased" in results(backend.requests[-1])[0]
+    assert erased(gateway, person.api_key) == NOTHING
+
+
+def test_there_is_nothing_without_a_key(gateway: GatewayProcess) -> None:
+    answer = httpx.delete(f"{gateway.origin}/memgpt/memory")
+    assert answer.status_code == 401
+    assert error_of(answer)["code"] == "invalid_api_key"
+
+
+def test_it_is_only_erased_by_delete(gateway: GatewayProcess, api_key: str) -> None:
+    answer = get(gateway, "memory", api_key)
+    assert answer.status_code == 405
+    assert error_of(answer)["type"] == "invalid_request_error"
+
+
+def test_while_the_store_is_away_nothing_is_erased(
+    backend: ScriptedBackend,
+    tmp_path: Path,
+    api_key: str,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embedded = SqliteStore(tmp_path / "store.db")
+    switch = Switch(embedded, opens=True)
+    journal = DiskJournal(tmp_path / "journal.db", 2**20)
+    journaled = JournaledStore(switch.store, [journal], Telemetry(), probes=(3600.0, 3600.0))
+    hot = HotStore(journaled, 2**20)
+    monkeypatch.setattr(storage_module, "_stores", lambda *_: (embedded, hot))
+    app = create_app(Settings(data_dir=tmp_path / "data"), backend.base_url)
+    with served(app) as origin:
+        person = Person(f"{origin}/v1", api_key, model)
+        backend.reply(remember("Cat: Mia"))
+        person.say("My cat is Mia.")
+        switch.here = False
+        first, second = erase(origin, api_key), erase(origin, api_key)
+        for answer in (first, second):
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            assert error_of(answer)["code"] == "memory_not_erased"
+        assert "Not all" in error_of(first)["message"]  # it was just found to be away
+        assert "nothing was erased" in error_of(second)["message"]
+
+
+@pytest.mark.redis
+@pytest.mark.elasticsearch
+def test_all_replicas_forget(
+    backend: ScriptedBackend,
+    start_gateway: StartGateway,
+    redis_server: RedisServer,
+    elasticsearch: ElasticsearchNode,
+    api_key: str,
+    model: str,
+) -> None:
+    fleet = {
+        "MEMGPT_NAMESPACE_SECRET": "a secret of the whole fleet",
+        "MEMGPT_ELASTICSEARCH_URL": elasticsearch.url,
+        "MEMGPT_ELASTICSEARCH_PREFIX": f"erasing_{api_key[-8:]}",
+        "MEMGPT_REDIS_URL": redis_server.url,
+    }
+    here, there = (start_gateway(env=fleet) for _ in range(2))
+    person = Person(here.base_url, api_key, model)
+    live(backend, person)
+    person.base_url = there.base_url
+    backend.reply(send("Four."))
+    person.anew().say("How old is she?")
+    assert "Cat: Mia" in system(backend.requests[-1])
+    counts = erased(here, api_key)
+    assert (counts["messages"], counts["passages"], counts["working_contexts"]) == (4, 1, 1)
+    assert get(there, "working-context", api_key).json() == {"version": 0, "content": ""}
+    backend.reply(send("Who?"))
+    person.anew().say("How old is she?")
+    assert "Cat: Mia" not in system(backend.requests[-1])
+    assert erased(there, api_key)["messages"] == 2
+    assert "Mia" not in here.log() + there.log()

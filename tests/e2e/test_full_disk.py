@@ -1,0 +1,58 @@
+"""The embedded store's disk fills up under a gateway: turns are answered, and it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import missing_part
+from tests.e2e.chatting import Person, raw, send, user
+from tests.support.backend import ScriptedBackend
+from tests.support.gateway import GatewayProcess
+from tests.support.small_disk import SmallDisk, small_disk
+
+MIB = 8
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A small disk where the gateway's data directory will be."""
+    (tmp_path / "gateway").mkdir()
+    with ExitStack() as held:
+        try:
+            made = held.enter_context(small_disk(tmp_path / "gateway" / "data", MIB))
+        except OSError as error:
+            missing_part(f"no small disk can be mounted, which takes root: {error}")
+        yield made
+
+
+def readiness(gateway: GatewayProcess) -> tuple[int, dict[str, str]]:
+    answer = httpx.get(f"{gateway.origin}/readyz")
+    return answer.status_code, answer.json()
+
+
+def test_a_full_disk(
+    backend: ScriptedBackend, disk: SmallDisk, tmp_path: Path, api_key: str, model: str
+) -> None:
+    with GatewayProcess(tmp_path / "gateway", backend.base_url) as gateway:
+        person = Person(gateway.base_url, api_key, model)
+        backend.reply(send("Hello."))
+        person.say("hello")
+        assert readiness(gateway) == (200, {"status": "ok"})
+
+        disk.fill()
+        assert readiness(gateway) == (200, {"status": "degraded", "store": "full"})
+        backend.reply(send("Still here."))
+        answer = raw(gateway.base_url, api_key, model=model, messages=[user("Are you there?")])
+        assert answer.status_code == 200
+        assert answer.headers["x-memgpt-degraded"] == "true"
+
+        disk.make_room()
+        assert readiness(gateway) == (200, {"status": "ok"})
+        backend.reply(send("All is well."))
+        answer = raw(gateway.base_url, api_key, model=model, messages=[user("And now?")])
+        assert (answer.status_code, "x-memgpt-degraded" in answer.headers) == (200, False)

@@ -1,0 +1,152 @@
+"""Reasoning goes back to the backend that wants it, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartGateway
+from tests.e2e.chatting import Person, raw, send, tool, tool_result, user
+from tests.support.backend import ScriptedBackend
+from tests.support.gateway import GatewayProcess
+from tests.support.replies import Reply, call, error, event, reasoning, text
+
+SECRET = "zq-thought"
+WEATHER = [tool("get_weather", city="string")]
+SAVE = call("working_context_append", {"content": "Likes tea", "request_heartbeat": True})
+Body = dict[str, Any]
+
+
+def assistants(body: Body) -> list[Body]:
+    return [message for message in body["messages"] if message["role"] == "assistant"]
+
+
+def thoughts(body: Body) -> list[Any]:
+    return [message.get("reasoning_content") for message in assistants(body)]
+
+
+def thinking(number: int) -> Reply:
+    return reasoning(f"{SECRET}-{number}")
+
+
+def test_within_a_turn_and_no_longer(backend: ScriptedBackend, anyone: Person) -> None:
+    backend.reply(thinking(1) + SAVE, thinking(2) + send("Noted."), send("Again."))
+    assert anyone.say("I like tea.").text == "Noted."
+    assert anyone.say("And now?").text == "Again."
+    _, second, third = (request.body for request in backend.requests)
+    assert thoughts(second) == [f"{SECRET}-1"]
+    assert SECRET not in json.dumps(third)
+    assert "Likes tea" in json.dumps(assistants(third)), "the calls are still there"
+
+
+def test_while_a_clients_tool_runs(backend: ScriptedBackend, anyone: Person) -> None:
+    """What a turn has thought before the pause is there behind it; the client has none of it."""
+    backend.reply(thinking(1) + SAVE, thinking(2) + call("get_weather", {"city": "Oslo"}))
+    told = anyone.say("Weather?", tools=WEATHER)
+    ((id, name, _),) = told.calls
+    assert (name, told.text) == ("get_weather", "")
+    backend.reply(thinking(3) + send("It rains."))
+    anyone.said.append(tool_result(id, "rain"))
+    assert anyone.ask(anyone.said, tools=WEATHER).text == "It rains."
+    assert thoughts(backend.requests[-1].body) == [f"{SECRET}-1", f"{SECRET}-2"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_client_sees_it(
+    backend: ScriptedBackend, gateway: GatewayProcess, api_key: str, stream: bool
+) -> None:
+    backend.reply(thinking(1) + SAVE, thinking(2) + call("get_weather", {"city": "Oslo"}))
+    request = {"model": f"m-{api_key}", "messages": [user("Weather?")], "tools": WEATHER}
+    response = raw(gateway.base_url, api_key, **request, stream=stream)
+    assert "get_weather" in response.text
+    assert SECRET not in response.text
+    assert "reasoning" not in response.text
+
+
+def deepseek(body: Body) -> str | None:
+    """DeepSeek's thinking mode with tools, as its guide tells."""
+    if all(message.get("reasoning_content") for message in assistants(body)):
+        return None
+    return "The `reasoning_content` in the thinking mode must be passed back to the API."
+
+
+def groq(body: Body) -> str | None:
+    if any("reasoning_content" in message for message in body["messages"]):
+        return "property 'reasoning_content' is unsupported"
+    return None
+
+
+def strict(backend: ScriptedBackend, refuses: Any, *answers: Reply) -> list[Body]:
+    """Have the backend refuse; return the requests that it has taken."""
+    taken: list[Body] = []
+
+    def answer(body: Body) -> Reply:
+        if why := refuses(body):
+            return error(400, {"error": {"message": why, "type": "invalid_request_error"}})
+        taken.append(body)
+        return answers[len(taken) - 1]
+
+    backend.script(answer)
+    return taken
+
+
+def test_a_backend_that_wants_it_always(backend: ScriptedBackend, anyone: Person) -> None:
+    """What was thought before it said so is gone; from then on all of it is kept."""
+    taken = strict(
+        backend,
+        deepseek,
+        thinking(1) + SAVE,
+        thinking(2) + send("Noted."),
+        thinking(3) + send("Two."),
+        thinking(4) + text("Three."),
+        send("Four."),
+    )
+    for words, said in [("I like tea.", "Noted."), ("2", "Two."), ("3", "Three."), ("4", "Four.")]:
+        assert anyone.say(words).text == said
+    assert len(backend.requests) - len(taken) == 1, "it is refused once"
+    assert thoughts(taken[-1]) == [" ", " ", f"{SECRET}-3", f"{SECRET}-4"]
+    assert thoughts(taken[1]) == [f"{SECRET}-1"]
+
+
+def test_a_backend_that_refuses_it(backend: ScriptedBackend, anyone: Person) -> None:
+    taken = strict(
+        backend, groq, thinking(1) + SAVE, send("Noted."), thinking(2) + SAVE, send("Two.")
+    )
+    assert anyone.say("I like tea.").text == "Noted."
+    assert anyone.say("2").text == "Two."
+    assert len(backend.requests) - len(taken) == 1, "it is refused once"
+    assert SECRET not in json.dumps(taken)
+
+
+def test_openrouters_details_go_back_whole(backend: ScriptedBackend, anyone: Person) -> None:
+    block = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+
+    def detail(**more: Any) -> Body:
+        delta = {"content": "", "reasoning_details": [{**block, **more}]}
+        return {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+
+    pieces = [detail(text="zq-"), detail(text="thought"), detail(signature="Eq0=")]
+    first = event(pieces[0]) + event(pieces[1]) + event(pieces[2]) + SAVE
+    backend.reply(first, send("Noted."))
+    assert anyone.say("I like tea.").text == "Noted."
+    (made,) = assistants(backend.requests[1].body)
+    assert made["reasoning_details"] == [{**block, "text": SECRET, "signature": "Eq0="}]
+
+
+def test_another_model_gets_none_of_it(
+    backend: ScriptedBackend, tmp_path: Any, start_gateway: StartGateway, api_key: str
+) -> None:
+    file = tmp_path / "backends.yaml"
+    file.write_text(
+        f"backends:\n  - name: one\n    url: {backend.base_url}\n    models: [small, other]\n"
+        "    retries: 0\nfallbacks: {small: [other]}\n"
+    )
+    gateway = start_gateway("--backends-file", str(file), backend_url=None)
+    backend.reply(thinking(1) + SAVE, error(503), send("Noted."))
+    assert Person(gateway.base_url, api_key, "small").say("I like tea.").text == "Noted."
+    asked = [request.body for request in backend.requests]
+    assert [body["model"] for body in asked] == ["small", "small", "other"]
+    assert thoughts(asked[1]) == [f"{SECRET}-1"]
+    assert SECRET not in json.dumps(asked[2])
