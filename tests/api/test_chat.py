@@ -31,6 +31,10 @@ class Asked:
 
     def __init__(self) -> None:
         self.requests: list[TurnRequest] = []
+        self.without_tools: str | None = None
+
+    def lacks_tools(self, model: str) -> bool:
+        return model == self.without_tools
 
     async def open(self, request: TurnRequest) -> Any:
         self.requests.append(request)
@@ -92,6 +96,25 @@ async def test_the_agent_is_not_asked(asked: Asked, headers: dict[str, str]) -> 
     response = await post(asked, HELLO, headers)
     assert (response.status_code, response.content) == (200, b"from the backend")
     assert asked.requests == []
+
+
+CALLS: list[dict[str, Any]] = [
+    *HELLO,
+    {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "f"}}]},
+    *RESULT,
+]
+
+
+async def test_without_memory_the_agent_asks_a_backend_without_tools(asked: Asked) -> None:
+    off = {"X-MemGPT-Memory": "off"}
+    asked.without_tools = "m"
+    assert (await post(asked, CALLS, off)).status_code == 502
+    assert [request.remembers for request in asked.requests] == [False]
+    for others in (HELLO, RESULT):  # of which the second is for the backend to refuse
+        assert (await post(asked, others, off)).content == b"from the backend"
+    asked.without_tools = "other"
+    assert (await post(asked, CALLS, off)).content == b"from the backend"
+    assert len(asked.requests) == 1
 
 
 async def test_results_come_first_only_in_a_conversation_that_is_not_resent(asked: Asked) -> None:
