@@ -9,7 +9,12 @@ import click
 
 from memgpt_proxy import __version__
 from memgpt_proxy.checking.command import check_command
-from memgpt_proxy.moving.command import migrate_command
+from memgpt_proxy.moving.command import (
+    erase_command,
+    export_command,
+    import_command,
+    migrate_command,
+)
 from memgpt_proxy.options import CONTEXT, read_settings, setting_options
 from memgpt_proxy.reference import settings_reference
 from memgpt_proxy.serve import StartError, serve
@@ -52,3 +57,6 @@ def settings_command() -> None:
 
 main.add_command(check_command)
 main.add_command(migrate_command)
+main.add_command(erase_command)
+main.add_command(export_command)
+main.add_command(import_command)

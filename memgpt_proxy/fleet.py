@@ -21,6 +21,7 @@ from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.limits import Limiter, Rates
 from memgpt_proxy.stores.measured import MeasuredStore
 from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.records import Owner
 from memgpt_proxy.stores.redis import RedisConnection, RedisLog, connect
 from memgpt_proxy.stores.redis.events import RedisEvents
 from memgpt_proxy.stores.redis.journal import RedisJournal
@@ -64,6 +65,19 @@ def shared(
     journals: list[Journal] = [RedisJournal(redis, max_bytes), on_disk]
     journaled = JournaledStore(measured, journals, telemetry)
     return HotStore(journaled, settings.cache_mib * 2**20, RedisLog(redis), telemetry)
+
+
+async def have_forgotten(url: SecretStr, ca_file: Path | None, owner: Owner) -> None:
+    """Have all replicas forget what they have in memory of an owner, and what waits of it in Redis.
+
+    Raises StoreUnavailable; ValueError for a URL that cannot be one.
+    """
+    connection = redis(url, ca_file)
+    try:
+        await RedisJournal(connection, 0).forget(owner)
+        await RedisLog(connection).forget(owner)
+    finally:
+        await connection.close()
 
 
 def limiter(redis: RedisConnection, rates: Rates) -> Limiter:

@@ -158,9 +158,9 @@ async def take_in(
 
 async def _require_room(records: Sequence[Portable], store: PortableStore, owner: Owner) -> None:
     """Raise NotEmpty unless there is nothing, or what an import of the same has left."""
-    ours = {name_of(record) for record in records}
+    ours = {name_of(record): record for record in records}
     async for portion in store.export(owner):
-        if any(name_of(each) not in ours for each in portion.records):
+        if any(ours.get(name_of(each)) != each for each in portion.records):
             raise NotEmpty
         await asyncio.sleep(0)
 

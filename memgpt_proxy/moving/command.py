@@ -1,10 +1,11 @@
-"""The command ``memgpt-proxy migrate``: its options."""
+"""The commands ``memgpt-proxy migrate``, ``erase``, ``export`` and ``import``: their options."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -22,14 +23,33 @@ _SETTINGS = {
     "elasticsearch_shards",
 }
 
+Command = Callable[..., None]
+
+
+def whose_options(command: Command) -> Command:
+    """Give a command the options by which one owner is named."""
+    for option in reversed(
+        (
+            click.option("--namespace", metavar="OWNER", help="As migrate --list names it."),
+            click.option("--key", is_flag=True, help="What an API key owns; the key is asked for."),
+            click.option("--key-from-env", metavar="NAME", help="The variable with that key."),
+            click.option("--user", help="What this end user of the key owns."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def place_option(name: str) -> Callable[[Command], Command]:
+    """Give a command the option that names a place."""
+    told = "sqlite:PATH or elasticsearch:URL[,URL]."
+    return click.option(name, "place", metavar="PLACE", required=True, help=told)
+
 
 @click.command("migrate", context_settings=CONTEXT)
 @click.option("--from", "source", metavar="PLACE", help="sqlite:PATH or elasticsearch:URL[,URL].")
 @click.option("--to", "destination", metavar="PLACE", help="Likewise; nothing may write to it.")
-@click.option("--namespace", metavar="OWNER", help="Move one owner only, as --list names it.")
-@click.option("--key", is_flag=True, help="Move what one API key owns; the key is asked for.")
-@click.option("--key-from-env", metavar="NAME", help="Take that key from an environment variable.")
-@click.option("--user", help="Move what this end user of the key owns.")
+@whose_options
 @click.option("--list", "lists", is_flag=True, help="List the owners in --from, and end.")
 @click.option(
     "--state",
@@ -51,6 +71,63 @@ def migrate_command(file: Path | None, **options: Any) -> None:
     """
     # Here, since the gateway, whose command is beside this one, shall not pay for it.
     from memgpt_proxy.moving.operation import Asked, carry_out
+    from memgpt_proxy.moving.whose import Whose
 
+    options["whose"] = Whose.taken_from(options)
     asked = Asked(**{each.name: options.pop(each.name) for each in fields(Asked)})
     carry_out(asked, read_settings(file, options))
+
+
+_OF_A_MEMORY = _SETTINGS - {"elasticsearch_shards"} | {"redis_url", "redis_ca_file"}
+
+
+@click.command("erase", context_settings=CONTEXT)
+@place_option("--from")
+@whose_options
+@click.option("--yes", is_flag=True, help="Do not ask before it erases.")
+@setting_options(_OF_A_MEMORY)
+def erase_command(file: Path | None, place: str, *, yes: bool, **options: Any) -> None:
+    """Erase all that one owner has, and see that nothing is left.
+
+    The owner is named as by migrate. The gateway of an embedded store is stopped first; those of
+    Elasticsearch go on, and forget it where redis_url is set. Where it fails, repeat it.
+    """
+    from memgpt_proxy.moving.memories import erase
+    from memgpt_proxy.moving.whose import Whose
+
+    whose = Whose.taken_from(options)
+    erase(place, whose, read_settings(file, options), asks=not yes)
+
+
+@click.command("export", context_settings=CONTEXT)
+@place_option("--from")
+@whose_options
+@click.argument("output", type=click.File("wb", atomic=True), default="-")
+@setting_options(_OF_A_MEMORY)
+def export_command(file: Path | None, place: str, output: BinaryIO, **options: Any) -> None:
+    """Write all that one owner has to OUTPUT, as lines of JSON; to the terminal without it.
+
+    What is exported by --key can be imported under another key, by --namespace under the same only.
+    """
+    from memgpt_proxy.moving.memories import export
+    from memgpt_proxy.moving.whose import Whose
+
+    whose = Whose.taken_from(options)
+    export(place, whose, read_settings(file, options), output)
+
+
+@click.command("import", context_settings=CONTEXT)
+@place_option("--to")
+@whose_options
+@click.argument("exported", type=click.Path(path_type=Path, dir_okay=False))
+@setting_options(_OF_A_MEMORY)
+def import_command(file: Path | None, place: str, exported: Path, **options: Any) -> None:
+    """Store an export as one owner's memory, which has to be empty.
+
+    Carried out again it changes nothing; so one that was broken off is just repeated.
+    """
+    from memgpt_proxy.moving.memories import take_back
+    from memgpt_proxy.moving.whose import Whose
+
+    whose = Whose.taken_from(options)
+    take_back(place, whose, read_settings(file, options), exported)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,13 +12,7 @@ from pathlib import Path
 
 import click
 
-from memgpt_proxy.api.authentication import (
-    SECRET_FILE,
-    Authenticator,
-    as_setting,
-    read_secret,
-    secret_of,
-)
+from memgpt_proxy.api.authentication import as_setting
 from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.data_dir import DataDirError
 from memgpt_proxy.moving.indices import migrate_indices
@@ -28,9 +21,9 @@ from memgpt_proxy.moving.places import Place, PlaceError, place_of
 from memgpt_proxy.moving.progress import shown
 from memgpt_proxy.moving.report import about_the_secret, table_of
 from memgpt_proxy.moving.state import State, StateError, kept_state
+from memgpt_proxy.moving.whose import Whose, namespace_secret
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Owner
-from memgpt_proxy.stores.storable import owner_of
 
 STATE_FILE = "memory.moving"
 
@@ -44,10 +37,7 @@ class Asked:
 
     source: str | None
     destination: str | None
-    namespace: str | None
-    key: bool
-    key_from_env: str | None
-    user: str | None
+    whose: Whose
     lists: bool
     state: Path | None
     live: bool
@@ -71,7 +61,7 @@ def _carry_out(asked: Asked, settings: Settings) -> None:
     source = place_of(asked.source, settings)
     source.require()
     if asked.show_secret:
-        click.echo(f"{ENV_PREFIX}NAMESPACE_SECRET={as_setting(_secret(source, settings))}")
+        click.echo(f"{ENV_PREFIX}NAMESPACE_SECRET={as_setting(namespace_secret(source, settings))}")
     if asked.lists:
         asyncio.run(_list(source, settings))
     if asked.destination is not None:
@@ -83,7 +73,8 @@ def _carry_out(asked: Asked, settings: Settings) -> None:
 def _move(asked: Asked, source: Place, destination: Place, settings: Settings) -> None:
     if source == destination:
         raise PlaceError(f"{source} is the place to move from and to")
-    only = _owner(asked, source, settings)
+    named = asked.whose.owner(source, settings)
+    only = named[0] if named else None
     kept_in = asked.state or source.beside(STATE_FILE) or destination.beside(STATE_FILE)
     path = kept_in or Path(STATE_FILE)
     with ExitStack() as stack:
@@ -141,38 +132,3 @@ def _unused(source: Place) -> Iterator[None]:
         except DataDirError as error:
             raise PlaceError(f"{error}; or move its memories while it runs, with --live") from error
         yield
-
-
-def _owner(asked: Asked, source: Place, settings: Settings) -> Owner | None:
-    """Return the one owner that is to be moved, or None for all."""
-    key = _key(asked)
-    if key is None:
-        if asked.user is not None:
-            raise click.UsageError("--user goes with --key or --key-from-env")
-        return Owner(asked.namespace) if asked.namespace else None
-    if asked.namespace is not None:
-        raise click.UsageError("name an owner or a key, not both")
-    authenticator = Authenticator(_secret(source, settings), (), anonymous=True)
-    return owner_of(authenticator.namespace(key.encode(), asked.user))
-
-
-def _key(asked: Asked) -> str | None:
-    if asked.key_from_env is None:
-        key: str | None = click.prompt("API key", hide_input=True) if asked.key else None
-        return key
-    if key := os.environ.get(asked.key_from_env):
-        return key
-    raise click.UsageError(f"there is no environment variable {asked.key_from_env}")
-
-
-def _secret(source: Place, settings: Settings) -> bytes:
-    """Return the secret of the source: its own, else as it is set; none is made."""
-    path = source.beside(SECRET_FILE)
-    try:
-        if path is not None and path.exists():
-            return read_secret(path)
-        if settings.namespace_secret is not None:
-            return secret_of(settings)
-    except (OSError, ValueError) as error:
-        raise PlaceError(f"no namespace secret: {error}") from error
-    raise PlaceError(f"{source} has no namespace secret: set namespace_secret")

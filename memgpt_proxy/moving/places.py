@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
@@ -16,7 +17,8 @@ from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.elasticsearch.client import connect
 from memgpt_proxy.stores.elasticsearch.indices import Names, behind
-from memgpt_proxy.stores.portable import PortableStore
+from memgpt_proxy.stores.portable import ErasableStore
+from memgpt_proxy.stores.protocols import TraceStore
 from memgpt_proxy.stores.sqlite import SqliteStore
 
 _URLS = TypeAdapter(tuple[HttpUrl, ...])
@@ -24,6 +26,10 @@ _URLS = TypeAdapter(tuple[HttpUrl, ...])
 
 class PlaceError(Exception):
     """A place is named wrongly, or cannot be used; the message says why, in one line."""
+
+
+class Kept(ErasableStore, TraceStore, Protocol):
+    """What is in a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class SqlitePlace:
         return claimed(self.file.parent) if self.file.name == DATABASE else nullcontext()
 
     @asynccontextmanager
-    async def opened(self, _: Settings, *, create: bool) -> AsyncIterator[PortableStore]:
+    async def opened(self, _: Settings, *, create: bool) -> AsyncIterator[Kept]:
         """Hold it open. Raises StoreError, and PlaceError for one that is not to be created."""
         if not create:
             self.require()
@@ -85,7 +91,7 @@ class ElasticsearchPlace:
         return nullcontext()
 
     @asynccontextmanager
-    async def opened(self, settings: Settings, *, create: bool) -> AsyncIterator[PortableStore]:
+    async def opened(self, settings: Settings, *, create: bool) -> AsyncIterator[Kept]:
         """Hold it open. Raises StoreError, and PlaceError for one that is not to be created."""
         connection = elasticsearch_connection(settings, self.urls)
         prefix = settings.elasticsearch_prefix

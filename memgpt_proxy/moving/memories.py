@@ -1,0 +1,133 @@
+"""What ``memgpt-proxy erase``, ``export`` and ``import`` do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from memgpt_proxy.config import Settings
+from memgpt_proxy.data_dir import DataDirError
+from memgpt_proxy.memory.carrying import NotEmpty, OtherNames, exported, records_for, take_in
+from memgpt_proxy.moving.places import ElasticsearchPlace, Place, PlaceError, place_of
+from memgpt_proxy.moving.whose import Whose
+from memgpt_proxy.stores.lines import Malformed
+from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.records import Holdings, Namespace, Owner
+
+UNHEARD = (
+    "Gateways may have it in memory still: with redis_url they are told, without they are to be"
+    " started anew."
+)
+
+
+def erase(source: str, whose: Whose, settings: Settings, *, asks: bool) -> None:
+    """Erase what one owner has. Raises click.ClickException, whose message is one line."""
+    with _told():
+        place = _there(source, settings)
+        owner, _ = whose.one(place, settings)
+        with place.claimed():
+            asyncio.run(_erase(place, owner, settings, asks=asks))
+
+
+def export(source: str, whose: Whose, settings: Settings, file: BinaryIO) -> None:
+    """Write what one owner has to a file. Raises click.ClickException."""
+    with _told():
+        place = _there(source, settings)
+        owner, namespace = whose.one(place, settings)
+        with place.claimed():
+            asyncio.run(_export(place, owner, namespace, settings, file))
+
+
+def take_back(destination: str, whose: Whose, settings: Settings, path: Path) -> None:
+    """Store what a file has as one owner's memory. Raises click.ClickException."""
+    with _told():
+        place = _there(destination, settings)
+        owner, namespace = whose.one(place, settings)
+        with place.claimed(), path.open("rb") as file:
+            asyncio.run(_take_back(place, owner, namespace, settings, file))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what goes wrong in one line."""
+    try:
+        yield
+    except (PlaceError, DataDirError, StoreError, Malformed) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+    except OtherNames as error:
+        raise click.ClickException(
+            "it was exported by its owner's name alone, and fits that owner only: export it with"
+            " --key"
+        ) from error
+    except NotEmpty as error:
+        raise click.ClickException("the memory has something of its own: erase it first") from error
+
+
+def _there(name: str, settings: Settings) -> Place:
+    place = place_of(name, settings)
+    place.require()
+    return place
+
+
+async def _erase(place: Place, owner: Owner, settings: Settings, *, asks: bool) -> None:
+    async with place.opened(settings, create=False) as store:
+        there = await store.holdings(owner)
+        if asks:
+            question = f"Erase {there.records:,} records of owner {owner} in {place}?"
+            click.confirm(question, abort=True, err=True)
+        erased = await store.erase_owner(owner)
+    await _have_forgotten(place, owner, settings)
+    for line in _table(erased):
+        click.echo(line)
+    if not erased.records:
+        raise PlaceError(f"{place} had nothing of this owner")
+
+
+def _table(erased: Holdings) -> Iterator[str]:
+    for field in fields(erased):
+        yield f"{field.name.replace('_', ' '):<18}{getattr(erased, field.name):>12,}"
+
+
+async def _export(
+    place: Place, owner: Owner, namespace: Namespace | None, settings: Settings, file: BinaryIO
+) -> None:
+    async with place.opened(settings, create=False) as store:
+        if not await store.size(owner):
+            raise PlaceError(f"{place} has nothing of this owner")
+        traces = store if namespace is not None else None
+        lines = exported(store, owner, time.time(), namespace=namespace, traces=traces)
+        async for several in lines:
+            await asyncio.to_thread(file.write, several)
+
+
+async def _take_back(
+    place: Place, owner: Owner, namespace: Namespace | None, settings: Settings, file: BinaryIO
+) -> None:
+    records = await asyncio.to_thread(records_for, file, owner, namespace)
+    async with place.opened(settings, create=False) as store:
+        counts = await take_in(records, store, owner, partial(store.take_over, owner))
+    await _have_forgotten(place, owner, settings)
+    for kind, count in counts.items():
+        click.echo(f"{kind.replace('_', ' '):<18}{count:>12,}")
+
+
+async def _have_forgotten(place: Place, owner: Owner, settings: Settings) -> None:
+    """Have gateways forget what they have in memory of an owner, and what waits of it."""
+    if not isinstance(place, ElasticsearchPlace):
+        return  # no gateway is in
+    if settings.redis_url is None:
+        click.echo(UNHEARD, err=True)
+        return
+    from memgpt_proxy import fleet
+
+    await fleet.have_forgotten(settings.redis_url, settings.redis_ca_file, owner)
