@@ -21,6 +21,12 @@ from memgpt_proxy.stores.records import Owner
 
 Json = dict[str, Any]
 
+MOST_DELETED = 5_000
+"""Documents that one request deletes."""
+
+DELETE_SECONDS = 60.0
+"""How long such a request may take."""
+
 Belonging = Literal["owner", "said", "shown"]
 """The field that bears the owner: of all, of messages, of the passages that are not hidden."""
 
@@ -113,12 +119,18 @@ class Access:
             for index in {action.index for action in actions}:
                 self.freshness.wrote(index, owner)
 
-    async def delete(self, owner: Owner, index: str, search: Search) -> None:
-        """Delete what a search finds; what changes meanwhile is left."""
-        params = {"routing": owner, "conflicts": "proceed"}
-        path = f"/{index}/_delete_by_query"
+    async def delete(self, owner: Owner, index: str, search: Search) -> int:
+        """Delete what a search finds, ``MOST_DELETED`` at most; return how many there were.
+
+        What changes meanwhile is left.
+        """
+        params = {"routing": owner, "conflicts": "proceed", "max_docs": str(MOST_DELETED)}
+        path, body = f"/{index}/_delete_by_query", search.body(owner)
         try:
-            await send(self._client, "POST", path, search.body(owner), params=params)
+            answer = await send(
+                self._client, "POST", path, body, params=params, seconds=DELETE_SECONDS
+            )
+            return int(answer["deleted"])
         finally:
             self.freshness.wrote(index, owner)
 

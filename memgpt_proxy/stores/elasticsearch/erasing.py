@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from elasticsearch import AsyncElasticsearch
-
 from memgpt_proxy.stores.elasticsearch import documents
-from memgpt_proxy.stores.elasticsearch.access import Access, Json, Search
+from memgpt_proxy.stores.elasticsearch.access import MOST_DELETED, Access, Json, Search
 from memgpt_proxy.stores.elasticsearch.bulk import Action
-from memgpt_proxy.stores.elasticsearch.client import send
 from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.documents import (
     CONVERSATION,
@@ -34,12 +31,6 @@ from memgpt_proxy.stores.records import Holdings, Owner
 MOST_PASSES = 3
 """How often a memory is erased anew that others go on to write."""
 
-MOST_DELETED = 5_000
-"""Documents that one request deletes."""
-
-DELETE_SECONDS = 60.0
-"""How long such a request may take."""
-
 _NS = 1e9
 
 _ALL_BUT_MARK: Json = {"bool": {"must_not": {"term": {"kind": ERASED}}}}
@@ -55,24 +46,24 @@ async def erased_at(access: Access, owner: Owner) -> float:
     return found.source["written"] / _NS if found else 0.0
 
 
-async def erase(client: AsyncElasticsearch, access: Access, clock: Clock, owner: Owner) -> Holdings:
+async def erase(access: Access, clock: Clock, owner: Owner) -> Holdings:
     """Remove all that an owner has; see ``Store.erase``."""
     await _set_mark(access, clock, owner)
-    there = left = await holdings(client, access, owner)
+    there = left = await holdings(access, owner)
     for _ in range(MOST_PASSES):
         # Texts go before their vectors: see ``ElasticsearchVectors.put_vectors``.
         for index in (*_indices(access), _vectors(access)):
-            await _delete(client, access, owner, index)
-        left = await holdings(client, access, owner)
+            await _delete(access, owner, index)
+        left = await holdings(access, owner)
         if not left.records:
             return there
     raise Remains(f"{left.records} records are left: something goes on to write them")
 
 
-async def holdings(client: AsyncElasticsearch, access: Access, owner: Owner) -> Holdings:
+async def holdings(access: Access, owner: Owner) -> Holdings:
     """Return how many documents an owner has, by kind, whoever has just written them."""
     names = _indices(access)
-    found = await asyncio.gather(*(_of_kinds(client, access, owner, index) for index in names))
+    found = await asyncio.gather(*(_of_kinds(access, owner, index) for index in names))
     kinds = {kind: count for counts in found for kind, count in counts.items()}
     # A head tells of versions, and is none: one that is left alone counts all the same.
     versions = kinds.get(VERSION, 0) or kinds.get(HEAD, 0)
@@ -83,7 +74,7 @@ async def holdings(client: AsyncElasticsearch, access: Access, owner: Owner) -> 
         passages=kinds.get(PASSAGE, 0),
         working_contexts=versions,
         traces=kinds.get(TRACE, 0),
-        vectors=await _count(client, access, owner, _vectors(access)),
+        vectors=await _count(access, owner, _vectors(access)),
     )
 
 
@@ -95,38 +86,31 @@ async def _set_mark(access: Access, clock: Clock, owner: Owner) -> None:
     outcome.raise_failure()
 
 
-async def _delete(client: AsyncElasticsearch, access: Access, owner: Owner, index: str) -> None:
-    """Delete an owner's documents in an index, so many at a time; searches see it on return."""
-    body = Search(filters=[_ALL_BUT_MARK]).body(owner)
-    params = {
-        "routing": owner,
-        "conflicts": "proceed",
-        "refresh": "true",
-        "max_docs": str(MOST_DELETED),
-    }
-    await send(client, "POST", f"/{index}/_refresh")
-    deleted = MOST_DELETED
-    while deleted >= MOST_DELETED:
-        path = f"/{index}/_delete_by_query"
-        answer = await send(client, "POST", path, body, params=params, seconds=DELETE_SECONDS)
-        deleted = answer["deleted"]
+async def _delete(access: Access, owner: Owner, index: str) -> None:
+    """Delete an owner's documents in an index, so many at a time."""
+    await _see_all(access, owner, index)
+    while await access.delete(owner, index, Search(filters=[_ALL_BUT_MARK])) >= MOST_DELETED:
+        await _see_all(access, owner, index)  # those that are gone are not to be found again
 
 
-async def _of_kinds(
-    client: AsyncElasticsearch, access: Access, owner: Owner, index: str
-) -> dict[str, int]:
+async def _see_all(access: Access, owner: Owner, index: str) -> None:
+    """Have the next search find all that is there, whoever has just written it."""
+    access.freshness.wrote(index, owner)
+    await access.freshness.ensure(index, owner)
+
+
+async def _of_kinds(access: Access, owner: Owner, index: str) -> dict[str, int]:
+    await _see_all(access, owner, index)
     rest = {"size": 0, "aggs": {"kinds": {"terms": {"field": "kind", "size": 100}}}}
-    await send(client, "POST", f"/{index}/_refresh")
-    search = Search(filters=[_ALL_BUT_MARK], rest=rest)
-    answer = await access.search(owner, index, search, fresh=False)
+    answer = await access.search(owner, index, Search(filters=[_ALL_BUT_MARK], rest=rest))
     buckets = answer["aggregations"]["kinds"]["buckets"]
     return {bucket["key"]: bucket["doc_count"] for bucket in buckets}
 
 
-async def _count(client: AsyncElasticsearch, access: Access, owner: Owner, index: str) -> int:
-    await send(client, "POST", f"/{index}/_refresh")
+async def _count(access: Access, owner: Owner, index: str) -> int:
+    await _see_all(access, owner, index)
     rest = {"size": 0, "track_total_hits": True}
-    answer = await access.search(owner, index, Search(rest=rest), fresh=False)
+    answer = await access.search(owner, index, Search(rest=rest))
     return int(answer["hits"]["total"]["value"])
 
 

@@ -278,12 +278,12 @@ class ElasticsearchStore:
         running = {*self._writes, *([self._forking[owner]] if owner in self._forking else [])}
         if running:  # what was asked for before is there
             await asyncio.wait(running)
-        erased = erasing.erase(self._client, self._access, self._clock, owner)
+        erased = erasing.erase(self._access, self._clock, owner)
         return await self._carry_out(erased)
 
     async def holdings(self, owner: Owner) -> Holdings:
         """Return how many records an owner has."""
-        return await erasing.holdings(self._client, self._access, owner)
+        return await erasing.holdings(self._access, owner)
 
     def owners(self) -> AsyncIterator[Owner]:
         """Yield all owners, each once, in a steady order."""

@@ -41,6 +41,8 @@ class Opened:
         return f"{self.prefix}-{layout_of(space).name}-v1"
 
     async def put(self, space: Space, name: str = "p0") -> None:
+        """Store a passage, and a vector of it."""
+        await self.store.insert_passages(ALICE, [passage(name, "text")])
         vector = np.eye(1, space.dimensions, dtype=np.float32)[0]
         named = Name(owner_of(ALICE), Kind.PASSAGE, name)
         await self.vectors.put_vectors(space, [Embedded(named, vector)])

@@ -319,12 +319,12 @@ class Replicas(RuleBasedStateMachine):
         if not self.up:
             return
         self.runner.run(at_once())
-        self.known[space] = [
-            node.id for node in nodes if self.runner.run(self.plain.path(space, node.id, 1))
-        ]
         for each in range(REPLICAS):
-            self.read(each, space, [nodes[0].id])
+            for node in nodes:
+                self.read(each, space, [node.id])
             self.same(each, lambda store: store.context(space))
+        self.runner.run(self.replicas[eraser].erase(space))  # what is there was for time to say
+        self.known[space] = []
 
     @rule(replica=REPLICA)
     def restart_a_replica(self, replica: int) -> None:
