@@ -20,11 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from memgpt_proxy.agent.agent import Agent
 from memgpt_proxy.agent.executor import FunctionExecutor
+from memgpt_proxy.agent.faculties import Clock, Faculties
 from memgpt_proxy.agent.habits import Habits
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.profiles import Profiles
 from memgpt_proxy.agent.queue_manager import QueueManager
-from memgpt_proxy.agent.running import Clock, Faculties
 from memgpt_proxy.agent.solitary import Solitary
 from memgpt_proxy.agent.summarizer import Summarizer
 from memgpt_proxy.agent.thinking import ThinkingHabits

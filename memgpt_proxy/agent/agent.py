@@ -9,12 +9,13 @@ from functools import partial
 from memgpt_proxy.agent import instructions
 from memgpt_proxy.agent.apart import TurnApart
 from memgpt_proxy.agent.executor import CallPlace
+from memgpt_proxy.agent.faculties import Faculties
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.healing import Prepared
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.reply import Offer
 from memgpt_proxy.agent.request import TurnRequest
-from memgpt_proxy.agent.running import Faculties, RunningTurn
+from memgpt_proxy.agent.running import RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
 from memgpt_proxy.backend.client import Route, available
 from memgpt_proxy.config import CleanTurns, ReplyMode

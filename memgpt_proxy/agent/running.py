@@ -8,42 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 import orjson
 
 from memgpt_proxy.agent.clean import CleanListener
-from memgpt_proxy.agent.executor import CallResult, FunctionCall, FunctionExecutor
+from memgpt_proxy.agent.executor import CallResult, FunctionCall
+from memgpt_proxy.agent.faculties import Faculties
 from memgpt_proxy.agent.functions import SEND_MESSAGE
-from memgpt_proxy.agent.habits import Habit, Habits
+from memgpt_proxy.agent.habits import Habit
 from memgpt_proxy.agent.healing import Prepare, Prepared
 from memgpt_proxy.agent.hearing import Hearing, broken, calls_in_text, check_whole
 from memgpt_proxy.agent.limits import TextLimit
-from memgpt_proxy.agent.profiles import Profiles
-from memgpt_proxy.agent.queue_manager import QueueManager
 from memgpt_proxy.agent.recovery import Attempt, Recovery
 from memgpt_proxy.agent.remains import placed, unplaced
 from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
-from memgpt_proxy.agent.solitary import Solitary, is_about_fields
-from memgpt_proxy.agent.thinking import Thinker, ThinkingHabits, thinking_asked
-from memgpt_proxy.agent.tracing import Tracer
+from memgpt_proxy.agent.solitary import is_about_fields
+from memgpt_proxy.agent.thinking import Thinker, thinking_asked
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
-from memgpt_proxy.agent.window import Windows
-from memgpt_proxy.backend.client import Backends, ChunkStream, Route
+from memgpt_proxy.backend.client import ChunkStream, Route
 from memgpt_proxy.errors import (
     GatewayError,
     NoReply,
 )
-from memgpt_proxy.memory.erasing import Eraser
 from memgpt_proxy.memory.reconcile import history
-from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import content_id, node_id
-from memgpt_proxy.memory.undo import Undo
-from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import (
     ROOT,
     Node,
@@ -52,15 +45,11 @@ from memgpt_proxy.stores.records import (
     Role,
     TurnRecord,
 )
-from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.traits import Trait
 from memgpt_proxy.wire.chat import Usage, add_usage, reasoning_tokens
 from memgpt_proxy.wire.step import StepReader
 
 log = logging.getLogger(__name__)
-
-Clock = Callable[[], datetime]
-"""Returns the time, in the operator's time zone."""
 
 _FORGOTTEN = CallResult(
     "Error: this memory was erased a moment ago. Reply with what you know.", failed=True
@@ -68,29 +57,6 @@ _FORGOTTEN = CallResult(
 
 _COMMIT_SECONDS = 10.0
 """How long a turn waits for the store before it ends without it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Faculties:
-    """What turns share over the life of the process."""
-
-    backend: Backends
-    store: Store
-    counter: TokenCounter
-    executor: FunctionExecutor
-    undo: Undo
-    queue_manager: QueueManager
-    windows: Windows
-    habits: Habits
-    clean_habits: Habits
-    thinking: ThinkingHabits
-    solitary: Solitary
-    profiles: Profiles
-    telemetry: Telemetry
-    tracer: Tracer
-    eraser: Eraser
-    max_steps: int
-    clock: Clock
 
 
 class RunningTurn:
