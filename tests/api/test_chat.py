@@ -40,9 +40,6 @@ class Asked:
         self.requests.append(request)
         raise NoReply("none")
 
-    def lacks_tools(self, model: str) -> bool:
-        return False
-
 
 @pytest.fixture
 def asked() -> Asked:
