@@ -18,7 +18,6 @@ MAY_SEND = {
     "access",  # adds the owner to everything
     "bulk",  # whose lines each bear an owner
     "client",
-    "erasing",  # all that one owner has
     "freshness",  # refreshes
     "indices",
     "lookups",  # each of an owner

@@ -26,7 +26,7 @@ from tests.support.own_namespaces import OwnNamespaces
 
 pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow, pytest.mark.timeout(300)]
 
-WRITES = {"commit", "insert_passages", "hide_passages", "show_passages", "write_context"}
+WRITES = {"commit", "insert_passages", "hide_passages", "show_passages", "write_context", "erase"}
 
 
 class Both:
