@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.settings_sources import option_name
 
 _HEAD = """\
 # Settings
@@ -15,7 +16,10 @@ _HEAD = """\
 Each setting has one name. It is an option of `memgpt-proxy serve`, an environment variable,
 and a name in the YAML file given by `--config` (or `MEMGPT_CONFIG`). The command line wins
 over the environment, the environment over the file. A wrong value stops the start with one
-line that names it. A variable that begins with `MEMGPT_` and is none gets a warning.
+line that names it and says where it comes from; so does an unknown name in the file. A variable
+that begins with `MEMGPT_` and is none gets a warning. Either tells the name that is near.
+
+A relative path in the file is relative to the file, any other to the working directory.
 
 This page is printed by `memgpt-proxy settings`.
 
@@ -28,11 +32,6 @@ def settings_reference() -> str:
     """Return the reference of all settings, as Markdown."""
     rows = (_row(name, field) for name, field in Settings.model_fields.items())
     return _HEAD + "".join(f"{row}\n" for row in rows)
-
-
-def option_name(name: str) -> str:
-    """Return the command-line option of a setting, without its dashes."""
-    return name.replace("_", "-")
 
 
 def default_of(field: FieldInfo) -> str:

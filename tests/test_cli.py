@@ -93,10 +93,13 @@ def test_the_reference_tells_of_every_setting(name: str) -> None:
     ("options", "told"),
     [
         (["--port", "eighty"], "port: "),
-        (["--port", "70000"], "port: Input should be less than or equal to 65535 (it is '70000')"),
+        (
+            ["--port", "70000"],
+            "port: Input should be less than or equal to 65535 (it is '70000', from --port)",
+        ),
         (
             ["--backend-url", "localhost"],
-            "backend_url: has to be a URL that begins with http:// or https:// (it is 'localhost')",
+            "backend_url: has to be a URL that begins with http:// or https:// (it is 'localhost',",
         ),
         (["--backend-url", "127.0.0.1:80/v1"], "backend_url: has to be a URL that begins with"),
         (["--backend-url", "localhost:80/v1"], "backend_url: has to be a URL that begins with"),
@@ -129,13 +132,52 @@ def test_two_wrong_values_are_told_of_in_one_line() -> None:
 
 def test_a_wrong_value_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEMGPT_PORT", "eighty")
-    assert refused("serve").startswith("port: ")
+    assert refused("serve") == (
+        "port: Input should be a valid integer, unable to parse string as an integer "
+        "(it is 'eighty', from MEMGPT_PORT)"
+    )
+
+
+def test_where_a_wrong_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("max_steps: 0\nport: x\nflush_at: 0.5\nnamespace_secret: from-file\n")
+    monkeypatch.setenv("memgpt_port", "y")
+    monkeypatch.setenv("MEMGPT_NAMESPACE_SECRET", SECRET)
+    monkeypatch.setenv("MEMGPT_MAX_STEPS", "")
+    told = refused("serve", "--config", str(file), "--cache-mib", "z").split("; ")
+    assert [each.rpartition(", from ")[2] for each in told if "(it is" in each] == [
+        "memgpt_port)",
+        f"{file})",
+        "--cache-mib)",
+    ]
+    assert "namespace_secret: needs 16 characters or more (from MEMGPT_NAMESPACE_SECRET)" in told
+
+
+def test_values_that_do_not_go_together_are_told_with_where_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("flush_to: 0.9\n")
+    monkeypatch.setenv("MEMGPT_FLUSH_AT", "0.8")
+    assert refused("serve", "--config", str(file)) == (
+        f"flush_to must be below flush_at (flush_at from MEMGPT_FLUSH_AT, flush_to from {file})"
+    )
+    assert refused("serve", "--embedding-model", "m", "--backends-file", "b.yaml") == (
+        "embedding_model is set with backends_file: set embedding_url too "
+        "(backends_file from --backends-file, embedding_model from --embedding-model)"
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("prot: 80\n", "prot: there is no such setting"),
+        ("prot: 80\n", "prot: there is no such setting; did you mean port? (from {file})"),
+        ("MEMGPT_PORT: 80\n", "MEMGPT_PORT: there is no such setting; did you mean port?"),
+        ("data-dir: /x\n", "data-dir: there is no such setting; did you mean data_dir?"),
+        ("colour: red\n", "colour: there is no such setting (from {file})"),
+        (f"backend_api_kee: {SECRET}\n", "backend_api_kee: there is no such setting; did"),
+        ("accepted_keys: 12345\n", "accepted_keys: should be a list (from {file})"),
+        ("max_steps: {a: b}\n", "max_steps: Input should be a valid integer (from {file})"),
         ("port: eighty\n", "port: "),
         (f"accepted_keys: {{a: {SECRET}}}\n", "accepted_keys: "),
         (f"backend_api_key: [{SECRET}]\n", "backend_api_key: "),
