@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.setting_groups import GROUPS
 from memgpt_proxy.settings_sources import option_name
 
 _HEAD = """\
@@ -22,6 +23,10 @@ that begins with `MEMGPT_` and is none gets a warning. Either tells the name tha
 A relative path in the file is relative to the file, any other to the working directory.
 
 This page is printed by `memgpt-proxy settings`.
+"""
+
+_GROUP = """
+## {title}
 
 | setting | option | environment | default | meaning |
 |---|---|---|---|---|
@@ -30,8 +35,9 @@ This page is printed by `memgpt-proxy settings`.
 
 def settings_reference() -> str:
     """Return the reference of all settings, as Markdown."""
-    rows = (_row(name, field) for name, field in Settings.model_fields.items())
-    return _HEAD + "".join(f"{row}\n" for row in rows)
+    return _HEAD + "".join(
+        _GROUP.format(title=title) + "".join(map(_row, names)) for title, names in GROUPS.items()
+    )
 
 
 def default_of(field: FieldInfo) -> str:
@@ -54,9 +60,10 @@ def choices_of(field: FieldInfo) -> tuple[str, ...]:
     return tuple(str(choice) for choice in kind) if is_choice else ()
 
 
-def _row(name: str, field: FieldInfo) -> str:
+def _row(name: str) -> str:
+    field = Settings.model_fields[name]
     option, variable = f"`--{option_name(name)}`", f"`{ENV_PREFIX}{name.upper()}`"
     default = f"`{text}`" if (text := default_of(field)) else ""
     choices = ", ".join(f"`{choice}`" for choice in choices_of(field))
     meaning = f"{field.description} One of {choices}." if choices else field.description
-    return f"| `{name}` | {option} | {variable} | {default} | {meaning} |"
+    return f"| `{name}` | {option} | {variable} | {default} | {meaning} |\n"

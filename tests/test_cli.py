@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from memgpt_proxy import __version__, cli
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.setting_groups import GROUPS
 from tests.support.backend import ScriptedBackend
 from tests.support.process import clean_environment
 
@@ -60,6 +63,52 @@ def test_the_help_names_the_commands() -> None:
         assert "serve" in told
         for name in ("settings", "migrate", "check"):
             assert name in told
+
+
+def test_no_summary_of_a_command_is_cut() -> None:
+    commands = run("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert len(commands) == len(cli.main.commands)
+    assert [line for line in commands if not line.endswith(".") or line.endswith("...")] == []
+
+
+def test_every_setting_stands_in_one_group() -> None:
+    assert sorted(chain(*GROUPS.values())) == sorted(Settings.model_fields)
+
+
+def sections(help_page: str) -> dict[str, list[str]]:
+    """Return the options under each heading of a help page, in its order."""
+    found: dict[str, list[str]] = {}
+    for line in help_page[help_page.index("Options:\n") :].splitlines():
+        if heading := re.fullmatch(r"([A-Z][\w ]*):", line):
+            found[heading[1]] = []
+        elif option := re.match(r"  (?:-h, )?(\S+)", line):
+            found[[*found][-1]].append(option[1])
+    return found
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_help_shows_settings_in_groups(command: str) -> None:
+    shown = sections(run(command, "--help").stdout)
+    assert shown.pop("Options") == ["--config", "--help"]
+    assert list(shown.items()) == [
+        (title, [f"--{name.replace('_', '-')}" for name in names])
+        for title, names in GROUPS.items()
+    ]
+
+
+def test_commands_with_fewer_settings_show_the_groups_that_they_have() -> None:
+    shown = sections(run("export", "--help").stdout)
+    assert list(shown) == ["Options", "Data", "Elasticsearch", "Redis"]
+    own = ["--from", "--namespace", "--key", "--key-from-env", "--user", "--config", "--help"]
+    assert shown["Options"] == own
+    assert shown["Data"] == ["--data-dir", "--namespace-secret"]
+
+
+def test_the_reference_shows_the_same_groups() -> None:
+    told = run("settings").stdout
+    for title, names in GROUPS.items():
+        section = told.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(names)
 
 
 def test_who_serves_does_not_pay_for_the_other_commands() -> None:

@@ -21,6 +21,7 @@ import yaml
 
 from memgpt_proxy.backends_file import read_backends
 from memgpt_proxy.settings_sources import load_settings
+from memgpt_proxy.wrong_settings import SettingsError
 from tests.clients.roster import CLIENTS
 from tests.docs import shell
 from tests.docs.fenced import Block, blocks
@@ -247,5 +248,5 @@ def without_seconds(told: dict[str, Any]) -> dict[str, Any]:
 )
 def test_a_command_that_there_is_not_would_be_found(wrong: str):
     ((*words,),) = shell.commands(wrong)
-    with pytest.raises((AssertionError, click.ClickException, KeyError, ValueError)):
+    with pytest.raises((AssertionError, click.ClickException, KeyError, SettingsError)):
         shell.check(words)
