@@ -35,6 +35,11 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.parametrize("case", ["backends", "production"])
+def test_whole_examples_are_those_of_the_chart(case: str) -> None:
+    assert CASES[case].read_text() in blocks("yaml")
+
+
 def test_there_are_examples() -> None:
     assert len(VALUES) > 4
     assert len(COMMANDS) > 2
@@ -45,6 +50,8 @@ def test_values_are_taken(helm: Helm, values: dict[str, Any]) -> None:
     fleet = yaml.safe_load(CASES["fleet"].read_text())
     if "autoscaling" in values:
         del fleet["replicas"]
+    if "backends_file" in values.get("settings", {}):
+        del fleet["backend"]
     helm.template(fleet | values)
 
 
