@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -20,18 +20,19 @@ from pydantic import (
     HttpUrl,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from memgpt_proxy.config import HEADER_NAME, Settings, is_loopback
-from memgpt_proxy.settings_sources import SettingsFileError, read_yaml
+from memgpt_proxy.settings_sources import read_yaml
 from memgpt_proxy.traits import Trait
+from memgpt_proxy.wrong_settings import SettingsError, unknown_name, wrong_value
 
 Seconds = Annotated[float, Field(gt=0)]
 _HEADER_VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 _OF_THE_CONNECTION = frozenset({"connection", "content-length", "host", "transfer-encoding"})
-_KINDS = {"extra_forbidden": "there is no such field", "missing": "is missing"}
 
 
 class _Strict(BaseModel):
@@ -45,7 +46,8 @@ class BackendEntry(_Strict):
         name: What it is called in metrics and errors.
         models: Names of models that it takes, or patterns with ``*``, ``?`` and ``[…]``.
         aliases: Further names, and the model that each means here.
-        api_key, api_key_env, api_key_file: Its key, or where that is; one of them at the most.
+        api_key, api_key_env, api_key_file: Its key, or where that is; one of them at the most. A
+            path is relative to the file of backends.
         pass_client_key: Each client's own key is sent to it.
         headers: What is added to every request.
         context_window: Tokens of its models' windows.
@@ -76,6 +78,13 @@ class BackendEntry(_Strict):
     connect_timeout_seconds: Seconds | None = None
     first_byte_timeout_seconds: Seconds | None = None
     idle_timeout_seconds: Seconds | None = None
+
+    @field_validator("api_key_file")
+    @classmethod
+    def _beside_the_file(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if key is None or str(key).startswith("~"):
+            return key
+        return Path((info.context or {}).get("directory", ""), key)
 
     @field_validator("headers")
     @classmethod
@@ -133,13 +142,15 @@ class BackendsFile(_Strict):
             this order, where theirs cannot.
     """
 
-    backends: tuple[BackendEntry, ...] = Field(min_length=1)
+    backends: tuple[BackendEntry, ...]
     default: str | None = None
     fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         names = [entry.name for entry in self.backends]
+        if not names:
+            raise ValueError("backends: there is none")
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"there are two backends of the name {twice!r}")
         if self.default is not None and self.default not in names:
@@ -203,19 +214,20 @@ def read_backends(settings: Settings) -> BackendsFile | None:
     """Return what the setting ``backends_file`` names; None where it is unset.
 
     Raises:
-        SettingsFileError: It cannot be read, or something in it is wrong: the field is named,
-            its value never shown.
+        SettingsError: It cannot be read, or something in it is wrong: file, backend and field
+            are named, a value never shown.
     """
     file = settings.backends_file
     if file is None:
         return None
+    content = read_yaml(file)
     try:
-        told = BackendsFile.model_validate(read_yaml(file))
+        told = BackendsFile.model_validate(content, context={"directory": file.parent})
     except ValidationError as error:
-        wrong = "; ".join(_wrong_field(detail) for detail in error.errors(include_input=False))
-        raise SettingsFileError(f"{file}: {wrong}") from None
+        wrong = "; ".join(_wrong_field(detail, content) for detail in error.errors())
+        raise SettingsError(f"{file}: {wrong}") from None
     if clash := next(_clashes(told, settings), None):
-        raise SettingsFileError(f"{file}: {clash}")
+        raise SettingsError(f"{file}: {clash}")
     return told
 
 
@@ -229,19 +241,32 @@ def _clashes(told: BackendsFile, settings: Settings) -> Iterator[str]:
     for entry in told.backends:
         if entry.key() is not None:
             yield (
-                f"{entry.name} has a key and {settings.host} is open to others: anyone could "
-                "spend it. Set accepted_keys, or listen on 127.0.0.1"
+                f"backend {entry.name} has a key and {settings.host} is open to others: anyone "
+                "could spend it. Set accepted_keys, or listen on 127.0.0.1"
             )
 
 
-def _wrong_field(detail: Mapping[str, Any]) -> str:
-    name = ".".join(str(part) for part in detail["loc"])
-    what = _KINDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-    return f"{name}: {what}" if name else str(what)
+def _wrong_field(detail: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    known: Iterable[str] = BackendsFile.model_fields
+    what = wrong_value(detail)
+    match detail["loc"]:
+        case ("backends", int() as index, *path):
+            where, known = [_called(content["backends"][index], index)], BackendEntry.model_fields
+        case path:
+            where = []
+    if detail["type"] == "extra_forbidden":
+        what = unknown_name("field", str(path[-1]), known)
+    return ": ".join([*where, *([".".join(map(str, path))] if path else []), what])
+
+
+def _called(entry: object, index: int) -> str:
+    """Return what a backend is called in the file, or which it is there."""
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return f"backend {name}" if isinstance(name, str) else f"backend no. {index + 1}"
 
 
 def _read_key(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return file.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
         raise ValueError(f"api_key_file: {file} cannot be read") from error

@@ -15,7 +15,7 @@ from memgpt_proxy.moving.command import (
     import_command,
     migrate_command,
 )
-from memgpt_proxy.options import CONTEXT, read_settings, setting_options
+from memgpt_proxy.options import CONTEXT, SettingsCommand, read_settings, setting_options
 from memgpt_proxy.reference import settings_reference
 from memgpt_proxy.serve import StartError, serve
 
@@ -30,7 +30,7 @@ def main() -> None:
     """
 
 
-@main.command("serve", context_settings=CONTEXT)
+@main.command("serve", cls=SettingsCommand, context_settings=CONTEXT)
 @setting_options()
 def serve_command(file: Path | None, **options: Any) -> None:
     """Start the gateway.

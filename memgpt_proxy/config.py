@@ -375,10 +375,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name!r} is no header's name")
         return value
 
-    @field_validator("data_dir")
+    @field_validator("backends_file", "data_dir", "elasticsearch_ca_file", "redis_ca_file")
     @classmethod
-    def _expand_home(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _whole_path(cls, value: Path | None) -> Path | None:
+        try:
+            return value.expanduser().absolute() if value is not None else None
+        except RuntimeError as error:
+            raise ValueError("nobody has the home directory that it begins with") from error
 
     @field_validator("time_zone")
     @classmethod

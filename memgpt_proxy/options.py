@@ -4,28 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from memgpt_proxy.config import ENV_PREFIX, Settings
-from memgpt_proxy.reference import choices_of, default_of, option_name
-from memgpt_proxy.settings_sources import SettingsFileError, load_settings
+from memgpt_proxy.reference import choices_of, default_of
+from memgpt_proxy.setting_groups import GROUPS
+from memgpt_proxy.settings_sources import load_settings, option_name
+from memgpt_proxy.wrong_settings import SettingsError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """What all commands have in common."""
 
-_KEPT_BACK = ("key", "password", "secret", "redis_url")
-
-_NO_URL = ("url_parsing", "url_scheme")
-"""Types of errors that a value has which is no URL."""
-
-_KINDS = {"URL", "KEY", "HOST", "PORT", "DIR", "FILE", "MODEL", "ZONE"}
+_KINDS = frozenset(
+    "DIR FILE HEADERS HOST KEY KEYS MIB MODEL PASSWORD PORT SECONDS SECRET URL ZONE".split()
+)
 """Last words of names that say what a value is."""
 
 Command = Callable[..., None]
+
+
+class SettingsCommand(click.Command):
+    """A command with settings, which its help shows in groups behind its own options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of the help page."""
+        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        records = {str(each.name): each.get_help_record(ctx) for each in options}
+        own = [name for name in records if name not in Settings.model_fields]
+        for title, names in {"Options": own, **GROUPS}.items():
+            if shown := [record for name in names if (record := records.get(name))]:
+                with formatter.section(title):
+                    formatter.write_dl(shown)
 
 
 def setting_options(only: Collection[str] = Settings.model_fields) -> Callable[[Command], Command]:
@@ -48,9 +60,7 @@ def read_settings(file: Path | None, options: dict[str, Any]) -> Settings:
     given = {name: value for name, value in options.items() if value is not None}
     try:
         return load_settings(given, file)
-    except ValidationError as error:
-        raise click.ClickException("; ".join(map(_wrong_setting, error.errors()))) from error
-    except SettingsFileError as error:
+    except SettingsError as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -77,26 +87,11 @@ def _metavar(name: str, field: FieldInfo) -> str:
     if choices := choices_of(field):
         return f"[{'|'.join(choices)}]"
     last = name.rsplit("_", 1)[-1].upper()
-    return (
-        last if last in {"URL", "KEY", "HOST", "PORT", "DIR", "FILE", "MODEL", "ZONE"} else "VALUE"
-    )
+    if last in _KINDS:
+        return last
+    return "NUMBER" if {int, float} & {field.annotation, *get_args(field.annotation)} else "VALUE"
 
 
 def _help(field: FieldInfo) -> str:
     default = default_of(field)
     return f"{field.description}  [default: {default}]" if default else str(field.description)
-
-
-def _wrong_setting(detail: Any) -> str:
-    """Return what is wrong with one setting, by its name; a key's value is not shown."""
-    name = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting"
-    what = detail["msg"].removeprefix("Value error, ")
-    given = detail["input"]
-    if detail["type"] in _NO_URL and not str(given).startswith(("http://", "https://")):
-        what = "has to be a URL that begins with http:// or https://"
-    shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
-    if "@" in shown or any(word in name for word in _KEPT_BACK):
-        shown = ""  # keys and passwords stay out of logs
-    return f"{name}: {what}{shown}" if name else what

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.setting_groups import GROUPS
+from memgpt_proxy.settings_sources import option_name
 
 _HEAD = """\
 # Settings
@@ -15,9 +17,16 @@ _HEAD = """\
 Each setting has one name. It is an option of `memgpt-proxy serve`, an environment variable,
 and a name in the YAML file given by `--config` (or `MEMGPT_CONFIG`). The command line wins
 over the environment, the environment over the file. A wrong value stops the start with one
-line that names it. A variable that begins with `MEMGPT_` and is none gets a warning.
+line that names it and says where it comes from; so does an unknown name in the file. A variable
+that begins with `MEMGPT_` and is none gets a warning. Either tells the name that is near.
+
+A relative path in the file is relative to the file, any other to the working directory.
 
 This page is printed by `memgpt-proxy settings`.
+"""
+
+_GROUP = """
+## {title}
 
 | setting | option | environment | default | meaning |
 |---|---|---|---|---|
@@ -26,13 +35,9 @@ This page is printed by `memgpt-proxy settings`.
 
 def settings_reference() -> str:
     """Return the reference of all settings, as Markdown."""
-    rows = (_row(name, field) for name, field in Settings.model_fields.items())
-    return _HEAD + "".join(f"{row}\n" for row in rows)
-
-
-def option_name(name: str) -> str:
-    """Return the command-line option of a setting, without its dashes."""
-    return name.replace("_", "-")
+    return _HEAD + "".join(
+        _GROUP.format(title=title) + "".join(map(_row, names)) for title, names in GROUPS.items()
+    )
 
 
 def default_of(field: FieldInfo) -> str:
@@ -55,9 +60,10 @@ def choices_of(field: FieldInfo) -> tuple[str, ...]:
     return tuple(str(choice) for choice in kind) if is_choice else ()
 
 
-def _row(name: str, field: FieldInfo) -> str:
+def _row(name: str) -> str:
+    field = Settings.model_fields[name]
     option, variable = f"`--{option_name(name)}`", f"`{ENV_PREFIX}{name.upper()}`"
     default = f"`{text}`" if (text := default_of(field)) else ""
     choices = ", ".join(f"`{choice}`" for choice in choices_of(field))
     meaning = f"{field.description} One of {choices}." if choices else field.description
-    return f"| `{name}` | {option} | {variable} | {default} | {meaning} |"
+    return f"| `{name}` | {option} | {variable} | {default} | {meaning} |\n"

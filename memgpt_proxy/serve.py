@@ -25,10 +25,11 @@ from memgpt_proxy.data_dir import DataDirError, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
 from memgpt_proxy.server import Server
-from memgpt_proxy.settings_sources import SettingsFileError, unknown_variables
+from memgpt_proxy.settings_sources import unknown_variables
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.telemetry.logs import configure
+from memgpt_proxy.wrong_settings import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +81,14 @@ def serve(settings: Settings) -> None:
         StartError: It cannot start.
     """
     _log_as_told(settings)
-    for name in unknown_variables(os.environ):
-        log.warning("%s is in the environment, but there is no such setting", name)
+    for name, what in unknown_variables(os.environ).items():
+        log.warning("%s is in the environment, but %s", name, what)
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))
     except StoreError as error:
         raise StartError(f"{_where(settings)}: {error}") from error
-    except (DataDirError, SettingsFileError, ValueError) as error:
+    except (DataDirError, SettingsError, ValueError) as error:
         raise StartError(str(error)) from error
 
 

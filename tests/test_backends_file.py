@@ -11,7 +11,7 @@ import yaml
 from memgpt_proxy.backends_file import BackendEntry, BackendsFile, read_backends
 from memgpt_proxy.config import Settings
 from memgpt_proxy.serve import StartError, serve
-from memgpt_proxy.settings_sources import SettingsFileError
+from memgpt_proxy.wrong_settings import SettingsError
 
 KEY = "sk-not-to-be-shown"
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,7 @@ def read(directory: Path, text: str, **settings: Any) -> BackendsFile:
 def wrong(directory: Path, content: Any, **settings: Any) -> str:
     """Return what is said of a file with this content."""
     text = content if isinstance(content, str) else yaml.safe_dump(content)
-    with pytest.raises(SettingsFileError) as error:
+    with pytest.raises(SettingsError) as error:
         read(directory, text, **settings)
     assert KEY not in str(error.value)
     assert "\n" not in str(error.value)
@@ -119,15 +119,29 @@ def test_keys_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"backends": []}, "backends: "),
-        ({"backends": [entry(urll="x")]}, "backends.0.urll: there is no such field"),
-        ({"backends": [entry()], "fallback": {}}, "fallback: there is no such field"),
-        ({"backends": [{"name": "a"}]}, "backends.0.url: is missing"),
-        ({"backends": [entry(max_concurrent=0)]}, "backends.0.max_concurrent: "),
-        ({"backends": [entry(retries=-1)]}, "backends.0.retries: "),
-        ({"backends": [entry(idle_timeout_seconds=0)]}, "backends.0.idle_timeout_seconds: "),
-        ({"backends": [entry("two words")]}, "backends.0.name: "),
-        ({"backends": [entry(url="ftp://a")]}, "backends.0.url: "),
+        ({"backends": []}, "backends: there is none"),
+        (
+            {"backends": [entry(urll="x")]},
+            "backend a: urll: there is no such field; did you mean url?",
+        ),
+        ({"backends": [entry(colour="x")]}, "backend a: colour: there is no such field"),
+        (
+            {"backends": [entry()], "fallback": {}},
+            "fallback: there is no such field; did you mean fallbacks?",
+        ),
+        ({"backends": [entry("a"), {"url": "http://b"}]}, "backend no. 2: name: is missing"),
+        ({"backends": [entry("a"), KEY]}, "backend no. 2: should be names with values"),
+        ({"backends": {"a": entry()}}, "backends: should be a list"),
+        ({}, "backends: is missing"),
+        ({"backends": [entry(models="qwen")]}, "backend a: models: should be a list"),
+        ({"backends": [entry(profile=["no_tool"])]}, "backend a: profile.0: Input should be 'no_"),
+        ({"backends": [entry(url="vllm:8000")]}, "backend a: url: has to be a URL that begins"),
+        ({"backends": [{"name": "a"}]}, "backend a: url: is missing"),
+        ({"backends": [entry(max_concurrent=0)]}, "backend a: max_concurrent: "),
+        ({"backends": [entry(retries=-1)]}, "backend a: retries: "),
+        ({"backends": [entry(idle_timeout_seconds=0)]}, "backend a: idle_timeout_seconds: "),
+        ({"backends": [entry("two words")]}, "backend two words: name: "),
+        ({"backends": [entry(url="ftp://a")]}, "backend a: url: "),
         ({"backends": [entry(), entry()]}, "there are two backends of the name 'a'"),
         ({"backends": [entry()], "default": "b"}, "default: there is no backend of the name 'b'"),
         (
@@ -140,15 +154,15 @@ def test_keys_are_not_shown() -> None:
         ),
         (
             {"backends": [entry(api_key=KEY, pass_client_key=True)]},
-            "backends.0: set one of api_key, api_key_env, api_key_file and pass_client_key",
+            "backend a: set one of api_key, api_key_env, api_key_file and pass_client_key",
         ),
-        ({"backends": [entry(api_key=f"{KEY}\n{KEY}")]}, "backends.0: its key"),
-        ({"backends": [entry(api_key="")]}, "backends.0: its key is empty"),
-        ({"backends": [entry(api_key_env="NO_SUCH")]}, "backends.0: api_key_env: there is no"),
-        ({"backends": [entry(api_key_file="/no/such")]}, "backends.0: api_key_file: /no/such"),
-        ({"backends": [entry(headers={"a b": "c"})]}, "backends.0.headers: 'a b'"),
-        ({"backends": [entry(headers={"Host": "c"})]}, "backends.0.headers: 'Host'"),
-        ({"backends": [entry(headers={"x-key": f"{KEY}\r\na: b"})]}, "backends.0.headers: the"),
+        ({"backends": [entry(api_key=f"{KEY}\n{KEY}")]}, "backend a: its key"),
+        ({"backends": [entry(api_key="")]}, "backend a: its key is empty"),
+        ({"backends": [entry(api_key_env="NO_SUCH")]}, "backend a: api_key_env: there is no"),
+        ({"backends": [entry(api_key_file="/no/such")]}, "backend a: api_key_file: /no/such"),
+        ({"backends": [entry(headers={"a b": "c"})]}, "backend a: headers: 'a b'"),
+        ({"backends": [entry(headers={"Host": "c"})]}, "backend a: headers: 'Host'"),
+        ({"backends": [entry(headers={"x-key": f"{KEY}\r\na: b"})]}, "backend a: headers: the"),
         (f"backends:\n  - name: {KEY}\n    url: [", "not valid YAML at line 3"),
         (f"- {KEY}", "no names with values"),
     ],
@@ -157,29 +171,52 @@ def test_what_is_wrong_is_named_and_not_shown(tmp_path: Path, content: Any, said
     assert wrong(tmp_path, content).startswith(said)
 
 
+def test_one_mistake_is_told_once(tmp_path: Path) -> None:
+    said = wrong(tmp_path, {"backends": [entry(api_key_env="NO_SUCH")]})
+    assert said == "backend a: api_key_env: there is no NO_SUCH in the environment"
+
+
+def test_a_key_is_looked_for_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "a").write_text("beside")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    content = {
+        "backends": [
+            entry("a", api_key_file="secrets/a"),
+            entry("b", api_key_file=str(tmp_path / "secrets" / "a")),
+            entry("c", api_key_file="~/secrets/a"),
+        ]
+    }
+    several = read(tmp_path, yaml.safe_dump(content))
+    assert [backend.key() for backend in several.backends] == ["beside"] * 3
+
+
 def test_the_gateway_does_not_start_with_it(tmp_path: Path) -> None:
     file = tmp_path / "backends.yaml"
     file.write_text(yaml.safe_dump({"backends": [entry(speed=1)]}))
     settings = Settings(backends_file=file, data_dir=tmp_path / "data", port=0)
-    with pytest.raises(StartError, match=r"backends\.0\.speed: there is no such field"):
+    with pytest.raises(StartError, match=r"backends\.yaml: backend a: speed: there is no"):
         serve(settings)
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     said = wrong(tmp_path, {"backends": [{"name": "a", "speed": 1}]})
-    assert "backends.0.url: is missing" in said
-    assert "backends.0.speed: there is no such field" in said
+    assert "backend a: url: is missing" in said
+    assert "backend a: speed: there is no such field" in said
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     file = tmp_path / "none.yaml"
-    with pytest.raises(SettingsFileError, match="No such file"):
+    with pytest.raises(SettingsError, match="No such file"):
         read_backends(Settings(backends_file=file))
 
 
 def test_a_key_is_not_for_everybody_to_spend(tmp_path: Path) -> None:
     content = {"backends": [entry("b"), entry("a", api_key=KEY)]}
-    assert wrong(tmp_path, content, host="0.0.0.0").startswith("a has a key and 0.0.0.0 is open")
+    said = wrong(tmp_path, content, host="0.0.0.0")
+    assert said.startswith("backend a has a key and 0.0.0.0 is open")
     for allowed in ({"host": "0.0.0.0", "accepted_keys": "sk-1"}, {"host": "127.0.0.1"}):
         assert len(read(tmp_path, yaml.safe_dump(content), **allowed).backends) == 2
 

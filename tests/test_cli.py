@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from memgpt_proxy import __version__, cli
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.setting_groups import GROUPS
 from tests.support.backend import ScriptedBackend
 from tests.support.process import clean_environment
 
@@ -62,6 +65,52 @@ def test_the_help_names_the_commands() -> None:
             assert name in told
 
 
+def test_no_summary_of_a_command_is_cut() -> None:
+    commands = run("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert len(commands) == len(cli.main.commands)
+    assert [line for line in commands if not line.endswith(".") or line.endswith("...")] == []
+
+
+def test_every_setting_stands_in_one_group() -> None:
+    assert sorted(chain(*GROUPS.values())) == sorted(Settings.model_fields)
+
+
+def sections(help_page: str) -> dict[str, list[str]]:
+    """Return the options under each heading of a help page, in its order."""
+    found: dict[str, list[str]] = {}
+    for line in help_page[help_page.index("Options:\n") :].splitlines():
+        if heading := re.fullmatch(r"([A-Z][\w ]*):", line):
+            found[heading[1]] = []
+        elif option := re.match(r"  (?:-h, )?(\S+)", line):
+            found[[*found][-1]].append(option[1])
+    return found
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_help_shows_settings_in_groups(command: str) -> None:
+    shown = sections(run(command, "--help").stdout)
+    assert shown.pop("Options") == ["--config", "--help"]
+    assert list(shown.items()) == [
+        (title, [f"--{name.replace('_', '-')}" for name in names])
+        for title, names in GROUPS.items()
+    ]
+
+
+def test_commands_with_fewer_settings_show_the_groups_that_they_have() -> None:
+    shown = sections(run("export", "--help").stdout)
+    assert list(shown) == ["Options", "Data", "Elasticsearch", "Redis"]
+    own = ["--from", "--namespace", "--key", "--key-from-env", "--user", "--config", "--help"]
+    assert shown["Options"] == own
+    assert shown["Data"] == ["--data-dir", "--namespace-secret"]
+
+
+def test_the_reference_shows_the_same_groups() -> None:
+    told = run("settings").stdout
+    for title, names in GROUPS.items():
+        section = told.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(names)
+
+
 def test_who_serves_does_not_pay_for_the_other_commands() -> None:
     asked = "import sys, memgpt_proxy.cli; print(*sys.modules)"
     command = [sys.executable, "-c", asked]
@@ -93,10 +142,13 @@ def test_the_reference_tells_of_every_setting(name: str) -> None:
     ("options", "told"),
     [
         (["--port", "eighty"], "port: "),
-        (["--port", "70000"], "port: Input should be less than or equal to 65535 (it is '70000')"),
+        (
+            ["--port", "70000"],
+            "port: Input should be less than or equal to 65535 (it is '70000', from --port)",
+        ),
         (
             ["--backend-url", "localhost"],
-            "backend_url: has to be a URL that begins with http:// or https:// (it is 'localhost')",
+            "backend_url: has to be a URL that begins with http:// or https:// (it is 'localhost',",
         ),
         (["--backend-url", "127.0.0.1:80/v1"], "backend_url: has to be a URL that begins with"),
         (["--backend-url", "localhost:80/v1"], "backend_url: has to be a URL that begins with"),
@@ -129,13 +181,52 @@ def test_two_wrong_values_are_told_of_in_one_line() -> None:
 
 def test_a_wrong_value_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEMGPT_PORT", "eighty")
-    assert refused("serve").startswith("port: ")
+    assert refused("serve") == (
+        "port: Input should be a valid integer, unable to parse string as an integer "
+        "(it is 'eighty', from MEMGPT_PORT)"
+    )
+
+
+def test_where_a_wrong_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("max_steps: 0\nport: x\nflush_at: 0.5\nnamespace_secret: from-file\n")
+    monkeypatch.setenv("memgpt_port", "y")
+    monkeypatch.setenv("MEMGPT_NAMESPACE_SECRET", SECRET)
+    monkeypatch.setenv("MEMGPT_MAX_STEPS", "")
+    told = refused("serve", "--config", str(file), "--cache-mib", "z").split("; ")
+    assert [each.rpartition(", from ")[2] for each in told if "(it is" in each] == [
+        "memgpt_port)",
+        f"{file})",
+        "--cache-mib)",
+    ]
+    assert "namespace_secret: needs 16 characters or more (from MEMGPT_NAMESPACE_SECRET)" in told
+
+
+def test_values_that_do_not_go_together_are_told_with_where_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("flush_to: 0.9\n")
+    monkeypatch.setenv("MEMGPT_FLUSH_AT", "0.8")
+    assert refused("serve", "--config", str(file)) == (
+        f"flush_to must be below flush_at (flush_at from MEMGPT_FLUSH_AT, flush_to from {file})"
+    )
+    assert refused("serve", "--embedding-model", "m", "--backends-file", "b.yaml") == (
+        "embedding_model is set with backends_file: set embedding_url too "
+        "(backends_file from --backends-file, embedding_model from --embedding-model)"
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("prot: 80\n", "prot: there is no such setting"),
+        ("prot: 80\n", "prot: there is no such setting; did you mean port? (from {file})"),
+        ("MEMGPT_PORT: 80\n", "MEMGPT_PORT: there is no such setting; did you mean port?"),
+        ("data-dir: /x\n", "data-dir: there is no such setting; did you mean data_dir?"),
+        ("colour: red\n", "colour: there is no such setting (from {file})"),
+        (f"backend_api_kee: {SECRET}\n", "backend_api_kee: there is no such setting; did"),
+        ("accepted_keys: 12345\n", "accepted_keys: should be a list (from {file})"),
+        ("max_steps: {a: b}\n", "max_steps: Input should be a valid integer (from {file})"),
         ("port: eighty\n", "port: "),
         (f"accepted_keys: {{a: {SECRET}}}\n", "accepted_keys: "),
         (f"backend_api_key: [{SECRET}]\n", "backend_api_key: "),

@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 from memgpt_proxy import cli
 from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.settings_sources import load_settings, unknown_variables
+from memgpt_proxy.wrong_settings import SettingsError
 
 VALUES: dict[str, tuple[str, str, str]] = {
     "host": ("127.0.0.2", "127.0.0.3", "127.0.0.4"),
@@ -247,13 +248,13 @@ def test_prompts_and_headers_may_be_lists_in_the_file(
     ],
 )
 def test_what_a_fleet_needs_is_asked_for(given: dict[str, str], what: str) -> None:
-    with pytest.raises(ValidationError, match=what):
+    with pytest.raises(SettingsError, match=what):
         load_settings(given)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
 def test_a_key_to_spend_is_not_left_open_to_others(host: str) -> None:
-    with pytest.raises(ValidationError, match="anyone could spend"):
+    with pytest.raises(SettingsError, match="anyone could spend"):
         load_settings({"backend_api_key": "sk-a", "host": host})
     load_settings({"backend_api_key": "sk-a", "host": host, "accepted_keys": "sk-mine"})
 
@@ -271,5 +272,44 @@ def test_variables_that_are_no_settings_are_found() -> None:
         "MEMGPT_GATEWAY_PORT",
         "MEMGPT_GATEWAY_PORT_8484_TCP_ADDR",
     )
-    names = (*settings, *of_services, "MEMGPT_BAKEND_URL")
-    assert unknown_variables(names) == ["MEMGPT_BAKEND_URL"]
+    names = (*settings, *of_services, "MEMGPT_COLOUR", "memgpt_bakend_url")
+    assert unknown_variables(names) == {
+        "MEMGPT_COLOUR": "there is no such setting",
+        "memgpt_bakend_url": "there is no such setting; did you mean MEMGPT_BACKEND_URL?",
+    }
+
+
+def test_paths_in_a_file_are_relative_to_it(
+    started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "settings.yaml").write_text(
+        "backends_file: backends.yaml\ndata_dir: ../data\n"
+        "elasticsearch_ca_file: /etc/ca.pem\nredis_ca_file: ~/redis.pem\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    run("serve", "--config", "etc/settings.yaml")
+    [settings] = started
+    assert settings.backends_file == tmp_path / "etc" / "backends.yaml"
+    assert settings.data_dir.resolve() == tmp_path / "data"
+    assert settings.elasticsearch_ca_file == Path("/etc/ca.pem")
+    assert settings.redis_ca_file == Path.home() / "redis.pem"
+
+
+@pytest.mark.parametrize("place", ["environment", "option"])
+def test_other_paths_are_relative_to_the_working_directory(
+    place: str, started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "settings.yaml").write_text("port: 1\n")
+    monkeypatch.chdir(tmp_path)
+    if place == "environment":
+        monkeypatch.setenv("MEMGPT_BACKENDS_FILE", "backends.yaml")
+    options = ["--backends-file", "backends.yaml"] if place == "option" else []
+    run("serve", "--config", "etc/settings.yaml", *options)
+    assert started[0].backends_file == tmp_path / "backends.yaml"
+
+
+def test_a_home_directory_that_nobody_has() -> None:
+    with pytest.raises(SettingsError, match="data_dir: nobody has the home directory that"):
+        load_settings({"data_dir": "~no-such-user/memory"})

@@ -8,9 +8,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from memgpt_proxy import __version__
 
@@ -96,6 +98,33 @@ def test_the_image_has_what_is_depended_on_and_what_sends_spans():
 def test_the_image_is_labelled_with_the_one_version():
     told = re.findall(r"^ARG VERSION=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert told == [__version__]
+
+
+def test_the_chart_has_the_one_version():
+    about = yaml.safe_load((ROOT / "charts" / "memgpt-proxy" / "Chart.yaml").read_text())
+    assert (about["version"], about["appVersion"]) == (__version__, __version__)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def test_the_changelog_and_the_version_agree():
+    """What is not released stands first; releases go down to the first, and begin at the version.
+
+    Before its release a version has no heading yet: then the newest heading is an older one.
+    """
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = headings[1:] if headings[:1] == ["Unreleased"] else headings
+    versions = []
+    for heading in released:
+        version, _, day = heading.partition(" - ")
+        assert date.fromisoformat(day).isoformat() == day, heading
+        versions.append(numbers(version))
+    now = numbers(__version__)
+    assert versions == sorted(set(versions), reverse=True)
+    assert versions[:1] <= [now], "the version is not below a release's"
+    assert headings[:1] == ["Unreleased"] or versions[:1] == [now]
 
 
 def test_every_dependency_is_locked():

@@ -28,7 +28,7 @@ def check(settings: Settings) -> bool:
 def _settings() -> list[Finding]:
     """Settings are valid when checks begin; what is none of them may have been meant as one."""
     unknown = unknown_variables(os.environ)
-    told = [warn("settings", f"{name}: there is no such setting") for name in unknown]
+    told = [warn("settings", f"{name}: {what}") for name, what in unknown.items()]
     return told or [ok("settings", "valid")]
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import click
 
-from memgpt_proxy.options import CONTEXT, read_settings, setting_options
+from memgpt_proxy.options import CONTEXT, SettingsCommand, read_settings, setting_options
 
 
-@click.command("check", context_settings=CONTEXT)
+@click.command("check", cls=SettingsCommand, context_settings=CONTEXT)
 @setting_options()
 def check_command(file: Path | None, **options: Any) -> None:
-    """Tell whether all that the gateway needs can be reached, which versions, what is missing.
+    """Tell whether all that the gateway needs is there.
 
-    Takes the settings of serve, and changes nothing. Ends with 1 where something fails.
+    A line for each part: can it be reached, which version is it, what is missing. It takes the
+    settings of serve, may run beside a gateway, and changes nothing. Ends with 1 where something
+    fails.
     """
     # Here, since the gateway, whose command is beside this one, shall not pay for it.
     from memgpt_proxy.checking.checks import check

@@ -16,7 +16,7 @@ from memgpt_proxy.backends_file import BackendEntry, read_backends
 from memgpt_proxy.checking.findings import Finding, fail, milliseconds, ok, told, warn
 from memgpt_proxy.config import Settings
 from memgpt_proxy.connections import without_credentials
-from memgpt_proxy.settings_sources import SettingsFileError
+from memgpt_proxy.wrong_settings import SettingsError
 
 BACKEND, EMBEDDINGS = "backend", "embedding model"
 
@@ -29,7 +29,7 @@ async def backend(settings: Settings) -> Sequence[Finding]:
     """Ask the backend for its models; each, where there are several."""
     try:
         several = read_backends(settings)
-    except SettingsFileError as error:
+    except SettingsError as error:
         return [fail(BACKEND, str(error))]
     transport = Http1Transport(CONNECTIONS)
     try:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from memgpt_proxy.options import CONTEXT, read_settings, setting_options
+from memgpt_proxy.options import CONTEXT, SettingsCommand, read_settings, setting_options
 
 _SETTINGS = {
     "data_dir",
@@ -26,14 +26,26 @@ _SETTINGS = {
 Command = Callable[..., None]
 
 
+_PLACE = (
+    "sqlite:PATH (a data directory or its memory.db) or elasticsearch:URL[,URL]; sqlite or "
+    "elasticsearch alone is the one that the settings name."
+)
+
+
 def whose_options(command: Command) -> Command:
     """Give a command the options by which one owner is named."""
     for option in reversed(
         (
-            click.option("--namespace", metavar="OWNER", help="As migrate --list names it."),
-            click.option("--key", is_flag=True, help="What an API key owns; the key is asked for."),
-            click.option("--key-from-env", metavar="NAME", help="The variable with that key."),
-            click.option("--user", help="What this end user of the key owns."),
+            click.option(
+                "--namespace", metavar="OWNER", help="The owner, as migrate --list names it."
+            ),
+            click.option("--key", is_flag=True, help="Or who has an API key, which is asked for."),
+            click.option(
+                "--key-from-env",
+                metavar="NAME",
+                help="Or who has the API key in this environment variable.",
+            ),
+            click.option("--user", metavar="USER", help="This end user of the key."),
         )
     ):
         command = option(command)
@@ -42,12 +54,11 @@ def whose_options(command: Command) -> Command:
 
 def place_option(name: str) -> Callable[[Command], Command]:
     """Give a command the option that names a place."""
-    told = "sqlite:PATH or elasticsearch:URL[,URL]."
-    return click.option(name, "place", metavar="PLACE", required=True, help=told)
+    return click.option(name, "place", metavar="PLACE", required=True, help=_PLACE)
 
 
-@click.command("migrate", context_settings=CONTEXT)
-@click.option("--from", "source", metavar="PLACE", help="sqlite:PATH or elasticsearch:URL[,URL].")
+@click.command("migrate", cls=SettingsCommand, context_settings=CONTEXT)
+@click.option("--from", "source", metavar="PLACE", help=_PLACE)
 @click.option("--to", "destination", metavar="PLACE", help="Likewise; nothing may write to it.")
 @whose_options
 @click.option("--list", "lists", is_flag=True, help="List the owners in --from, and end.")
@@ -60,11 +71,11 @@ def place_option(name: str) -> Callable[[Command], Command]:
 @click.option("--show-secret", is_flag=True, help="Print the namespace secret of --from.")
 @setting_options(_SETTINGS)
 def migrate_command(file: Path | None, **options: Any) -> None:
-    """Move memories from one store to another, or Elasticsearch's indices to this release.
+    """Move memories to another store, or bring indices up to date.
 
     With --from and --to everything is copied, or what one owner has, and then compared on both
-    sides. PATH is a data directory or its memory.db. When it is interrupted, the same command
-    goes on where it was; carried out again it changes nothing.
+    sides. When it is interrupted, the same command goes on where it was; carried out again it
+    changes nothing.
 
     Without them the indices of elasticsearch_url are brought to this release's version, while
     gateways go on.
@@ -81,7 +92,7 @@ def migrate_command(file: Path | None, **options: Any) -> None:
 _OF_A_MEMORY = _SETTINGS - {"elasticsearch_shards"} | {"redis_url", "redis_ca_file"}
 
 
-@click.command("erase", context_settings=CONTEXT)
+@click.command("erase", cls=SettingsCommand, context_settings=CONTEXT)
 @place_option("--from")
 @whose_options
 @click.option("--yes", is_flag=True, help="Do not ask before it erases.")
@@ -89,8 +100,9 @@ _OF_A_MEMORY = _SETTINGS - {"elasticsearch_shards"} | {"redis_url", "redis_ca_fi
 def erase_command(file: Path | None, place: str, *, yes: bool, **options: Any) -> None:
     """Erase all that one owner has, and see that nothing is left.
 
-    The owner is named as by migrate. The gateway of an embedded store is stopped first; those of
-    Elasticsearch go on, and forget it where redis_url is set. Where it fails, repeat it.
+    It asks before it does, unless --yes is given. The gateway of an embedded store is stopped
+    first; those of Elasticsearch go on, and forget it where redis_url is set. Where it fails,
+    repeat it.
     """
     from memgpt_proxy.moving.memories import erase
     from memgpt_proxy.moving.whose import Whose
@@ -99,15 +111,16 @@ def erase_command(file: Path | None, place: str, *, yes: bool, **options: Any) -
     erase(place, whose, read_settings(file, options), asks=not yes)
 
 
-@click.command("export", context_settings=CONTEXT)
+@click.command("export", cls=SettingsCommand, context_settings=CONTEXT)
 @place_option("--from")
 @whose_options
 @click.argument("output", type=click.File("wb", atomic=True), default="-")
 @setting_options(_OF_A_MEMORY)
 def export_command(file: Path | None, place: str, output: BinaryIO, **options: Any) -> None:
-    """Write all that one owner has to OUTPUT, as lines of JSON; to the terminal without it.
+    """Write all that one owner has to a file.
 
-    What is exported by --key can be imported under another key, by --namespace under the same only.
+    To OUTPUT, or to the terminal without it, as lines of JSON. What is exported by --key can be
+    imported under another key, by --namespace under the same only.
     """
     from memgpt_proxy.moving.memories import export
     from memgpt_proxy.moving.whose import Whose
@@ -116,7 +129,7 @@ def export_command(file: Path | None, place: str, output: BinaryIO, **options: A
     export(place, whose, read_settings(file, options), output)
 
 
-@click.command("import", context_settings=CONTEXT)
+@click.command("import", cls=SettingsCommand, context_settings=CONTEXT)
 @place_option("--to")
 @whose_options
 @click.argument("exported", type=click.Path(path_type=Path, dir_okay=False))

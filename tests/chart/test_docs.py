@@ -23,7 +23,9 @@ def blocks(language: str) -> list[str]:
 
 
 VALUES: list[dict[str, Any]] = [
-    values for block in blocks("yaml") if "rules" not in (values := yaml.safe_load(block))
+    values
+    for block in blocks("yaml")
+    if not {"rules", "kind"} & (values := yaml.safe_load(block)).keys()
 ]
 """All but what configures something else."""
 
@@ -33,6 +35,11 @@ COMMANDS = [
     for command in block.replace("\\\n", " ").splitlines()
     if command.startswith("helm ") and "--set" in command
 ]
+
+
+@pytest.mark.parametrize("case", ["backends", "production"])
+def test_whole_examples_are_those_of_the_chart(case: str) -> None:
+    assert CASES[case].read_text() in blocks("yaml")
 
 
 def test_there_are_examples() -> None:
@@ -45,6 +52,8 @@ def test_values_are_taken(helm: Helm, values: dict[str, Any]) -> None:
     fleet = yaml.safe_load(CASES["fleet"].read_text())
     if "autoscaling" in values:
         del fleet["replicas"]
+    if "backends_file" in values.get("settings", {}):
+        del fleet["backend"]
     helm.template(fleet | values)
 
 

@@ -11,17 +11,30 @@ import httpx
 import pytest
 import yaml
 
+from memgpt_proxy.backends_file import read_backends
 from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.reference import settings_reference
 from memgpt_proxy.settings_sources import load_settings
 from tests.conftest import StartGateway
 from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, written
-from tests.support.helm import CASES, NAMESPACE, RELEASE, Helm, HelmError, environment, of_kind
+from tests.support.helm import (
+    CASES,
+    NAMESPACE,
+    RELEASE,
+    Helm,
+    HelmError,
+    Manifest,
+    environment,
+    of_kind,
+)
 
 NAME = f"{RELEASE}-memgpt-proxy"
 SECRET = "0123456789abcdef0123456789abcdef"
 
 TEMPLATE = "templates/dashboards.yaml"
+
+WITH_ELASTICSEARCH = {"bundled", "everything", "fleet", "production"}
+"""Cases whose memory is there."""
 
 chart = pytest.mark.chart
 
@@ -54,7 +67,7 @@ def test_the_gateway_takes_what_is_rendered(
     manifests = helm.manifests(CASES[case])
     name = "memory" if case == "everything" else NAME
     given = environment(manifests, name)
-    if case == "fleet":
+    if case in {"fleet", "production"}:
         given[f"{ENV_PREFIX}NAMESPACE_SECRET"] = SECRET  # the operator's own Secret
     for variable, value in given.items():
         assert variable.removeprefix(ENV_PREFIX).lower() in Settings.model_fields
@@ -62,7 +75,7 @@ def test_the_gateway_takes_what_is_rendered(
     settings = load_settings({})
     assert settings.host == "0.0.0.0"
     assert str(settings.data_dir) == "/var/lib/memgpt-proxy"
-    assert bool(settings.elasticsearch_url) == (case in {"bundled", "everything", "fleet"})
+    assert bool(settings.elasticsearch_url) == (case in WITH_ELASTICSEARCH)
 
 
 @chart
@@ -116,8 +129,7 @@ def test_the_same_values_give_the_same_release(helm: Helm, case: str) -> None:
 @chart
 def test_a_gateway_runs_as_the_pod_would(helm: Helm, start_gateway: StartGateway) -> None:
     manifests = helm.manifests(CASES["embedded"])
-    [pod] = [each["spec"]["template"]["spec"] for each in of_kind(manifests, "StatefulSet")]
-    [container] = pod["containers"]
+    _, container = container_of(manifests, "StatefulSet")
     assert container["args"] == ["serve"]
     moved = {"HOST", "PORT", "DATA_DIR", "BACKEND_URL", "DRAIN_DELAY_SECONDS"}  # the test's own
     given = environment(manifests, NAME)
@@ -140,3 +152,87 @@ def test_dashboards_are_shipped(helm: Helm, copied_chart: Path) -> None:
     assert json.loads(shipped["data"]["turns.json"]) == dashboard
     assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert shipped["metadata"]["namespace"] == NAMESPACE
+
+
+def container_of(manifests: list[Manifest], kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the pod of the one workload of a kind, and its container."""
+    [pod] = [each["spec"]["template"]["spec"] for each in of_kind(manifests, kind)]
+    [container] = pod["containers"]
+    return pod, container
+
+
+def files_in(
+    manifests: list[Manifest], kind: str, secrets: dict[str, dict[str, str]]
+) -> dict[str, str]:
+    """Return the files that a container is given, by their paths: of ConfigMaps and of Secrets."""
+    pod, container = container_of(manifests, kind)
+    maps = {each["metadata"]["name"]: each["data"] for each in of_kind(manifests, "ConfigMap")}
+    mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    found: dict[str, str] = {}
+    for volume in pod["volumes"]:
+        held: dict[str, str] = {}
+        if "configMap" in volume:
+            held = maps[volume["configMap"]["name"]]
+        elif "secret" in volume:
+            held = secrets[volume["secret"]["secretName"]]
+        found |= {f"{mounted[volume['name']]}/{name}": text for name, text in held.items()}
+    return found
+
+
+@chart
+def test_several_backends_with_their_keys(
+    helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = helm.manifests(CASES["backends"])
+    _, container = container_of(manifests, "StatefulSet")
+    assert {"secretRef": {"name": "memgpt-secret"}} in container["envFrom"]
+    for path, text in files_in(manifests, "StatefulSet", {"vendor-key": {"api-key": "b"}}).items():
+        (tmp_path / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        # As the pod sees it, but beneath the test's own folder.
+        (tmp_path / path.lstrip("/")).write_text(text.replace(" /etc/", f" {tmp_path}/etc/"))
+    given = environment(manifests, NAME)
+    given["MEMGPT_BACKENDS_FILE"] = f"{tmp_path}{given['MEMGPT_BACKENDS_FILE']}"
+    of_the_secret = {"OPENAI_API_KEY": "a", "MEMGPT_ACCEPTED_KEYS": "sk-one"}
+    for variable, value in (given | of_the_secret).items():
+        monkeypatch.setenv(variable, value)
+    several = read_backends(load_settings({}))
+    assert several is not None
+    keys = {backend.name: backend.key() for backend in several.backends}
+    assert keys == {"openai": "a", "vendor": "b", "vllm": None}
+    assert {str(backend.url.port) for backend in several.backends} <= egress_ports(manifests)
+
+
+def egress_ports(manifests: list[Manifest]) -> set[str]:
+    [policy] = of_kind(manifests, "NetworkPolicy")
+    rules = policy["spec"]["egress"]
+    return {str(port["port"]) for rule in rules for port in rule.get("ports", ())}
+
+
+@chart
+def test_the_production_values_do_what_is_said_of_them(helm: Helm) -> None:
+    manifests = helm.manifests(CASES["production"])
+    _, container = container_of(manifests, "Deployment")
+    assert {"secretRef": {"name": "memgpt-secret"}} in container["envFrom"]
+    assert of_kind(manifests, "Secret") == [], "what is secret is the operator's"
+    authorities = {"elasticsearch-ca": {"ca.crt": "a"}, "redis-ca": {"ca.crt": "b"}}
+    files = files_in(manifests, "Deployment", authorities)
+    given = environment(manifests, NAME)
+    assert files[given["MEMGPT_ELASTICSEARCH_CA_FILE"]] == "a"
+    assert files[given["MEMGPT_REDIS_CA_FILE"]] == "b"
+    assert given["MEMGPT_ELASTICSEARCH_URL"].count("https://") == 3
+    [ingress] = of_kind(manifests, "Ingress")
+    assert ingress["spec"]["tls"] == [{"hosts": ["memory.example.org"], "secretName": "memory-tls"}]
+    [scaler] = of_kind(manifests, "HorizontalPodAutoscaler")
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (3, 12)
+    assert {"443", "9200", "6380", "53"} <= egress_ports(manifests)
+    for kind in ("PodDisruptionBudget", "ServiceMonitor", "PrometheusRule"):
+        assert len(of_kind(manifests, kind)) == 1, kind
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_files_that_are_given_are_named(case: str) -> None:
+    values = yaml.safe_load(CASES[case].read_text())
+    given = values.get("configFiles", {}).get("files", {})
+    named = " ".join(map(str, values.get("settings", {}).values()))
+    named += " ".join(str(each.get("value")) for each in values.get("extraEnv", ()))
+    assert [name for name in given if f"/etc/memgpt-proxy/{name}" not in named] == []

@@ -1,0 +1,44 @@
+"""What is said of wrong settings, to who wrote them: in one line, never with a key in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+_NO_URL = ("url_parsing", "url_scheme")
+"""Types of errors that a value has which is no URL."""
+
+_WORDS = {
+    "dict_type": "should be names with values",
+    "frozen_set_type": "should be a list",
+    "missing": "is missing",
+    "model_type": "should be names with values",
+    "tuple_type": "should be a list",
+}
+"""By the type of an error: what pydantic says of it in the words of Python."""
+
+
+class SettingsError(Exception):
+    """Settings, or a file of them, cannot be used; the message says why, in one line."""
+
+
+def wrong_value(detail: Mapping[str, Any]) -> str:
+    """Return what one of the errors of a ``ValidationError`` says; never the value."""
+    if detail["type"] in _NO_URL and not str(detail["input"]).startswith(("http://", "https://")):
+        return "has to be a URL that begins with http:// or https://"
+    said = _WORDS.get(detail["type"], detail["msg"])
+    return str(said).removeprefix("Value error, ")
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return that there is no setting (or what ``kind`` says) of a name, and which is near.
+
+    Args:
+        prefix: What a near name is written with, and is not compared.
+    """
+    by_spelling = {each.lower(): each for each in known}
+    plain = name.lower().replace("-", "_").removeprefix(prefix.lower())
+    near = get_close_matches(plain, by_spelling, n=1)
+    meant = "".join(f"; did you mean {prefix}{by_spelling[each]}?" for each in near)
+    return f"there is no such {kind}{meant}"
