@@ -42,9 +42,13 @@ class Container:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._outside is not None:
-            self._outside.kill()  # and, by --kill-child, what runs inside
-            self._outside.wait()
+        if self._outside is None:
+            return
+        # Changing its user has freed what runs inside of the signal that --kill-child asks for.
+        for inside in self._inside():
+            os.kill(inside, signal.SIGKILL)
+        self._outside.kill()
+        self._outside.wait()
 
     def start(self) -> None:
         """Start the entry point with the default command; return when it is healthy."""
@@ -95,11 +99,18 @@ class Container:
     @property
     def pid(self) -> int:
         """The first process inside, as it is called outside."""
+        children = self._inside()
+        assert children, f"it ended:\n{self.log()}"
+        return children[0]
+
+    def _inside(self) -> Sequence[int]:
         assert self._outside is not None
         outside = self._outside.pid
-        children = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
-        assert children, f"it ended:\n{self.log()}"
-        return int(children[0])
+        try:
+            children = Path(f"/proc/{outside}/task/{outside}/children").read_text()
+        except FileNotFoundError:
+            return []
+        return [int(child) for child in children.split()]
 
     def _env(self) -> Sequence[str]:
         return ["/usr/bin/env", "-i", *self._config["Env"]]

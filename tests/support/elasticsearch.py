@@ -184,11 +184,18 @@ class ElasticsearchNode:
         return self
 
     def stop(self) -> None:
-        """Ask it to end, and wait until it has."""
-        if self._running():
-            assert self._launcher is not None
-            self._launcher.terminate()
+        """Ask it to end, and wait until it has; one that cannot is killed.
+
+        A node that was paused while it started may never end by itself.
+        """
+        if not self._running():
+            return
+        assert self._launcher is not None
+        self._launcher.terminate()
+        try:
             self._launcher.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def kill(self) -> None:
         """End the server as a power cut would; the launcher then ends by itself."""
