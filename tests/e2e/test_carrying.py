@@ -87,6 +87,25 @@ def test_another_key_goes_on_with_it(
     assert erased(gateway, api_key)["messages"] == 4
 
 
+def test_a_key_is_replaced_and_its_memory_taken_along(
+    start_gateway: StartGateway, backend: ScriptedBackend
+) -> None:
+    """As docs/operations.md tells of keys: both are accepted, then the new one alone."""
+    env = {"MEMGPT_BACKEND_API_KEY": "of-the-backend"}
+    gateway = start_gateway(env={**env, "MEMGPT_ACCEPTED_KEYS": "old,new"})
+    backend.reply(send("Yes."))
+    Person(gateway.base_url, "old", "m").ask([user("The parrot is called Flint.")])
+    imported(gateway, "new", export(gateway, "old"))
+    gateway.stop()
+
+    later = start_gateway(
+        *("--data-dir", str(gateway.data_dir)), env={**env, "MEMGPT_ACCEPTED_KEYS": "new"}
+    )
+    refused = get(later, "export", "old")
+    assert (refused.status_code, error_of(refused)["code"]) == (401, "invalid_api_key")
+    assert b"Flint" in export(later, "new")
+
+
 def test_it_comes_back_where_it_was(
     backend: ScriptedBackend, gateway: GatewayProcess, person: Person
 ) -> None:

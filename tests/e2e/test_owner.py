@@ -16,7 +16,7 @@ import pytest
 
 from memgpt_proxy.stores.events import MOST_OF_A_NAMESPACE
 from tests.conftest import StartGateway
-from tests.e2e.chatting import Person, assistant, error_of, send, user
+from tests.e2e.chatting import Person, assistant, error_of, send, tool, user
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.redis_server import RedisServer
@@ -170,6 +170,28 @@ def test_traces_tell_what_turns_did(
     assert 0 <= made["seconds"] <= first["seconds"]
     assert [made["name"] for made in two["calls"]] == ["send_message"]
     assert second["steps"][0]["calls"] == []
+
+
+def test_only_a_call_that_was_run_has_a_result(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person
+):
+    noted = call(APPEND, {"content": "x", "request_heartbeat": True})
+    backend.reply(noted, noted, call("no_such_function", {}), call("get_weather", {"city": "Oslo"}))
+    person.options["tools"] = [tool("get_weather", city="string")]
+    person.ask([user("How is the weather?")])
+    backend.reply(send("Cold."))
+    person.options.clear()
+    person.ask([user("And here?")])
+    second, first = get(gateway, "traces", person.api_key).json()["data"]
+    calls = [each for trace in (first, second) for step in trace["steps"] for each in step["calls"]]
+    of_a_run = {"name", "arguments", "result", "failed", "seconds"}
+    assert [(each["name"], set(each)) for each in calls] == [
+        (APPEND, of_a_run),
+        (APPEND, {"name", "arguments"}),
+        ("no_such_function", {"name", "arguments"}),
+        ("get_weather", {"name", "arguments"}),
+        ("send_message", {"name", "arguments"}),
+    ]
 
 
 def test_traces_come_in_pages(backend: ScriptedBackend, gateway: GatewayProcess, person: Person):
