@@ -5,13 +5,16 @@ They are kept from the backend, where they would cut memory calls, and applied h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from memgpt_proxy.memory.tokens import TokenCounter
 
-_WORD_END = re.compile(r"[^\W_](?=[^\w'’])")
-"""Where a token ends: the tables join a letter to no other sign but an apostrophe."""
+_OPEN = 16
+"""Tokens at the end of a text that may become others as it goes on: those of a word being written,
+and some before it. A token before them stays."""
+
+_MOST_BYTES = 4
+"""Of a character, and of a token for each of them at the most."""
 
 
 class TextLimit:
@@ -29,7 +32,8 @@ class TextLimit:
         self._left = max_tokens
         self._counter = counter
         self._held = ""
-        self._tail = ""  # the word being written: it is counted whole, however it is cut
+        self._tail = ""  # what is not counted for good yet: it is counted whole, however it is cut
+        self._seen = 0  # characters of that which are seen
 
     def feed(self, text: str) -> str:
         """Take more text; return what of it (and of what was held back) is to be seen."""
@@ -37,14 +41,14 @@ class TextLimit:
             return ""
         if self._stop:
             text = self._before_stop(self._held + text)
-        return self._shortened(text)
+        return self._shortened(text, ended=self.reached is not None)
 
     def close(self) -> str:
-        """Return what was held back as the possible beginning of a stop text."""
+        """Return what was held back: it may have begun a stop text, or ended a word sooner."""
         held, self._held = self._held, ""
         if self.reached:
             return ""
-        return self._shortened(held)
+        return self._shortened(held, ended=True)
 
     def _before_stop(self, text: str) -> str:
         found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
@@ -56,18 +60,31 @@ class TextLimit:
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
-    def _shortened(self, text: str) -> str:
+    def _shortened(self, text: str, *, ended: bool) -> str:
         if self._left is None:
             return text
-        seen, tail = len(self._tail), self._tail + text
-        head, _ = self._counter.head(tail, self._left)
-        if len(head) < len(tail):
+        self._tail += text
+        if not ended and len(self._tail) * _MOST_BYTES <= self._left:
+            return self._show(len(self._tail))  # it is short enough, whatever it takes
+        head, _ = self._counter.head(self._tail, self._left)
+        if len(head) == len(self._tail):
+            return self._counted(self._left, ended=ended)
+        if ended or self._counter.settled(self._tail, _OPEN)[1] >= self._left:
             self.reached = "length"
-            return head[seen:]
-        border = max((match.end() for match in _WORD_END.finditer(tail)), default=0)
-        if border:
-            self._left -= self._counter.text(tail[:border])
-        self._tail = tail[border:]
+        return self._show(len(head))
+
+    def _counted(self, left: int, *, ended: bool) -> str:
+        """Show all, and be done with what of it will be counted so whatever follows."""
+        text = self._show(len(self._tail))
+        length, tokens = self._counter.settled(self._tail, 0 if ended else _OPEN)
+        self._left = left - tokens
+        self._tail, self._seen = self._tail[length:], self._seen - length
+        return text
+
+    def _show(self, end: int) -> str:
+        """Return what of the tail up to ``end`` has not been seen."""
+        text = self._tail[self._seen : end]
+        self._seen = max(self._seen, end)
         return text
 
 

@@ -6,15 +6,13 @@ wait until the client has its reply.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
-import orjson
-
 from memgpt_proxy.agent.clean import CleanListener
+from memgpt_proxy.agent.committing import Commit
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
 from memgpt_proxy.agent.faculties import Faculties
 from memgpt_proxy.agent.functions import SEND_MESSAGE
@@ -23,28 +21,15 @@ from memgpt_proxy.agent.healing import Prepare, Prepared
 from memgpt_proxy.agent.hearing import Hearing, broken, calls_in_text, check_whole
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.recovery import Attempt, Recovery
-from memgpt_proxy.agent.remains import placed, unplaced
 from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import is_about_fields
 from memgpt_proxy.agent.thinking import Thinker, thinking_asked
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
 from memgpt_proxy.backend.client import ChunkStream, Route
-from memgpt_proxy.errors import (
-    GatewayError,
-    NoReply,
-)
-from memgpt_proxy.memory.reconcile import history
-from memgpt_proxy.memory.transcript import content_id, node_id
+from memgpt_proxy.errors import GatewayError, NoReply
 from memgpt_proxy.stores.protocols import StoreError
-from memgpt_proxy.stores.records import (
-    ROOT,
-    Node,
-    NodeId,
-    QueueState,
-    Role,
-    TurnRecord,
-)
+from memgpt_proxy.stores.records import NodeId, QueueState
 from memgpt_proxy.traits import Trait
 from memgpt_proxy.wire.chat import Usage, add_usage, reasoning_tokens
 from memgpt_proxy.wire.step import StepReader
@@ -55,16 +40,9 @@ _FORGOTTEN = CallResult(
     "Error: this memory was erased a moment ago. Reply with what you know.", failed=True
 )
 
-_COMMIT_SECONDS = 10.0
-"""How long a turn waits for the store before it ends without it."""
-
 
 class RunningTurn:
-    """One turn on its way. Made by ``Agent.open``; used once.
-
-    Attributes:
-        degraded: It runs without memory, or could not be stored, or not yet.
-    """
+    """One turn on its way. Made by ``Agent.open``; used once."""
 
     def __init__(
         self,
@@ -81,7 +59,8 @@ class RunningTurn:
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._trace = faculties.tracer.begin(request.namespace, request.model)
-        self._begin(prepared)
+        self._kept = Commit(faculties, request, self._reply, prepared)
+        self._take(prepared)
         self._recovery = Recovery(
             faculties.windows, faculties.profiles, faculties.telemetry, routes, prepare
         )
@@ -90,13 +69,10 @@ class RunningTurn:
         self._more: Mapping[str, Any] = {}
         self._unreported = 0  # tokens of a prompt that the backend has taken, but not told of
         self._accepted = False
-        self._storable = True
-        self._reply_node: NodeId | None = None
 
-    def _begin(self, prepared: Prepared) -> None:
-        """Begin with what is prepared; anew, where that is done over for a smaller window."""
+    def _take(self, prepared: Prepared) -> None:
+        """Begin with what is prepared."""
         opening, steps = prepared.opening, prepared.steps
-        self.degraded = prepared.degraded
         self._opening = opening
         self._context = opening.context
         self._steps = steps
@@ -104,9 +80,12 @@ class RunningTurn:
         self._place = prepared.place
         self._turn = Turn(self._reply, steps.offer, self._can.max_steps)
         self._tools = self._can.counter.remembered(steps.tools_text)
-        self._seen = opening.context_version
-        self._erasures = prepared.erasures
         self._trace.began(opening.author.turn, opening.undone)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it runs without memory, or could not be stored, or not yet."""
+        return self._kept.degraded
 
     @property
     def _route(self) -> Route:
@@ -137,7 +116,7 @@ class RunningTurn:
             finish = await self._run(sink)
         finally:
             if not await self._commit(complete=finish is not None):
-                await self._put_back()
+                await self._kept.put_back()
             reason = finish.reason if finish is not None else None
             self._trace.ended(degraded=self.degraded, usage=self._usage, finish_reason=reason)
         if finish.reason is None:
@@ -148,26 +127,21 @@ class RunningTurn:
 
     async def settle(self) -> None:
         """Flush the queue if this turn has filled it: after the reply, so that nobody waits."""
-        if self._reply_node is None or not self._opening.remembers:
+        if (reply := self._kept.reply) is None or not self._opening.remembers:
             return
-        if not self._is_over() or self._is_erased():
+        if not self._is_over() or self._kept.is_erased():
             return
-        namespace = self._request.namespace
         try:
-            with self._can.queue_manager.flushing(namespace, self._reply_node):
-                if (state := await self._flush(self._reply_node)) and not self._is_erased():
-                    await self._can.store.commit(namespace, self._flushed(state))
+            with self._can.queue_manager.flushing(self._request.namespace, reply):
+                if state := await self._flush(reply):
+                    await self._kept.store_flushed(state)
         except StoreError:
             log.warning("the queue could not be flushed; it will be in a later turn", exc_info=True)
 
     def keep_trace(self) -> None:
         """Keep what it did, for its owner, once the client has its reply."""
-        if self._accepted and self._request.writes and not self._is_erased():
+        if self._accepted and self._request.writes and not self._kept.is_erased():
             self._trace.keep()
-
-    def _is_erased(self) -> bool:
-        """Whether the memory that it began with was erased since: it is not to come back."""
-        return self._can.eraser.times(self._request.namespace) != self._erasures
 
     async def _run(self, sink: ReplySink) -> Finish:
         self._warn_of_pressure()
@@ -239,7 +213,8 @@ class RunningTurn:
                 self._steps = prepared.steps
             self._place = replace(self._place, room=prepared.place.room)  # the turn is the same
         else:
-            self._begin(prepared)
+            self._kept.begin(prepared)
+            self._take(prepared)
             self._warn_of_pressure()
 
     async def _stream(self, sink: ReplySink, body: bytes, run: RunStep) -> Step:
@@ -287,25 +262,17 @@ class RunningTurn:
         """The backend takes the turn: from now on it is remembered, whatever happens."""
         self._accepted = True
         await sink.begin(reader, chunks.headers)
-        if (passages := self._opening.intake.passages) and not self._is_erased():
-            # Until all are in, nothing of the turn may be stored: its resend will be new.
-            marked, self.degraded, self._storable = self.degraded, True, False
-            try:
-                await self._can.store.insert_passages(self._request.namespace, passages)
-                self.degraded, self._storable = marked, True
-            except StoreError:
-                log.exception("a long message could not be moved to archival storage")
+        await self._kept.take_in()
 
     async def _execute(self, calls: Sequence[FunctionCall]) -> list[CallResult]:
         results = []
         for call in calls:
             self._trace.call_began(call)
-            result = (
-                _FORGOTTEN if self._is_erased() else await self._can.executor.run(self._place, call)
-            )
+            erased = self._kept.is_erased()
+            result = _FORGOTTEN if erased else await self._can.executor.run(self._place, call)
             self._trace.called(call, result)
-            if result.context is not None and result.context.version == self._seen + 1:
-                self._seen += 1  # else others have written in between: that is yet to be told
+            if result.context is not None:
+                self._kept.wrote(result.context)
             results.append(result)
         return results
 
@@ -435,85 +402,19 @@ class RunningTurn:
             self._trace.queue_flushed(state.start - before)
         return state
 
-    def _flushed(self, state: QueueState) -> TurnRecord:
-        return TurnRecord(queues=(state,), created=self._can.clock().timestamp())
-
-    async def _commit(self, *, complete: bool) -> bool:
-        """Store the new messages and what was said, once the backend has accepted the turn.
-
-        Returns whether they are stored.
-        """
-        if not self._accepted:
-            return False
-        reply = self._node(complete=complete)
-        if not self._storable or not self._request.writes or self._is_erased():
-            return False
-        try:
-            async with asyncio.timeout(_COMMIT_SECONDS):
-                for record in self._records(reply):
-                    if self._is_erased():
-                        return False
-                    await self._can.store.commit(self._request.namespace, record)
-                if reply is None:  # nobody has heard of what it wrote
-                    author = self._opening.author
-                    await self._can.undo.take_back(
-                        self._request.namespace, [author.turn], author.node
-                    )
-        except (StoreError, TimeoutError):
-            log.exception("a turn could not be stored")
-            self.degraded = True
-            return False
-        self._reply_node = reply.id if reply else None
-        self.degraded = self.degraded or self._can.store.degraded
-        return True
-
-    async def _put_back(self) -> None:
-        """Do again what was undone for this turn: no other reply is there in its place."""
-        if not (undone := self._opening.undone):
-            return
-        author = self._opening.author
-        try:
-            async with asyncio.timeout(_COMMIT_SECONDS):
-                await self._can.undo.do_again(self._request.namespace, undone, author.node)
-        except (StoreError, TimeoutError):
-            log.exception("what a discarded reply wrote could not be put back")
-
-    def _records(self, reply: Node | None) -> list[TurnRecord]:
-        opening, now = self._opening, self._can.clock().timestamp()
-        if opening.remembers:
-            return [placed(opening, self._context.queue, reply, now)]
-        return unplaced(opening.intake.nodes, history(self._request.messages), reply, now)
-
-    def _node(self, *, complete: bool) -> Node | None:
-        """Return the reply as a node, or None where nothing was said."""
-        message = self._reply.message()
-        if not self._reply.words and not self._reply.calls:
-            return None
+    def _take_rest(self, *, complete: bool) -> None:
+        """Let the main context hold all that was said, and the reasoning that goes back."""
         if not complete and (rest := self._reply.text_from(self._recorded)):
             self._context.add({"role": "assistant", "content": rest})
         if not self._keeps_reasoning():
             self._context.forget_reasoning()
-        opening, namespace = self._opening, self._request.namespace
-        content = content_id(message)
-        name = node_id(namespace, opening.author.node, content)
-        key = node_id(namespace, opening.key, content) if opening.key else name
-        name = self._request.reply or name
-        return Node(
-            id=name,
-            key=key,
-            content=content,
-            parent=opening.author.node,
-            depth=opening.depth + 1,
-            role=Role.ASSISTANT,
-            text=self._reply.words,
-            entries=orjson.dumps(self._context.added).decode(),
-            tokens=self._context.added_tokens,
-            created=self._can.clock().timestamp(),
-            queue=self._context.queue.state.node or name if opening.remembers else ROOT,
-            context_version=self._seen,
-            turn=opening.author.turn,
-            complete=complete,
-        )
+
+    async def _commit(self, *, complete: bool) -> bool:
+        """Store the turn if the backend has accepted it; return whether it is stored."""
+        if not self._accepted:
+            return False
+        self._take_rest(complete=complete)
+        return await self._kept.store(self._context, complete=complete)
 
     def _keeps_reasoning(self) -> bool:
         """Return whether it is needed again: amid the client's calls, or by this backend always."""

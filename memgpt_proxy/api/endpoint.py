@@ -19,13 +19,12 @@ from memgpt_proxy.errors import GatewayError, Stopping, log_failure
 
 
 class Turn(Protocol):
-    """A turn on its way, with memory or without.
+    """A turn on its way, with memory or without."""
 
-    Attributes:
-        degraded: It runs without memory that it should have, or could not be stored.
-    """
-
-    degraded: bool
+    @property
+    def degraded(self) -> bool:
+        """Whether it runs without memory that it should have, or could not be stored."""
+        ...
 
     @property
     def tokens(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,18 @@ class TokenCounter:
             kept.append(piece)
             left -= len(encoded)
         return text, tokens - left
+
+    def settled(self, text: str, open_tokens: int) -> tuple[int, int]:
+        """Return how much of ``text`` is before its last ``open_tokens``, whole characters only.
+
+        Returns:
+            Its characters and its tokens. What follows them is counted by itself the same.
+        """
+        encoded = self._encode(text)
+        for tokens in range(len(encoded) - open_tokens, 0, -1):
+            with suppress(UnicodeDecodeError):  # the border cuts a character
+                return len(self._decode(encoded[:tokens], errors="strict")), tokens
+        return 0, 0
 
     def remembered(self, text: str) -> int:
         """Return the tokens of a text that comes again, such as a system prompt."""

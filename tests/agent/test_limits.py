@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memgpt_proxy.agent.limits import TextLimit
+from memgpt_proxy.memory.tokens import TokenCounter
 from tests.agent.build import COUNTER, pieces
 
 
@@ -98,21 +100,69 @@ WORDS = st.lists(
 ).map(" ".join)
 
 
-@given(parts=parts(WORDS), slack=st.integers(0, 5))
-def test_a_text_that_is_short_enough_is_seen_whole(parts: list[str], slack: int) -> None:
-    text = "".join(parts)
-    # A word's beginning may take more tokens than the word: four more than it at the most here.
-    allowed = COUNTER.text(text) + 4 + slack
-    assert limited(parts, max_tokens=allowed) == (text, None)
+TEXTS = WORDS | st.text("aeinrst' \n09.é日本語👍\u0301", max_size=400) | st.text(max_size=60)
 
 
-@given(parts=parts(WORDS), tokens=st.integers(1, 20))
-def test_no_more_is_seen_than_the_length_allows(parts: list[str], tokens: int) -> None:
+def is_seen_to_its_length(parts: list[str], tokens: int) -> None:
+    """The specification: the longest beginning that tiktoken counts as no more than allowed."""
     text = "".join(parts)
     seen, reached = limited(parts, max_tokens=tokens)
     assert text.startswith(seen)
-    assert COUNTER.text(seen) <= tokens
     assert (reached == "length") == (len(seen) < len(text))
+    assert COUNTER.text(seen) <= tokens
+    assert len(seen) >= len(COUNTER.head(text, tokens)[0])
+
+
+@example(parts=["birthd", "ay"], tokens=1)
+@example(parts=list("the birthday of Bartholomew"), tokens=3)
+@example(parts=["日本語" * 300], tokens=100)
+@given(parts=parts(TEXTS), tokens=st.integers(1, 200))
+def test_a_length_is_tiktokens_count_of_the_whole(parts: list[str], tokens: int) -> None:
+    is_seen_to_its_length(parts, tokens)
+
+
+@given(text=TEXTS, tokens=st.integers(1, 200))
+def test_a_length_letter_by_letter(text: str, tokens: int) -> None:
+    is_seen_to_its_length(list(text), tokens)
+
+
+@example(parts=["birthd", "ay"], slack=0)
+@given(parts=parts(TEXTS), slack=st.integers(0, 5))
+def test_a_text_that_is_short_enough_is_seen_whole(parts: list[str], slack: int) -> None:
+    text = "".join(parts)
+    allowed = COUNTER.text(text) + slack
+    assert limited(parts, max_tokens=allowed) == (text, None)
+
+
+class Counted(TokenCounter):
+    """Sums up how many characters it was given."""
+
+    characters = 0
+
+    def text(self, text: str, enough: int = sys.maxsize) -> int:
+        self.characters += len(text)
+        return super().text(text, enough)
+
+    def head(self, text: str, tokens: int) -> tuple[str, int]:
+        self.characters += len(text)
+        return super().head(text, tokens)
+
+    def settled(self, text: str, open_tokens: int) -> tuple[int, int]:
+        self.characters += len(text)
+        return super().settled(text, open_tokens)
+
+
+@pytest.mark.parametrize("text", ["lol yeah six flags! ", "日本語", "a"])
+def test_counting_takes_time_in_proportion_to_the_text(text: str) -> None:
+    costs = []
+    for size in (2_000, 20_000):
+        counter, whole = Counted("cl100k_base"), (text * size)[:size]
+        limit = TextLimit([], COUNTER.text(whole) + 1, counter)
+        for piece in pieces(whole, 4):
+            limit.feed(piece)
+        assert limit.reached is None
+        costs.append(counter.characters)
+    assert costs[1] <= 12 * costs[0]
 
 
 def test_a_stop_text_and_a_length_together() -> None:
