@@ -23,6 +23,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "backends_file": ("/a.yaml", "/b.yaml", "/c.yaml"),
     "accepted_keys": ("sk-a,sk-b", "sk-c", "sk-d , sk-e"),
     "anonymous": ("true", "false", "true"),
+    "cors_origins": ("https://a", "*", "https://b , http://c:*"),
     "data_dir": ("/tmp/a", "/tmp/b", "/tmp/c"),
     "namespace_secret": ("a" * 16, "b" * 16, "c" * 16),
     "elasticsearch_url": ("http://a:9200/", "http://b:9200/", "http://c:9200/"),
@@ -273,3 +274,26 @@ def test_variables_that_are_no_settings_are_found() -> None:
     )
     names = (*settings, *of_services, "MEMGPT_BAKEND_URL")
     assert unknown_variables(names) == ["MEMGPT_BAKEND_URL"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("none", ()),
+        ("*", ("*",)),
+        ("https://Chat.Example/", ("https://chat.example",)),
+        ("http://[::1]:5173", ("http://[::1]:5173",)),
+        ("chrome-extension://abc", ("chrome-extension://abc",)),
+        ("app://obsidian.md", ("app://obsidian.md",)),
+    ],
+)
+def test_origins_are_written_as_browsers_do(written: str, meant: tuple[str, ...]) -> None:
+    assert load_settings({"cors_origins": written}).cors_origins == meant
+
+
+@pytest.mark.parametrize(
+    "written", ["chat.example", "https://a/b", "https://*.example", "null", "https://"]
+)
+def test_what_is_no_origin_is_refused(written: str) -> None:
+    with pytest.raises(ValidationError, match="is no origin, such as"):
+        load_settings({"cors_origins": written})
