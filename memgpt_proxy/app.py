@@ -33,6 +33,7 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.cross_origin import CrossOrigin, origin_of
 from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.idempotency import IdempotencyKeys
@@ -82,6 +83,7 @@ class Gateway:
     passthrough: ASGIApp
     rest: ASGIApp
     exchanges: Exchanges
+    cross_origin: CrossOrigin
     opened: Callable[[], AbstractAsyncContextManager[None]]
     degraded: Callable[[], bool]
 
@@ -94,7 +96,10 @@ class Gateway:
         if scope["type"] != "http":
             await self.rest(scope, receive, send)
             return
-        await self.exchanges.answer(self._route(scope), scope, receive, send)
+        app = self._route(scope)
+        if (origin := origin_of(scope["headers"])) is not None:
+            app, send = self.cross_origin.around(app, scope, origin, send)
+        await self.exchanges.answer(app, scope, receive, send)
 
     def _route(self, scope: Scope) -> ASGIApp:
         path: str = scope["path"]
@@ -163,8 +168,16 @@ def create_app(
     telemetry.streams(lambda: draining.running)
     rest = _starlette(kept.store, telemetry, draining, opened, served)
     exchanges = Exchanges(telemetry, draining, settings.access_log)
+    cross_origin = CrossOrigin(settings.cors_origins)
     return Gateway(
-        chat, responses, passthrough, rest, exchanges, opened, lambda: kept.store.degraded
+        chat,
+        responses,
+        passthrough,
+        rest,
+        exchanges,
+        cross_origin,
+        opened,
+        lambda: kept.store.degraded,
     )
 
 

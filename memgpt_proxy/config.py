@@ -24,6 +24,13 @@ HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 
 
 _SHORTEST_SECRET = 16
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[^\s/@?#:*]+)(:(\d+|\*))?")
+_THIS_MACHINE = tuple(
+    f"{scheme}://{host}:*"
+    for scheme in ("http", "https")
+    for host in ("localhost", "127.0.0.1", "[::1]")
+)
+"""Origins of pages that this machine serves."""
 
 
 class ReplyMode(StrEnum):
@@ -132,6 +139,12 @@ class Settings(BaseSettings):
     )
     anonymous: bool = Field(
         False, description="Take requests without an API key; they share one namespace."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        _THIS_MACHINE,
+        description="Origins whose pages may use the gateway from a browser, separated by commas, "
+        "such as https://chat.example; a port * is any, * alone is any origin, none is no page "
+        "(docs/security.md).",
     )
     data_dir: Path = Field(
         default_factory=_default_data_dir,
@@ -343,6 +356,7 @@ class Settings(BaseSettings):
         "accepted_keys",
         "backend_profile",
         "conversation_headers",
+        "cors_origins",
         "elasticsearch_url",
         "task_headers",
         mode="before",
@@ -374,6 +388,17 @@ class Settings(BaseSettings):
             if not HEADER_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no header's name")
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value == ("none",):
+            return ()
+        origins = tuple(origin.lower().rstrip("/") for origin in value)
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin, such as https://chat.example")
+        return origins
 
     @field_validator("backends_file", "data_dir", "elasticsearch_ca_file", "redis_ca_file")
     @classmethod

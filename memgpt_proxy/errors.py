@@ -8,6 +8,7 @@
     │   └── NotFound          404  what was asked for by its id is not there
     ├── MemoryNotEmpty        409  an import would mix with what is there
     ├── Unauthenticated       401  no key, or one that is not accepted here
+    ├── OriginNotAllowed      403  a page of an origin that may not use the gateway
     ├── RequestTimeout        408  its body did not keep coming
     ├── RequestTooLarge       413
     ├── RateLimited           429  the key has used what it may in a minute
@@ -107,6 +108,20 @@ class Unauthenticated(GatewayError):
     status = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
+
+
+class OriginNotAllowed(GatewayError):
+    """A page in a browser asks, of an origin that may not use the gateway."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "origin_not_allowed"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"Pages of the origin {origin!r} may not use this gateway: its cors_origins does not "
+            "name it."
+        )
 
 
 class RequestTimeout(GatewayError):

@@ -25,6 +25,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Clients and their keys": (
         "accepted_keys",
         "anonymous",
+        "cors_origins",
         "requests_per_minute",
         "tokens_per_minute",
         "conversation_headers",

@@ -24,6 +24,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "backends_file": ("/a.yaml", "/b.yaml", "/c.yaml"),
     "accepted_keys": ("sk-a,sk-b", "sk-c", "sk-d , sk-e"),
     "anonymous": ("true", "false", "true"),
+    "cors_origins": ("https://a", "*", "https://b , http://c:*"),
     "data_dir": ("/tmp/a", "/tmp/b", "/tmp/c"),
     "namespace_secret": ("a" * 16, "b" * 16, "c" * 16),
     "elasticsearch_url": ("http://a:9200/", "http://b:9200/", "http://c:9200/"),
@@ -313,3 +314,26 @@ def test_other_paths_are_relative_to_the_working_directory(
 def test_a_home_directory_that_nobody_has() -> None:
     with pytest.raises(SettingsError, match="data_dir: nobody has the home directory that"):
         load_settings({"data_dir": "~no-such-user/memory"})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("none", ()),
+        ("*", ("*",)),
+        ("https://Chat.Example/", ("https://chat.example",)),
+        ("http://[::1]:5173", ("http://[::1]:5173",)),
+        ("chrome-extension://abc", ("chrome-extension://abc",)),
+        ("app://obsidian.md", ("app://obsidian.md",)),
+    ],
+)
+def test_origins_are_written_as_browsers_do(written: str, meant: tuple[str, ...]) -> None:
+    assert load_settings({"cors_origins": written}).cors_origins == meant
+
+
+@pytest.mark.parametrize(
+    "written", ["chat.example", "https://a/b", "https://*.example", "null", "https://"]
+)
+def test_what_is_no_origin_is_refused(written: str) -> None:
+    with pytest.raises(SettingsError, match="is no origin, such as"):
+        load_settings({"cors_origins": written})

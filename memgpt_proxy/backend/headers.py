@@ -33,6 +33,8 @@ _OF_THE_BODY = frozenset(
     }
 )
 _OF_THIS_GATEWAY = (b"x-memgpt-",)
+_FOR_THIS_GATEWAY = frozenset({b"host", b"origin"})
+"""The backend has another client: which pages may use the gateway is not for it to say."""
 
 # What a backend says about a call, not about its body; worth knowing to any client.
 _ABOUT_THE_CALL = frozenset({b"x-request-id", b"retry-after", b"retry-after-ms"})
@@ -64,7 +66,7 @@ def forwarded(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     return [
         (name, value)
         for name, value in end_to_end(headers)
-        if name != b"host" and not name.startswith(_OF_THIS_GATEWAY)
+        if name not in _FOR_THIS_GATEWAY and not name.startswith(_OF_THIS_GATEWAY)
     ]
 
 
@@ -75,7 +77,7 @@ def for_a_step(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
         for name, value in headers
         if name not in _OF_THE_BODY
         and name not in HOP_BY_HOP
-        and name != b"host"
+        and name not in _FOR_THIS_GATEWAY
         and not name.startswith(_OF_THIS_GATEWAY)
     ]
 
