@@ -12,6 +12,7 @@ from memgpt_proxy.agent.executor import CallPlace
 from memgpt_proxy.agent.faculties import Faculties
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.healing import Prepared
+from memgpt_proxy.agent.mending import Mending
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.reply import Offer
 from memgpt_proxy.agent.request import TurnRequest
@@ -64,12 +65,19 @@ class Agent:
 
     def lacks_tools(self, model: str) -> bool:
         """Return whether the backend of ``model`` is known to have no tools."""
-        can = self.faculties
+        route = self._route(model)
+        return route is not None and Trait.NO_TOOLS in self.faculties.profiles.of(route)
+
+    def mending(self, model: str) -> Mending | None:
+        """Return what mends a request that goes to the backend of ``model`` as it came."""
+        route = self._route(model)
+        return None if route is None else Mending(self.faculties.profiles, route)
+
+    def _route(self, model: str) -> Route | None:
         try:
-            route = available(can.backend.routes(model))[0]
+            return available(self.faculties.backend.routes(model))[0]
         except ModelNotFound:
-            return False
-        return Trait.NO_TOOLS in can.profiles.of(route)
+            return None
 
     async def _prepare(self, request: TurnRequest, route: Route, *, refuses: bool) -> Prepared:
         """Return what a turn begins with, for a model and its window as that is known by now.

@@ -9,6 +9,7 @@ import orjson
 from starlette.types import Send
 
 from memgpt_proxy.agent.agent import Agent
+from memgpt_proxy.agent.mending import Mending
 from memgpt_proxy.api.chat_request import ChatRequest, parse_chat_request
 from memgpt_proxy.api.endpoint import Forward, Opened, Turn
 from memgpt_proxy.api.passthrough import Passthrough
@@ -46,8 +47,10 @@ class ChatCompletions:
         if not self.reader.fits(call):
             return self._forward(call, None)
         body = await self.reader.body(call)
-        if (model := _model(body)) is None or not self.agent.lacks_tools(model):
+        if (model := _model(body)) is None:
             return self._forward(call, body)
+        if not self.agent.lacks_tools(model):
+            return self._forward(call, body, self.agent.mending(model))
         try:
             request = parse_chat_request(body)
             asked = replace(self.reader.asked(call, body, request), remembers=False)
@@ -58,11 +61,11 @@ class ChatCompletions:
         turn = await self.agent.open(asked)
         return Opened(turn, partial(_reply, request, turn))
 
-    def _forward(self, call: Call, body: bytes | None) -> Forward:
+    def _forward(self, call: Call, body: bytes | None, mending: Mending | None = None) -> Forward:
         """Return what answers by the backend alone; ``body`` has been read already if given."""
 
         async def forward(send: Send) -> None:
-            await self.passthrough.forward(call.scope, call.receive, send, body)
+            await self.passthrough.forward(call.scope, call.receive, send, body, mending)
 
         return forward
 

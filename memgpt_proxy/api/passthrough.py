@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import httpx
 from starlette.types import Receive, Scope, Send
 
+from memgpt_proxy.agent.mending import Mending
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.replies import send_error
 from memgpt_proxy.backend.client import Backend, map_transport_error
 from memgpt_proxy.backend.headers import RawHeaders, end_to_end
-from memgpt_proxy.errors import GatewayError, InvalidRequest, Stopping
+from memgpt_proxy.errors import BackendRefused, GatewayError, InvalidRequest, Stopping
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/v1"
 _WHOLE = 2**20
 """Bytes of a request body up to which it is read before it is sent on."""
+
+_REFUSED = 400
 
 Exchange = Callable[[], AbstractAsyncContextManager[httpx.Response]]
 """Sends a request and gives its response; raises GatewayError where there is none."""
@@ -45,17 +48,27 @@ class Passthrough:
         await self.forward(scope, receive, admitted.answering(send))
 
     async def forward(
-        self, scope: Scope, receive: Receive, send: Send, body: bytes | None = None
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        body: bytes | None = None,
+        mending: Mending | None = None,
     ) -> None:
         """Forward one request that was let in; its client's leaving cancels it.
 
         Args:
             body: The request's body, where it has been read from ``receive`` already.
+            mending: What may be done for its backend to take it.
         """
         response = _Response(send)
         upload = Upload(receive)
         try:
-            exchange = await self._exchange(scope, receive, upload, body)
+            if body is None or mending is None:
+                exchange = await self._exchange(scope, receive, upload, body)
+            else:
+                asked = partial(self._readdressed, scope, receive, upload)
+                exchange = partial(_mended, asked, mending, body)
         except ClientGone:
             return
         except GatewayError as error:
@@ -65,6 +78,13 @@ class Passthrough:
             await while_client_stays(_answer(exchange, response), _watch(receive, upload))
         except asyncio.CancelledError:  # by the server, which waits for us no longer
             await response.fail(Stopping())
+
+    async def _readdressed(
+        self, scope: Scope, receive: Receive, upload: Upload, body: bytes
+    ) -> Exchange:
+        """Return the exchange with a body of another length than the client's."""
+        headers = [header for header in scope["headers"] if header[0] != b"content-length"]
+        return await self._exchange({**scope, "headers": headers}, receive, upload, body)
 
     async def _exchange(
         self, scope: Scope, receive: Receive, upload: Upload, body: bytes | None
@@ -86,6 +106,44 @@ async def _answer(exchange: Exchange, response: _Response) -> None:
             await response.relay(answer)
     except GatewayError as error:
         await response.fail(error)
+
+
+@asynccontextmanager
+async def _mended(
+    asked: Callable[[bytes], Awaitable[Exchange]], mending: Mending, body: bytes
+) -> AsyncIterator[httpx.Response]:
+    """Give the answer to a request, sent once more where the first refusal can be mended."""
+    sent = mending.before(body)
+    async with (await asked(sent))() as answer:
+        if answer.status_code != _REFUSED:
+            yield answer
+            return
+        refusal = await _kept(answer)
+    again = mending.after(BackendRefused(_REFUSED, (), _decoded(refusal)), sent)
+    if again is None:
+        yield refusal
+        return
+    async with (await asked(again))() as answer:
+        if answer.is_success:
+            mending.succeeded()
+        yield answer
+
+
+async def _kept(answer: httpx.Response) -> httpx.Response:
+    """Return an answer with its body read, as it came."""
+    try:
+        raw = b"".join([data async for data in answer.stream])  # type: ignore[union-attr]
+    except httpx.TransportError as error:
+        raise map_transport_error(error, answering=True) from error
+    return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(raw))
+
+
+def _decoded(answer: httpx.Response) -> bytes:
+    """Return a body as it is read; empty where its coding is broken."""
+    try:
+        return answer.read()
+    except httpx.DecodingError:
+        return b""
 
 
 def target_of(scope: Scope) -> str:

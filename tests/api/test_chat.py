@@ -36,6 +36,9 @@ class Asked:
     def lacks_tools(self, model: str) -> bool:
         return model == self.without_tools
 
+    def mending(self, model: str) -> None:
+        """Nothing is to be mended."""
+
     async def open(self, request: TurnRequest) -> Any:
         self.requests.append(request)
         raise NoReply("none")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.conftest import StartGateway
 from tests.e2e.chatting import Person, raw, send, tool, tool_result, user
+from tests.e2e.exact import ask
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.replies import Reply, call, error, event, reasoning, text
 
 SECRET = "zq-thought"
 WEATHER = [tool("get_weather", city="string")]
+OFF = {"X-MemGPT-Memory": "off"}
 SAVE = call("working_context_append", {"content": "Likes tea", "request_heartbeat": True})
 Body = dict[str, Any]
 
@@ -150,3 +153,48 @@ def test_another_model_gets_none_of_it(
     assert [body["model"] for body in asked] == ["small", "small", "other"]
     assert thoughts(asked[1]) == [f"{SECRET}-1"]
     assert SECRET not in json.dumps(asked[2])
+
+
+CALLED = [
+    user("Weather?"),
+    {
+        "role": "assistant",
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+        ],
+    },
+    tool_result("c1", "rain"),
+]
+"""What a client resends that knows nothing of reasoning."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_with_memory_off_a_client_need_not_know_of_it(
+    backend: ScriptedBackend, gateway: GatewayProcess, api_key: str, stream: bool
+) -> None:
+    taken = strict(backend, deepseek, *[text("It rains.")] * 3)
+    person = Person(gateway.base_url, api_key, f"m-{api_key}")
+    for _ in range(3):
+        told = ask(person, stream, messages=CALLED, tools=WEATHER, extra_headers=OFF)
+        assert told.message["content"] == "It rains."
+    assert [thoughts(body) for body in taken] == [[" "]] * 3
+    assert taken[0]["tools"] == WEATHER
+    assert len(backend.requests) - len(taken) == 1, "it is refused once"
+
+
+def test_with_memory_off_other_refusals_come_as_they_are(
+    backend: ScriptedBackend, gateway: GatewayProcess, api_key: str
+) -> None:
+    """Nothing is sent again that would be refused again, and no refusal is changed."""
+    refusal = {"error": {"message": deepseek({"messages": CALLED}), "odd": " spaces "}}
+    backend.script(lambda body: error(400, refusal))
+    headers = {"Authorization": f"Bearer {api_key}", **OFF}
+    for messages, asked in (([user("Weather?")], 1), (CALLED, 2)):
+        before = len(backend.requests)
+        response = httpx.post(
+            f"{gateway.base_url}/chat/completions",
+            headers=headers,
+            json={"model": f"m-{api_key}", "messages": messages},
+        )
+        assert (response.status_code, response.json()) == (400, refusal)
+        assert len(backend.requests) - before == asked
