@@ -199,6 +199,7 @@ def test_a_page_of_another_origin_is_kept_out_by_a_real_browser(
     _needs_a_browser()
     script = f"""
     const headers = {{authorization: "Bearer {api_key}"}}
-    return await fetch("{gateway.base_url}/models", {{headers}}).then(answer => answer.status, error => error.name)
+    const asked = fetch("{gateway.base_url}/models", {{headers}})
+    return await asked.then(answer => answer.status, error => error.name)
     """
     assert told_by_a_page(script, tmp_path, host="chat.localhost") == "TypeError"
