@@ -33,11 +33,13 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
+from memgpt_proxy.api.checks import listed
 from memgpt_proxy.api.cross_origin import CrossOrigin, origin_of
 from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.memory import MemoryRoutes
+from memgpt_proxy.api.owner import PREFIX as MEMORY
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.reading import RequestReader
@@ -188,7 +190,10 @@ def _spans(settings: Settings) -> Spans | None:
     try:
         from memgpt_proxy.telemetry.otlp import OtlpSpans
     except ModuleNotFoundError as error:
-        raise ValueError("otlp_traces needs more: pip install 'memgpt-proxy[otel]'") from error
+        raise ValueError(
+            "otlp_traces needs more: .venv/bin/pip install -e '.[otel]' in the checkout; the image "
+            "has it"
+        ) from error
     return OtlpSpans()
 
 
@@ -387,6 +392,17 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """Answer unknown routes in OpenAI's shape, like everything else."""
     if not isinstance(error, HTTPException):
         raise error
-    message = f"{error.detail}: {request.method} {request.url.path}. The API is under {PREFIX}."
+    path = request.url.path
+    message = f"{error.detail}: {request.method} {path}. {_way_out(request, path, error)}"
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
     return JSONResponse({"error": body}, status_code=error.status_code, headers=error.headers)
+
+
+def _way_out(request: Request, path: str, error: HTTPException) -> str:
+    takes = (error.headers or {}).get("Allow")
+    if takes and path.startswith(MEMORY):
+        return f"It takes {listed(sorted(takes.split(', ')))}."
+    if path.startswith(MEMORY):
+        served = (getattr(route, "path", "") for route in request.app.routes)
+        return f"Of a memory there are {listed(sorted(p for p in served if p.startswith(MEMORY)))}."
+    return f"The API is under {PREFIX}."

@@ -349,7 +349,7 @@ class Settings(BaseSettings):
     otlp_traces: bool = Field(
         False,
         description="Send spans of requests, steps and calls over OTLP/HTTP, as the environment's "
-        "OTEL_* variables say. Needs memgpt-proxy[otel], which the image has.",
+        "OTEL_* variables say. Needs the extra otel, which the image has (docs/observability.md).",
     )
 
     @field_validator(

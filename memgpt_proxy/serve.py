@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import ipaddress
 import logging
 import os
 import socket
@@ -17,7 +18,7 @@ import uvloop
 from starlette.routing import BaseRoute, Mount
 
 from memgpt_proxy.app import create_app
-from memgpt_proxy.backend.discovery import find_local_server, list_models
+from memgpt_proxy.backend.discovery import find_local_server, list_models, url_meant
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendsFile, read_backends
 from memgpt_proxy.config import LogFormat, Settings
@@ -86,6 +87,7 @@ def serve(settings: Settings) -> None:
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))
+        log.info("Stopped.")
     except StoreError as error:
         raise StartError(f"{_where(settings)}: {error}") from error
     except (DataDirError, SettingsError, ValueError) as error:
@@ -169,26 +171,40 @@ async def _named_backend(
     url = url.rstrip("/")
     _check_not_itself(settings, url, port, "backend_url")
     key = settings.backend_api_key
-    shown = "any-key-of-yours" if key else "YOUR_BACKEND_KEY"
-    if settings.accepted_keys:
-        shown = "ONE_OF_ACCEPTED_KEYS"
-    what, model = f"the backend at {url}", None
+    what, model, wants_key = f"the backend at {url}", None, key is None
     try:
         listed = await list_models(transport, url, key.get_secret_value() if key else None)
     except httpx.TransportError:
         what += ", which cannot be reached now (is it running, and backend_url right?)"
     else:
         model = next(iter(listed.models), None)
-        if listed.status == httpx.codes.NOT_FOUND and not url.endswith("/v1"):
-            what += ", which knows no /models there (does backend_url lack its /v1?)"
-    return _Chosen(url, what, shown, model or "MODEL")
+        if meant := url_meant(url, listed):
+            what += f", which lists no models there ({listed.status}): did you mean {meant}?"
+        if listed.models and _is_near(url):  # others list their models to anybody
+            wants_key = False
+    return _Chosen(url, what, _key_to_show(settings, wants_key), model or "MODEL")
+
+
+def _key_to_show(settings: Settings, backend_wants_it: bool) -> str:
+    if settings.accepted_keys:
+        return "ONE_OF_ACCEPTED_KEYS"
+    return "YOUR_BACKEND_KEY" if backend_wants_it else "any-key-of-yours"
+
+
+def _is_near(url: str) -> bool:
+    """Return whether a backend is on this machine or in its own network, by its name."""
+    host = httpx.URL(url).host
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal"))
 
 
 def _several(settings: Settings, several: BackendsFile, port: int) -> _Chosen:
     for entry in several.backends:
         _check_not_itself(settings, str(entry.url), port, entry.name)
     names = ", ".join(entry.name for entry in several.backends)
-    shown = "ONE_OF_ACCEPTED_KEYS" if settings.accepted_keys else "any-key-of-yours"
+    shown = _key_to_show(settings, several.first.pass_client_key)
     model = next((name for name, _ in several.named()), "MODEL")
     return _Chosen(str(several.first.url), names, shown, model, several=several)
 

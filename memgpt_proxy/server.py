@@ -87,6 +87,8 @@ class Server(uvicorn.Server):
                 "Signal again (Ctrl+C) to end them now.",
                 self._delay + self._grace,
             )
+        else:
+            log.info("Stopping: no reply is running.")
 
     async def main_loop(self) -> None:
         """Serve until a signal comes, then drain; the port is open until this returns."""

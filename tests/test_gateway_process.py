@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from tests.checking.servers import answering
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.listener import introduce, listening
@@ -25,6 +28,16 @@ def test_it_serves_until_it_is_stopped(backend: ScriptedBackend, start_gateway):
     assert "Traceback" not in gateway.log()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{gateway.origin}/healthz")
+
+
+def test_a_stop_is_told_of_where_nothing_is_running_too(start_gateway):
+    gateway = start_gateway("--log-format", "text")
+    assert gateway.stop() == 0
+    told = gateway.log().splitlines()[-2:]
+    assert [line.partition(": ")[2] for line in told] == [
+        "Stopping: no reply is running.",
+        "Stopped.",
+    ]
 
 
 def test_a_store_that_is_away_at_the_start_is_told_of(start_gateway):
@@ -64,6 +77,7 @@ def test_a_running_reply_is_finished_when_it_is_stopped(backend: ScriptedBackend
     listener.join(10)
     assert (listener.heard, listener.error) == ("Once upon a time.", None)
     assert gateway.stop() == 0
+    assert '"message":"Stopped."' in gateway.log().splitlines()[-1]
     assert "Traceback" not in gateway.log()
 
 
@@ -112,9 +126,44 @@ def test_it_starts_without_its_backend_and_says_so(start_gateway):
 def test_a_base_url_that_lacks_its_end_is_told_of(backend: ScriptedBackend, start_gateway):
     url = backend.base_url.removesuffix("/v1")
     gateway = start_gateway(backend_url=url)
-    assert f"{url}, which knows no /models there (does backend_url lack its /v1?)" in gateway.log()
+    assert f"{url}, which lists no models there (404): did you mean {url}/v1?" in gateway.log()
     gateway = start_gateway(backend_url=backend.base_url)
     assert f"the backend at {backend.base_url}.\n" in gateway.log()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_one_that_wants_a_key_before_it_says_that_nothing_is_there(start_gateway, status: int):
+    with answering({}, status) as url:
+        told = start_gateway(backend_url=url).log()
+        assert f"{url}, which lists no models there ({status}): did you mean {url}/v1?" in told
+        assert "API key   YOUR_BACKEND_KEY\n" in told
+        told = start_gateway(backend_url=f"{url}/v1").log()
+    assert "did you mean" not in told
+    assert "API key   YOUR_BACKEND_KEY\n" in told
+
+
+def test_a_server_here_that_asks_for_no_key_is_shown_with_any(
+    backend: ScriptedBackend, start_gateway
+):
+    told = start_gateway(backend_url=backend.base_url).log()
+    assert "API key   any-key-of-yours\n" in told
+    told = start_gateway(env={"MEMGPT_BACKEND_API_KEY": "sk-operators"}).log()
+    assert "API key   any-key-of-yours\n" in told
+    assert "sk-operators" not in told
+    told = start_gateway("--accepted-keys", "sk-a").log()
+    assert "API key   ONE_OF_ACCEPTED_KEYS\n" in told
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_of_several_backends_it_shows_whose_key_is_wanted(
+    backend: ScriptedBackend, start_gateway, tmp_path: Path, passes: bool
+):
+    with answering({}, 401) as url:
+        entry = {"name": "one", "url": f"{url}/v1", "pass_client_key": passes}
+        file = tmp_path / "backends.yaml"
+        file.write_text(json.dumps({"backends": [entry]}))
+        told = start_gateway("--backends-file", str(file), backend_url=None).log()
+    assert f"API key   {'YOUR_BACKEND_KEY' if passes else 'any-key-of-yours'}\n" in told
 
 
 def test_it_does_not_stand_in_front_of_itself(start_gateway, tmp_path):

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
+from memgpt_proxy.api.checks import only
 from memgpt_proxy.errors import (
     InvalidRequest,
     MemoryNotEmpty,
@@ -167,6 +168,7 @@ class MemoryRoutes:
 
     async def _namespace(self, request: Request) -> Namespace:
         admitted = await self._admission.admit(request.headers.raw)
+        only(("user",), request.query_params)
         return self._authenticator.namespace(admitted.key, request.query_params.get("user"))
 
 

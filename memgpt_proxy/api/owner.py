@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from memgpt_proxy.api.authentication import Authenticator
+from memgpt_proxy.api.checks import only
 from memgpt_proxy.errors import InvalidRequest, MemoryUnreadable, TooManyListeners
 from memgpt_proxy.stores.events import Events, TooManySubscribers
 from memgpt_proxy.stores.protocols import Store, StoreError
@@ -68,7 +69,7 @@ class OwnerRoutes:
 
     async def list_traces(self, request: Request) -> Response:
         """Answer with what turns did, the newest first."""
-        namespace = self._namespace(request)
+        namespace = self._namespace(request, "limit", "before")
         limit, before = _limit(request), _before(request)
         try:
             traces = await self._traces.traces(namespace, limit=limit, before=before)
@@ -87,8 +88,9 @@ class OwnerRoutes:
             raise MemoryUnreadable("The working context cannot be read now.") from error
         return _json({"version": context.version, "content": context.content})
 
-    def _namespace(self, request: Request) -> Namespace:
+    def _namespace(self, request: Request, *takes: str) -> Namespace:
         key = self._authenticator.check(request.headers.raw)
+        only(("user", *takes), request.query_params)
         return self._authenticator.namespace(key, request.query_params.get("user"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from memgpt_proxy.errors import (
 from memgpt_proxy.traits import Profile
 from memgpt_proxy.wire.chat import Chunk, completion_to_chunk
 from memgpt_proxy.wire.sse import EventParser, StreamTooLarge
+
+log = logging.getLogger(__name__)
 
 _DONE = b"[DONE]"
 _JSON = (
@@ -128,6 +131,7 @@ class Backend:
         self._api_key = api_key
         self._completions = httpx.URL(f"{self.url}/chat/completions")
         self._extensions = {"timeout": timeouts.as_extension()}
+        self._away = False
         self.routes = lru_cache(_REMEMBERED_MODELS)(self._routes)
 
     @property
@@ -181,9 +185,21 @@ class Backend:
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send a request as it is; return when the response's head is there."""
         try:
-            return await self._transport.handle_async_request(request)
+            response = await self._transport.handle_async_request(request)
         except httpx.TransportError as error:
+            if not isinstance(error, httpx.PoolTimeout):  # that is our own doing
+                self._tell_away(error)
             raise map_transport_error(error) from error
+        if self._away:
+            self._away = False
+            log.info("%s answers again", self.name)
+        return response
+
+    def _tell_away(self, error: httpx.TransportError) -> None:
+        """Tell the operator that it does not answer, once until it does."""
+        if not self._away:
+            self._away = True
+            log.warning("%s does not answer: %s", self.name, str(error) or type(error).__name__)
 
     async def post(self, target: str, body: bytes) -> bytes:
         """Ask for something on the gateway's own account; return the whole answer.

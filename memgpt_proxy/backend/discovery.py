@@ -48,6 +48,20 @@ class ListedModels:
     models: tuple[str, ...]
 
 
+_WITHOUT_A_PATH = (httpx.codes.OK, httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+"""What is answered at the root of a server whose API is elsewhere; many ask for a key first."""
+
+
+def url_meant(url: str, listed: ListedModels) -> str | None:
+    """Return the base URL that may have been meant by ``url``, where it may lack its ``/v1``."""
+    url = url.rstrip("/")
+    if listed.models or url.endswith("/v1"):
+        return None
+    bare = httpx.URL(url).path in ("", "/")
+    lacks = listed.status == httpx.codes.NOT_FOUND or (bare and listed.status in _WITHOUT_A_PATH)
+    return f"{url}/v1" if lacks else None
+
+
 async def find_local_server(transport: httpx.AsyncBaseTransport) -> FoundServer | None:
     """Return the first of ``LOCAL_SERVERS`` that lists a model; None if none does."""
     for server in LOCAL_SERVERS:

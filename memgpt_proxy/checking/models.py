@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 import orjson
 
-from memgpt_proxy.backend.discovery import ListedModels, find_local_server, list_models
+from memgpt_proxy.backend.discovery import ListedModels, find_local_server, list_models, url_meant
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendEntry, read_backends
 from memgpt_proxy.checking.findings import Finding, fail, milliseconds, ok, told, warn
@@ -109,13 +109,19 @@ def _answered(asked: _Asked, listed: ListedModels, took: str) -> Finding:
         count = len(listed.models)
         named = f"{count} model{'s' if count > 1 else ''}, {listed.models[0]} first"
         return ok(part, f"{shown}: {named} ({took})")
+    meant = url_meant(shown, listed)
+    hint = f": did you mean {meant}?" if meant else ""
     if listed.status in _UNAUTHORIZED:
+        if asked.by_clients and meant:
+            return warn(part, f"{shown} asks for a key, which each client brings{hint}")
         if asked.by_clients:
             return ok(part, f"{shown} asks for a key, which each client brings ({took})")
-        return fail(part, f"{shown} refuses {asked.set_by[1]} ({listed.status})")
+        return fail(part, f"{shown} refuses {asked.set_by[1]} ({listed.status}){hint}")
     if listed.status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return fail(part, f"{shown} answers with an error ({listed.status})")
-    return warn(part, f"{shown} lists no models ({listed.status}): is its path right (…/v1)?")
+    return warn(
+        part, f"{shown} lists no models ({listed.status}){hint or ': is its path right (…/v1)?'}"
+    )
 
 
 async def embedding_model(settings: Settings) -> Sequence[Finding]:

@@ -45,6 +45,25 @@ async def test_no_models_may_mean_a_wrong_path() -> None:
     assert finding.level is Level.WARN
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("end", ["", "/"])
+async def test_a_url_without_a_path_may_lack_its_v1(status: int, key: str | None, end: str) -> None:
+    with answering({}, status) as url:
+        finding = await backend(f"{url}{end}", backend_api_key=key)
+        with_path = await backend(f"{url}/v1", backend_api_key=key)
+    assert finding.level is not Level.OK
+    assert f"did you mean {url}/v1?" in finding.said
+    assert "did you mean" not in with_path.said
+
+
+async def test_another_path_may_lack_it_where_nothing_is_found() -> None:
+    with answering({}, 404) as url:
+        assert f"did you mean {url}/api/v1?" in (await backend(f"{url}/api")).said
+    with answering({}, 401) as url:
+        assert (await backend(f"{url}/api")).level is Level.OK
+
+
 @pytest.mark.parametrize(
     ("status", "key", "level"),
     [

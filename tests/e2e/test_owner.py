@@ -343,3 +343,64 @@ def test_a_turn_at_one_replica_is_heard_at_another(
         Person(here.base_url, api_key, "m").say("hello", user="ann")
         assert ann.next()[0] == "turn_began"
     assert kinds == ["turn_began", "step", "turn_ended"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "events"),
+        ("GET", "traces"),
+        ("GET", "working-context"),
+        ("GET", "export"),
+        ("POST", "import"),
+        ("DELETE", "memory"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("usr", "Did you mean 'user'?"), ("User", "Did you mean 'user'?"), ("zzz", "It takes 'user'")],
+)
+def test_a_parameter_that_there_is_not_is_refused(
+    gateway: GatewayProcess, api_key: str, method: str, path: str, given: str, meant: str
+):
+    url = f"{gateway.origin}/memgpt/{path}"
+    answer = httpx.request(method, url, params={given: "ann"}, headers=headers(api_key))
+    told = answer.json()["error"]
+    assert (answer.status_code, told["type"], told["param"], told["code"]) == (
+        400,
+        "invalid_request_error",
+        given,
+        "unknown_parameter",
+    )
+    assert told["message"].startswith(f"Unknown query parameter: '{given}'. {meant}")
+
+
+def test_a_user_who_is_named_twice_is_refused(gateway: GatewayProcess, api_key: str):
+    url = f"{gateway.origin}/memgpt/working-context?user=ann&user=bob"
+    answer = httpx.get(url, headers=headers(api_key))
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "user")
+
+
+def test_a_stranger_is_not_told_which_parameters_there_are(gateway: GatewayProcess):
+    assert httpx.get(f"{gateway.origin}/memgpt/traces?usr=ann").status_code == 401
+
+
+def test_a_path_that_there_is_not_is_told_those_there_are(gateway: GatewayProcess, api_key: str):
+    answer = get(gateway, "trace", api_key)
+    told = (
+        "Not Found: GET /memgpt/trace. Of a memory there are /memgpt/events, /memgpt/export, "
+        "/memgpt/import, /memgpt/memory, /memgpt/traces and /memgpt/working-context."
+    )
+    assert (answer.status_code, answer.json()["error"]["message"]) == (404, told)
+    elsewhere = httpx.get(f"{gateway.origin}/chat/completions")
+    told = "Not Found: GET /chat/completions. The API is under /v1."
+    assert (elsewhere.status_code, elsewhere.json()["error"]["message"]) == (404, told)
+
+
+def test_a_method_that_a_path_does_not_take_is_told_those_it_takes(
+    gateway: GatewayProcess, api_key: str
+):
+    answer = httpx.get(f"{gateway.origin}/memgpt/memory", headers=headers(api_key))
+    told = "Method Not Allowed: GET /memgpt/memory. It takes DELETE."
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE")
+    assert answer.json()["error"]["message"] == told

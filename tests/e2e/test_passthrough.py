@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 import httpx
@@ -17,6 +18,7 @@ from tests.conftest import StartGateway
 from tests.e2e.raw_server import raw_server, read_request
 from tests.support.backend import ECHO_WHEN_EMPTY, ScriptedBackend
 from tests.support.gateway import GatewayProcess
+from tests.support.process import free_port
 
 BINARY = bytes(range(256)) * 5
 
@@ -259,3 +261,21 @@ def test_unknown_routes_have_openais_error_shape(
     assert response.status_code == status
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     assert "/v1" in response.json()["error"]["message"]
+
+
+def test_a_backend_that_is_away_is_logged_once_and_when_it_is_back(start_gateway: StartGateway):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1"
+    gateway = start_gateway("--log-format", "text", backend_url=url)
+    asked = partial(httpx.get, f"{gateway.base_url}/models", headers={"authorization": "Bearer k"})
+    away = "WARNING memgpt_proxy.backend.client"
+    for _ in range(3):
+        assert asked().status_code == 502
+    assert gateway.log().count(away) == 1
+    assert f": {url} does not answer: " in gateway.log()
+    with ScriptedBackend(port) as back:
+        assert asked().status_code == 200
+        assert f"{url} answers again" in gateway.log()
+        assert back.unexpected == 0
+    assert asked().status_code == 502
+    assert gateway.log().count(away) == 2

@@ -227,5 +227,5 @@ def test_where_it_is_not_installed_it_says_so(
     monkeypatch.delitem(sys.modules, "memgpt_proxy.telemetry.otlp", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     settings = Settings(data_dir=tmp_path / "data", otlp_traces=True)
-    with pytest.raises(ValueError, match=r"memgpt-proxy\[otel\]"):
+    with pytest.raises(ValueError, match=r"\.venv/bin/pip install -e '\.\[otel\]'"):
         create_app(settings, "http://127.0.0.1:9/v1")

@@ -60,7 +60,7 @@ class ScriptedBackend:
     request that neither covers gets a 500 and is counted in ``unexpected``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self._arrival = threading.Condition()
         self._release = Gate()
         self.reset()
@@ -74,7 +74,7 @@ class ScriptedBackend:
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", loop="asyncio")
         self._server = uvicorn.Server(config)
         # Listening from its creation on: a request that comes before the server runs waits.
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=512)
         self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
 
