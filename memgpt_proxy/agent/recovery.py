@@ -11,12 +11,16 @@ from memgpt_proxy.agent.profiles import Adapting, Profiles
 from memgpt_proxy.agent.reply import Offer
 from memgpt_proxy.agent.window import Windows
 from memgpt_proxy.backend.client import Route
+from memgpt_proxy.backend.refused import is_failed_call
 from memgpt_proxy.backend.retrying import may_pass
-from memgpt_proxy.errors import BackendRefused, ErrorInStream, GatewayError
+from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream, GatewayError
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.traits import Profile
 
 log = logging.getLogger(__name__)
+
+_MOST_FAILED_CALLS = 3
+"""Calls that a model may write in a turn so that its server cannot read them; the last counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Attempt:
         offer: Its functions, where they can be others no more: the turn has begun with them.
         answered: Something of the answer has come.
         by_call: It was to be answered by calls only.
+        remembers: Memory functions were among those that the model could call.
     """
 
     body: bytes
@@ -38,6 +43,7 @@ class Attempt:
     offer: Offer | None
     answered: bool
     by_call: bool
+    remembers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class Recovery:
         self._telemetry = telemetry
         self._prepare = prepare
         first, *self._fallbacks = routes
+        self._failed_calls = 0
         self._go_to(first)
 
     def _go_to(self, route: Route) -> None:
@@ -95,6 +102,10 @@ class Recovery:
 
     def cause(self, error: GatewayError) -> GatewayError:
         """Return what the client is to be told of a failure that nothing helps against."""
+        if self._failed_calls and is_failed_call(error):  # it repeats a call of ours
+            return BackendBroken(
+                "The model called a function in a way that its server cannot read."
+            )
         return self._adapting.cause(error)
 
     async def anew(self) -> Prepared:
@@ -104,6 +115,10 @@ class Recovery:
     async def after(self, error: GatewayError, attempt: Attempt) -> Again | None:
         """Return how to send a failed step again; None where there is no use in it."""
         if isinstance(error, BackendRefused | ErrorInStream):
+            if attempt.remembers and is_failed_call(error):
+                self._failed_calls += 1
+                if self._failed_calls < _MOST_FAILED_CALLS:
+                    return Again()
             if self._healing.learn(error, attempt.body, attempt.tokens, attempt.answer):
                 return Again(await self.anew())
             if self._adapting.learn(error, attempt.body, by_call=attempt.by_call):

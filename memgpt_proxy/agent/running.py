@@ -193,7 +193,8 @@ class RunningTurn:
     def _attempt(self, body: bytes, by_call: bool) -> Attempt:
         steps = self._steps
         offer = steps.offer if self._accepted else None
-        return Attempt(body, self._prompt, steps.answer, offer, self._answering, by_call)
+        remembers = bool(steps.offer.ours)
+        return Attempt(body, self._prompt, steps.answer, offer, self._answering, by_call, remembers)
 
     def _is_by_call(self, run: RunStep) -> bool:
         """Return whether calls are all that a step's answer has to have."""

@@ -17,6 +17,7 @@ from memgpt_proxy.traits import Trait
 
 _ABOUT_REQUESTS = frozenset({400, 404, 405, 422, 500, 501})
 _LONGEST = 20_000
+_FAILED_CALL = "tool_use_failed"
 
 _FIELDS: Mapping[str, Sequence[Trait]] = {
     "tools": (Trait.FUNCTIONS, Trait.NO_TOOLS),
@@ -140,6 +141,19 @@ def refused_traits(error: Exception) -> Sequence[Trait]:
         return ()
     found = (traits for pattern, traits in _PATTERNS if pattern.search(words))
     return next(found, ())
+
+
+def is_failed_call(error: Exception) -> bool:
+    """Return whether a server could not read the call that its model wrote.
+
+    Groq reads calls itself (console.groq.com/docs/errors); such an error repeats what was written.
+    """
+    if isinstance(error, BackendRefused):
+        answer = _object(error.body())
+        told = answer.get("error") if isinstance(answer, dict) else None
+    else:
+        told = error.error if isinstance(error, ErrorInStream) else None
+    return isinstance(told, Mapping) and told.get("code") == _FAILED_CALL
 
 
 def _object(body: bytes) -> Any:

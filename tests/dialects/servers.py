@@ -407,7 +407,7 @@ SERVERS: dict[str, Server] = {
         error=(402, _told("Insufficient Balance", "unknown_error", "invalid_request_error")),
     ),
     # Recorded: fantasy f6d4d1e, TestOpenAICompatibleThinking/zai-glm-4-7-flash (2026-03). The
-    # error's shape: docs.z.ai/api-reference/api-code, from memory.
+    # error's shape: docs.z.ai/api-reference/api-code; github.com/lidge-jun/opencodex issue 41.
     "Z.AI": Server(
         source="recorded answers of glm-4.7-flash",
         says=lambda text: {"role": "assistant", "content": text},
@@ -421,7 +421,7 @@ SERVERS: dict[str, Server] = {
     ),
     # Recorded: fantasy f6d4d1e, TestOpenAICompatibleCommon/groq-kimi-k2 (2026-03): the usage
     # comes twice. Reasoning: message.reasoning, github.com/BerriAI/litellm issue 19849; that a
-    # stream has the same field, and the error, is a guess.
+    # stream has the same field is a guess. The error: console.groq.com/docs/errors.
     "Groq": Server(
         source="recorded answers of kimi-k2",
         head={"system_fingerprint": "fp_1"},
