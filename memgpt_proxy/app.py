@@ -137,7 +137,8 @@ def create_app(
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     zone = ZoneInfo(settings.time_zone)
     transport = transport or Http1Transport(settings.max_connections)
-    authenticator = _authenticator(settings)
+    secret = secret_of(settings)
+    authenticator = _authenticator(settings, secret)
     telemetry = Telemetry(_spans(settings))
     kept = storage(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
@@ -156,7 +157,7 @@ def create_app(
     )
     chat = endpoint(ChatCompletions(agent, reader, passthrough))
     responses = endpoint(Responses(agent, reader, kept.store))
-    opened = partial(_opened, kept, transport, telemetry.spans, eraser)
+    opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser)
     owner_routes = OwnerRoutes(
         authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
     )
@@ -232,9 +233,9 @@ def _timeouts(settings: Settings) -> Timeouts:
     )
 
 
-def _authenticator(settings: Settings) -> Authenticator:
+def _authenticator(settings: Settings, secret: bytes) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
-    return Authenticator(secret_of(settings), accepted, anonymous=settings.anonymous)
+    return Authenticator(secret, accepted, anonymous=settings.anonymous)
 
 
 def _reader(
@@ -329,14 +330,18 @@ def _executor(settings: Settings, store: Store) -> FunctionExecutor:
 
 @asynccontextmanager
 async def _opened(
-    kept: Storage, transport: httpx.AsyncBaseTransport, spans: Spans | None, eraser: Eraser
+    kept: Storage,
+    secret: bytes,
+    transport: httpx.AsyncBaseTransport,
+    spans: Spans | None,
+    eraser: Eraser,
 ) -> AsyncIterator[None]:
     """Hold the storage and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
         if spans is not None:
             stack.push_async_callback(asyncio.to_thread, spans.close)
         stack.push_async_callback(transport.aclose)
-        await stack.enter_async_context(kept.opened())
+        await stack.enter_async_context(kept.opened(secret))
         stack.push_async_callback(eraser.close)
         yield
 

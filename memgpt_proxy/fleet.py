@@ -6,6 +6,7 @@ a second and some 25 MB.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -22,11 +23,14 @@ from memgpt_proxy.stores.limits import Limiter, Rates
 from memgpt_proxy.stores.measured import MeasuredStore
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Owner
-from memgpt_proxy.stores.redis import RedisConnection, RedisLog, connect
+from memgpt_proxy.stores.redis import RedisConnection, RedisLog, RedisUnavailable, connect
 from memgpt_proxy.stores.redis.events import RedisEvents
 from memgpt_proxy.stores.redis.journal import RedisJournal
 from memgpt_proxy.stores.redis.limits import RedisLimiter
+from memgpt_proxy.stores.redis.sharing import leave_mark, mark
 from memgpt_proxy.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
 
 JOURNAL = "journal.db"
 """The file, in the data directory, of writes that wait for Elasticsearch."""
@@ -65,6 +69,24 @@ def shared(
     journals: list[Journal] = [RedisJournal(redis, max_bytes), on_disk]
     journaled = JournaledStore(measured, journals, telemetry)
     return HotStore(journaled, settings.cache_mib * 2**20, RedisLog(redis), telemetry)
+
+
+async def join(redis: RedisConnection, secret: bytes) -> None:
+    """See at the start whether Redis is there, and who shares it; the log tells what is wrong.
+
+    Args:
+        secret: That of the namespaces.
+    """
+    own = mark(secret)
+    try:
+        other = await leave_mark(redis, own)
+    except RedisUnavailable:
+        return  # which has been told: turns do without it
+    if other not in (None, own):
+        log.warning(
+            "a gateway with another namespace_secret was started last at this Redis: those two "
+            "share no limits, live events or memory. Set the same namespace_secret for all replicas"
+        )
 
 
 async def have_forgotten(url: SecretStr, ca_file: Path | None, owner: Owner) -> None:

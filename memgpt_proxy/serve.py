@@ -84,6 +84,11 @@ def serve(settings: Settings) -> None:
     _log_as_told(settings)
     for name, what in unknown_variables(os.environ).items():
         log.warning("%s is in the environment, but %s", name, what)
+    if settings.redis_url is not None and settings.namespace_secret is None:
+        log.warning(
+            "redis_url is set without namespace_secret: replicas, each with a secret of its own, "
+            "share no limits and no live events. Set the same one for all of them"
+        )
     try:
         with claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))

@@ -15,6 +15,7 @@ import uvicorn
 
 from memgpt_proxy.app import Gateway
 from memgpt_proxy.draining import Draining
+from memgpt_proxy.timed_http import TimedHttp
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=TimedHttp,
                 ws="none",
                 lifespan="off",
                 access_log=False,

@@ -11,7 +11,7 @@ configured is not imported: a single process shall not pay for a fleet.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ class Storage:
     Attributes:
         records: The store's records as they are, to be carried out of it and into it.
         limiter: What keeps API keys to their rates; None where there are none.
-        disconnect: Closes what its parts share.
+        redis: What replicas share, if they do.
     """
 
     store: Store
@@ -51,14 +51,21 @@ class Storage:
     events: Events
     records: SqliteStore | ElasticsearchStore
     limiter: Limiter | None
-    disconnect: Callable[[], Awaitable[None]] | None = None
+    redis: RedisConnection | None = None
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
-        """Hold all of it open. Raises StoreError when the store cannot be used."""
+    async def opened(self, secret: bytes) -> AsyncIterator[None]:
+        """Hold all of it open. Raises StoreError when the store cannot be used.
+
+        Args:
+            secret: That of the namespaces, which replicas have to have in common.
+        """
         async with AsyncExitStack() as stack:
-            if self.disconnect is not None:
-                stack.push_async_callback(self.disconnect)
+            if self.redis is not None:
+                from memgpt_proxy import fleet
+
+                stack.push_async_callback(self.redis.close)
+                await fleet.join(self.redis, secret)
             await self.store.open()
             stack.push_async_callback(self.store.close)
             await self.traces.open()
@@ -99,7 +106,7 @@ def storage(
         events=_events(redis),
         records=kept,
         limiter=_limiter(settings, redis),
-        disconnect=redis.close if redis else None,
+        redis=redis,
     )
 
 

@@ -16,7 +16,8 @@ from tests.checking.servers import answering
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.listener import introduce, listening
-from tests.support.process import free_port
+from tests.support.process import free_port, until
+from tests.support.redis_server import RedisServer
 from tests.support.replies import Gate, text, wait
 
 
@@ -169,3 +170,54 @@ def test_of_several_backends_it_shows_whose_key_is_wanted(
 def test_it_does_not_stand_in_front_of_itself(start_gateway, tmp_path):
     with pytest.raises(AssertionError, match="is this gateway itself"):
         start_gateway("--port", "18484", backend_url="http://127.0.0.1:18484/v1")
+
+
+SECRETS = ("of sixteen characters", "of sixteen others too")
+ELSEWHERE = "a gateway with another namespace_secret was started last at this Redis"
+
+
+@pytest.mark.redis
+def test_replicas_with_several_secrets_at_one_redis_are_told_of(
+    redis_server: RedisServer, start_gateway
+):
+    def told(secret: str) -> str:
+        gateway = start_gateway("--redis-url", redis_server.url, "--namespace-secret", secret)
+        return gateway.log()
+
+    first, other = SECRETS
+    assert ELSEWHERE not in told(first)
+    assert ELSEWHERE not in told(first)
+    assert ELSEWHERE in (warned := told(other))
+    assert ELSEWHERE in told(first)
+    assert first not in warned
+    assert other not in warned
+
+
+@pytest.mark.redis
+def test_a_redis_without_a_secret_that_is_set_is_told_of(redis_server: RedisServer, start_gateway):
+    lacks = "redis_url is set without namespace_secret"
+    assert lacks in start_gateway("--redis-url", redis_server.url).log()
+    secret = ("--namespace-secret", SECRETS[0])
+    assert lacks not in start_gateway("--redis-url", redis_server.url, *secret).log()
+    assert lacks not in start_gateway().log()
+
+
+@pytest.mark.redis
+def test_a_redis_that_is_away_is_told_of_once_and_when_it_is_back(
+    redis_binary: str, start_gateway, tmp_path: Path
+):
+    redis = RedisServer(tmp_path / "redis")
+    limited = ("--requests-per-minute", "1000", "--namespace-secret", SECRETS[0])
+    gateway = start_gateway("--redis-url", redis.url, *limited)
+    away, back = "Redis is unavailable: ", "Redis is back"
+    assert gateway.log().count(away) == 1
+    for _ in range(3):
+        httpx.get(f"{gateway.base_url}/models", headers={"authorization": "Bearer sk-1"})
+    with redis:
+
+        def is_back() -> bool:
+            httpx.get(f"{gateway.base_url}/models", headers={"authorization": "Bearer sk-1"})
+            return back in gateway.log()
+
+        until(is_back)
+    assert (gateway.log().count(away), gateway.log().count(back)) == (1, 1)

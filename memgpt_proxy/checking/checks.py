@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from memgpt_proxy.settings_sources import unknown_variables
 
 def check(settings: Settings) -> bool:
     """Carry out the checks and print what they find; return whether nothing fails."""
+    logging.getLogger("memgpt_proxy").addHandler(logging.NullHandler())  # findings say it all
     findings = [*_settings(), *asyncio.run(carry_out(checks_of(settings)))]
     for finding in findings:
         click.echo(finding)

@@ -56,6 +56,12 @@ def _namespace_secret(settings: Settings) -> Finding:
             f"it is set, and another than that in {path}: memories from before it was set are not"
             " found (memgpt-proxy migrate --from sqlite --show-secret)",
         )
+    if settings.redis_url is not None:
+        return warn(
+            SECRET,
+            "redis_url is set without namespace_secret: replicas, each with a secret of its own,"
+            " share no limits and no live events; set the same one for all",
+        )
     if kept is not None:
         return ok(SECRET, f"{path}, part of the backup")
     if (settings.data_dir / DATABASE).exists():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from memgpt_proxy.api.authentication import SECRET_FILE, read_secret, secret_of
 from memgpt_proxy.checking.findings import Finding, fail, milliseconds, ok, told, warn
 from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.redis.circuit import RedisUnavailable
 from memgpt_proxy.stores.redis.connection import RedisConnection, connect
 from memgpt_proxy.stores.redis.durability import losses, servers
+from memgpt_proxy.stores.redis.sharing import last_mark, mark
 from memgpt_proxy.stores.redis.url import RedisUrl, parse
 
 PART = "Redis"
@@ -40,20 +43,33 @@ async def redis(settings: Settings) -> Sequence[Finding]:
     except ValueError as error:
         return [fail(PART, told(error))]
     try:
-        return await _looked_at(said, connection)
+        return await _looked_at(said, connection, await asyncio.to_thread(_secret, settings))
     except RedisUnavailable as error:
         return [fail(PART, f"{_place(said)}: {told(error)}{_advice(told(error))}")]
     finally:
         await connection.close()
 
 
-async def _looked_at(said: RedisUrl, connection: RedisConnection) -> list[Finding]:
+def _secret(settings: Settings) -> bytes | None:
+    """Return the secret of the namespaces, where there is one: a check makes none."""
+    try:
+        if settings.namespace_secret is not None:
+            return secret_of(settings)
+        return read_secret(settings.data_dir / SECRET_FILE)
+    except (OSError, ValueError):
+        return None  # which is another check's to tell
+
+
+async def _looked_at(
+    said: RedisUrl, connection: RedisConnection, secret: bytes | None
+) -> list[Finding]:
     told_by = await servers(connection)
     took = await _round_trip(connection)
     findings = [_server(said, told_by, took)]
     for about in told_by:
         findings += _about(about)
     findings += await _clock(connection)
+    findings += await _shared(connection, secret)
     findings += await _written(connection)
     return list(dict.fromkeys(findings))  # servers of a cluster are mostly set alike
 
@@ -97,6 +113,20 @@ async def _written(connection: RedisConnection) -> list[Finding]:
     except RedisUnavailable as error:
         return [fail(PART, f"it cannot be written to: {told(error)}")]
     return []
+
+
+async def _shared(connection: RedisConnection, secret: bytes | None) -> list[Finding]:
+    """Compare the secret with that of the gateway that was started last."""
+    other = await last_mark(connection)
+    if secret is None or other in (None, mark(secret)):
+        return []
+    return [
+        warn(
+            PART,
+            "a gateway with another namespace_secret was started last there: the two would share"
+            " nothing; set the same one for all replicas",
+        )
+    ]
 
 
 async def _clock(connection: RedisConnection) -> list[Finding]:

@@ -37,6 +37,8 @@ _NO_MORE = re.compile(r"\bno longer\b|(?:n't|\bnot)\b.*\b(?:any ?more|any longer
 _FORGET = re.compile(
     r"(?<!don't )(?<!never )\bforget (?:that |about |what i said about )?(?P<what>.+)", re.I
 )
+_MY_NAME = re.compile(r"\bmy name\b", re.I)
+_NAME = stems("name")
 _WITH_ME = (
     re.compile(rf"(?P<name>{WORD}) and (?:i|me)\b", re.I),
     re.compile(rf"\b(?:i|me) and (?P<name>{WORD})", re.I),
@@ -144,9 +146,14 @@ def _ended(statement: str, lines: Sequence[str]) -> Iterator[Edit]:
 
 
 def _covering(what: str, lines: Sequence[str]) -> list[str]:
-    """The lines that a description means: those that have all its words."""
-    asked = stems(what) or frozenset(words(what)) & {"name"}
-    return [line for line in lines if asked and asked <= stems(line)]
+    """The lines that a description means: those that have all its words.
+
+    The user's own name is a line that begins with it: a dog's line says `named`.
+    """
+    asked = stems(what)
+    meant = [line for line in lines if asked and asked <= stems(line)]
+    own_name = asked == _NAME or _MY_NAME.search(what)
+    return [line for line in meant if words(line)[0] == "name"] if own_name else meant
 
 
 def wanted(prompt: Prompt) -> list[Call]:

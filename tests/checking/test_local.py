@@ -94,3 +94,11 @@ async def test_the_store(tmp_path: Path) -> None:
     (tmp_path / "memory.db").write_bytes(b"no database" * 1000)
     [finding] = await local.embedded_store(settings)
     assert finding.level is Level.FAIL
+
+
+async def test_replicas_that_have_a_redis_need_the_secret_set(tmp_path: Path) -> None:
+    load_secret(tmp_path / "namespace.secret")
+    given = {"data_dir": tmp_path, "redis_url": "redis://127.0.0.1:1"}
+    [lacking] = await local.namespace_secret(Settings.model_validate(given))
+    assert lacking.level is Level.WARN
+    assert "redis_url is set without namespace_secret" in lacking.said

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from memgpt_proxy.api.authentication import secret_from
 from memgpt_proxy.checking.findings import Finding, Level, fail
 from memgpt_proxy.checking.redis import redis
 from memgpt_proxy.config import Settings
+from memgpt_proxy.stores.redis import connect
+from memgpt_proxy.stores.redis.sharing import leave_mark, mark
 from tests.checking.servers import redis_that_says
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
@@ -183,3 +186,25 @@ async def test_versions(version: str, level: Level) -> None:
     assert f"version {version}" in about.said
     assert clock.level is Level.WARN, "its clock stands at seven seconds past the epoch"
     assert "NTP" in clock.said
+
+
+@pytest.mark.redis
+async def test_another_secret_than_that_of_the_gateway_that_was_started_last(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async def told(secret: str | None, directory: Path = tmp_path) -> list[Finding]:
+        given = {"redis_url": redis_server.url, "namespace_secret": secret, "data_dir": directory}
+        return list(await redis(Settings.model_validate(given)))
+
+    first, other = "of sixteen characters", "of sixteen others too"
+    assert levels(await told(first)) == [Level.OK]
+    connection = connect(redis_server.url)
+    await leave_mark(connection, mark(secret_from(first)))
+    await connection.close()
+    assert levels(await told(first)) == [Level.OK]
+    assert levels(await told(None)) == [Level.OK], "none is made yet"
+    [_, warning] = await told(other)
+    assert warning.level is Level.WARN
+    assert "another namespace_secret" in warning.said
+    (tmp_path / "namespace.secret").write_bytes(b"s" * 32)
+    assert levels(await told(None)) == [Level.OK, Level.WARN]

@@ -1,6 +1,8 @@
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memgpt_proxy.demo.edits import Edit, told
 
@@ -68,6 +70,52 @@ def test_a_correction_replaces_what_is_known(known: str, said: str, expected: Ed
 def test_what_is_known_is_not_touched_without_a_reason(known: str, said: str):
     assert known not in [edit.old for edit in told(said, TODAY, [known])]
     assert known not in [edit.new for edit in told(said, TODAY, [known])]
+
+
+KEPT = [
+    "Name is Sam",
+    "Middle name is Lee",
+    "Dog named Rex",
+    "Boyfriend named James",
+    "Sister named Ana",
+    "Lives in Lisbon",
+]
+
+
+@pytest.mark.parametrize(
+    ("said", "forgotten"),
+    [
+        ("forget my name", ["Name is Sam"]),
+        ("Please forget my name.", ["Name is Sam"]),
+        ("forget what my name is", ["Name is Sam"]),
+        ("forget that my name is Sam", ["Name is Sam"]),
+        ("forget that my name is Rex", []),
+        ("forget my middle name", ["Middle name is Lee"]),
+        ("forget my dog", ["Dog named Rex"]),
+        ("forget my dog's name", ["Dog named Rex"]),
+        ("forget the name of my dog", ["Dog named Rex"]),
+        ("forget my sister's name", ["Sister named Ana"]),
+        ("forget Rex", ["Dog named Rex"]),
+        ("forget my cat", []),
+        ("forget where i live", ["Lives in Lisbon"]),
+    ],
+)
+def test_what_is_forgotten_is_what_was_meant(said: str, forgotten: list[str]):
+    assert told(said, TODAY, KEPT) == [Edit(line, "") for line in forgotten]
+
+
+@given(
+    st.lists(
+        st.builds(
+            "{} named {}".format,
+            st.sampled_from(["Dog", "Cat", "Boss", "Son", "Best friend", "Wife"]),
+            st.sampled_from(["Rex", "Sam", "Name", "Ana Nam", "Namey"]),
+        ),
+        unique=True,
+    )
+)
+def test_nobody_elses_name_is_forgotten_with_ones_own(others: list[str]):
+    assert told("forget my name", TODAY, ["Name is Sam", *others]) == [Edit("Name is Sam", "")]
 
 
 def test_one_more_of_a_kind_stands_beside_the_first():

@@ -33,10 +33,15 @@ class Calendar:
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Serve an ASGI application on a free loopback port; gives its origin."""
-    config = uvicorn.Config(app, log_config=None, ws="none", loop="asyncio")
-    server = uvicorn.Server(config)
+def served(app: Any, **config: Any) -> Iterator[str]:
+    """Serve an ASGI application on a free loopback port; gives its origin.
+
+    Args:
+        config: More of uvicorn's configuration.
+    """
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, ws="none", loop="asyncio", **config)
+    )
     # Listening from its creation on: a request that comes before the server runs waits.
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     thread = threading.Thread(target=server.run, args=([listener],))

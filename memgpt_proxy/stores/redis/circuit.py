@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
 from memgpt_proxy.stores.protocols import StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 1.0
 """Seconds for which nobody asks after the first error; each further one doubles them."""
@@ -44,12 +47,16 @@ class Circuit:
             self._begin_trial()
         try:
             yield
-        except RedisUnavailable:
+        except RedisUnavailable as error:
+            if self.closed:
+                log.warning("%s: replicas share nothing until it is back", error)
             if not was_closed or self.closed:
                 self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
                 self._until = self._clock() + self._pause
             raise
         else:
+            if not self.closed:
+                log.info("Redis is back")
             self._pause = 0.0
         finally:
             if not was_closed:
