@@ -83,7 +83,8 @@ class TimedHttp(HttpToolsProtocol):
         return self._in_head or not self._is_answering()
 
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle: Any = self.cycle  # None before the first request, which its type does not say
+        return cycle is not None and not cycle.response_complete
 
     def _allow(self, seconds: float) -> None:
         self._lift()
