@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, with time limits on what a client sends outside of any turn.
 
-A request's body is timed where it is read (``api.body``). Here is what nobody reads: a head that does
-not become whole, and the rest of a body whose request was answered, and refused, before its end.
+A request's body is timed where it is read (``api.body``). Here is what nobody reads: a head that
+does not become whole, and the rest of a body whose request was refused before its end.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_SECONDS = 30.0
 """How long a request's head may take, from its first byte or the connection's beginning."""
@@ -83,7 +83,8 @@ class TimedHttp(HttpToolsProtocol):
         return self._in_head or not self._is_answering()
 
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        return cycle is not None and not cycle.response_complete
 
     def _allow(self, seconds: float) -> None:
         self._lift()
