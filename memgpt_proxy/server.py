@@ -97,7 +97,8 @@ class Server(uvicorn.Server):
         await self._within(self._delay, self._hurried.wait())
         self._draining.refuse()
         for connection in list(self.server_state.connections):
-            connection.shutdown()  # idle ones close now, others after their response
+            if not (isinstance(connection, TimedHttp) and connection.is_fresh):
+                connection.shutdown()  # idle ones close now, others after their response
         await self._within(self._grace, self._done())
         if left := self._draining.running:
             log.warning("%d replies are ended by the stop", left)

@@ -79,12 +79,17 @@ class TimedHttp(HttpToolsProtocol):
         if self.cycle.response_complete and self.cycle.more_body:
             self._allow(self.rest_seconds)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has been asked on it yet; its client may be about to."""
+        cycle: Any = self.cycle  # None before the first request, which its type does not say
+        return cycle is None
+
     def _awaits_head(self) -> bool:
         return self._in_head or not self._is_answering()
 
     def _is_answering(self) -> bool:
-        cycle: Any = self.cycle  # None before the first request, which its type does not say
-        return cycle is not None and not cycle.response_complete
+        return not self.is_fresh and not self.cycle.response_complete
 
     def _allow(self, seconds: float) -> None:
         self._lift()

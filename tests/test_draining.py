@@ -56,6 +56,26 @@ def test_new_requests_are_refused_while_a_reply_is_finished(
     assert gateway.stop() == 0
 
 
+def test_a_connection_on_which_nothing_was_asked_yet_is_answered_too(
+    backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    gateway = start_gateway("--reply-mode", "content")
+    introduce(backend, gateway)
+    gate = Gate()
+    backend.reply(text("Once upon ") + wait(gate) + text("a time."))
+    listener = listening(gateway)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as fresh:
+        assert readiness(gateway).status_code == 200, "the connection before it is accepted too"
+        os.kill(gateway.pid, signal.SIGTERM)
+        until(lambda: models(gateway).status_code == 503)
+        fresh.sendall(b"GET /v1/models HTTP/1.1\r\nhost: gateway\r\n\r\n")
+        assert fresh.recv(2**16).startswith(b"HTTP/1.1 503 ")
+    gate.open()
+    listener.join(10)
+    assert (listener.heard, listener.error) == ("Once upon a time.", None)
+    assert gateway.stop() == 0
+
+
 def test_requests_are_taken_until_load_balancers_have_noticed(
     backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
 ) -> None:

@@ -44,6 +44,15 @@ def connected(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
 
 
+def hear(client: socket.socket, awaited: bytes) -> None:
+    """Wait until what is awaited has come, in however many pieces."""
+    heard = b""
+    while awaited not in heard:
+        more = client.recv(2**16)
+        assert more, f"the connection was closed after {heard!r}"
+        heard += more
+
+
 def told(port: int, *sent: bytes) -> bytes:
     """Send something and no more; return all that comes until the gateway closes."""
     with connected(port) as client:
@@ -82,7 +91,7 @@ def test_the_second_head_of_a_connection_has_its_limit_too(
 ):
     with impatient(tmp_path, backend, head=0.2) as port, connected(port) as client:
         client.sendall(MODELS)
-        assert client.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        hear(client, b'"object":"list"')
         client.sendall(HEAD)
         heard = b""
         while more := client.recv(2**16):
@@ -113,9 +122,9 @@ def test_a_rest_that_comes_leaves_the_connection_for_the_next_request(
 ):
     with impatient(tmp_path, backend, rest=DEADLINE) as port, connected(port) as client:
         client.sendall(HEAD + b"content-length: 10\r\n\r\n12345")
-        assert client.recv(2**16).startswith(b"HTTP/1.1 401 ")
+        hear(client, b'"invalid_api_key"}}')
         client.sendall(b"67890" + MODELS)
-        assert client.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        hear(client, b'"object":"list"')
 
 
 def test_one_that_has_ended_its_rest_and_then_is_silent_is_closed(
@@ -123,7 +132,7 @@ def test_one_that_has_ended_its_rest_and_then_is_silent_is_closed(
 ):
     with impatient(tmp_path, backend, head=0.2, rest=DEADLINE) as port, connected(port) as client:
         client.sendall(HEAD + b"content-length: 10\r\n\r\n12345")
-        assert client.recv(2**16).startswith(b"HTTP/1.1 401 ")
+        hear(client, b'"invalid_api_key"}}')
         client.sendall(b"67890")
         assert client.recv(2**16) == b""
 
