@@ -541,7 +541,8 @@ class TestFleet:
             await answers(redis)
             for _ in range(2):
                 assert await store.come_back()
-        lost, found = [record.getMessage() for record in caplog.records]
+        told = [each for each in caplog.records if each.name == "memgpt_proxy.stores.backlog"]
+        lost, found = [record.getMessage() for record in told]
         assert lost.startswith("the redis journal cannot be drained now: Redis is unavailable")
         assert found == "the redis journal can be drained again"
 
