@@ -32,13 +32,19 @@ def models(gateway: GatewayProcess) -> httpx.Response:
     return httpx.get(f"{gateway.base_url}/models", headers=KEY)
 
 
+def story(backend: ScriptedBackend, gateway: GatewayProcess) -> Gate:
+    """Have the backend tell a story that stops in its middle, until the gate is opened."""
+    introduce(backend, gateway)
+    gate = Gate()
+    backend.reply(text("Once upon ") + wait(gate) + text("a time."))
+    return gate
+
+
 def test_new_requests_are_refused_while_a_reply_is_finished(
     backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
 ) -> None:
     gateway = start_gateway("--reply-mode", "content")
-    introduce(backend, gateway)
-    gate = Gate()
-    backend.reply(text("Once upon ") + wait(gate) + text("a time."))
+    gate = story(backend, gateway)
     listener = listening(gateway)
     os.kill(gateway.pid, signal.SIGTERM)
     until(lambda: models(gateway).status_code == 503)
@@ -60,9 +66,7 @@ def test_a_connection_on_which_nothing_was_asked_yet_is_answered_too(
     backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
 ) -> None:
     gateway = start_gateway("--reply-mode", "content")
-    introduce(backend, gateway)
-    gate = Gate()
-    backend.reply(text("Once upon ") + wait(gate) + text("a time."))
+    gate = story(backend, gateway)
     listener = listening(gateway)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as fresh:
         assert readiness(gateway).status_code == 200, "the connection before it is accepted too"
@@ -93,9 +97,7 @@ def test_idle_connections_are_closed_and_running_ones_after_their_reply(
     backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
 ) -> None:
     gateway = start_gateway("--reply-mode", "content")
-    introduce(backend, gateway)
-    gate = Gate()
-    backend.reply(text("Once upon ") + wait(gate) + text("a time."))
+    gate = story(backend, gateway)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as idle:
         idle.sendall(b"GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n")
         answer = b""
