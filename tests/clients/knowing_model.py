@@ -40,6 +40,9 @@ def forced(request: dict[str, Any], tools: set[str]) -> str | None:
         case {"function": {"name": name}}:
             assert name in tools
             return str(name)
+        case "required" if "send_message" not in tools:
+            (*_, last) = request["tools"]  # the client's comes behind the memory functions
+            return str(last["function"]["name"])
         case _:
             return None
 

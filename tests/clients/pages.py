@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.clients.environments import Environment
@@ -68,11 +67,7 @@ def pinned(text: str, environment: Environment) -> str:
     )
 
 
-def pages() -> Iterator[tuple[Path, Environment]]:
-    for environment in ENVIRONMENTS:
-        yield page_of(environment), environment
-
-
 if __name__ == "__main__":
-    for path, environment in pages():
-        path.write_text(pinned(path.read_text(), environment))
+    for environment in ENVIRONMENTS:
+        page = page_of(environment)
+        page.write_text(pinned(page.read_text(), environment))

@@ -38,7 +38,7 @@ INDEX = CHECKOUT / "docs" / "clients.md"
 PROGRAMS = {"python": "sample.py", "js": "sample.mjs", "go": "sample.go"}
 WITHOUT_PACKAGES = {"docs/clients/curl.md", "docs/clients/browser.md"}
 INTERFACES = {"docs/clients/open-webui.md", "docs/clients/librechat.md"}
-"""User interfaces, which are not run here: their configuration is read."""
+"""User interfaces, which are not run here: what they send, as they are set, is sent for them."""
 
 BLOCKS = client_blocks()
 PAGES = sorted((CHECKOUT / "docs" / "clients").glob("*.md"))
@@ -181,7 +181,7 @@ def told_by(answer: dict[str, Any]) -> str:
 
 
 @of("yaml", "json")
-def test_a_configuration_is_read(block: Block, sam: Person, tmp_path: Path):
+def test_a_configuration_does_what_it_says(block: Block, sam: Person, tmp_path: Path):
     if block.page == "docs/clients/llm.md":
         env = shell_environment(block, sam, tmp_path)
         for each in (*earlier(block), block):
