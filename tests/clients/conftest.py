@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.environments import SERVING
+from tests.clients.environments import SERVING, Environment
 from tests.clients.program import DEADLINE, START_SECONDS, Doing, Program
 from tests.clients.roster import Client
 from tests.conftest import missing_part
@@ -76,7 +76,7 @@ def program_of(
         def program_of(client: Client) -> Program:
             program = running.get(client.source)
             if program is None or not program.is_running:
-                installed(client)
+                installed(client.environment)
                 work = tmp_path_factory.mktemp(client.environment.folder)
                 command = client.environment.command(client.source, work)
                 env = client_environment(work)
@@ -87,10 +87,10 @@ def program_of(
         yield program_of
 
 
-def installed(client: Client) -> None:
+def installed(environment: Environment) -> None:
     """Skip the test where the client is not installed."""
-    if not client.environment.is_complete:
-        missing_part(f"{client.name} is not installed: run python -m tests.clients")
+    if not environment.is_complete:
+        missing_part(f"{environment.folder} is not installed: run python -m tests.clients")
 
 
 def client_environment(work: Path) -> dict[str, str]:

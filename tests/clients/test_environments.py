@@ -32,4 +32,4 @@ def test_every_package_is_locked(environment: Environment):
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_the_version_of_each_client_is_known(client: Client):
-    assert re.fullmatch(r"\d+(\.\d+)+", version(client))
+    assert re.fullmatch(r"\d+(\.\d+)+", version(client.environment, client.package))

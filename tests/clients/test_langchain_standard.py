@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients.conftest import client_environment, installed
 from tests.clients.environments import PythonEnvironment
-from tests.clients.roster import CLIENTS, RESPONSES_SERVED
+from tests.clients.roster import RESPONSES_SERVED
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.obliging_model import oblige
@@ -29,8 +29,7 @@ MOST_SECONDS = 240
 def test_langchains_standard_tests(
     clients_gateway: GatewayProcess, backend: ScriptedBackend, api_key: str, tmp_path: Path
 ):
-    (client, *_) = [client for client in CLIENTS if client.environment == ENVIRONMENT]
-    installed(client)
+    installed(ENVIRONMENT)
     backend.script(oblige)
     # Apart from these tests' own configuration, which needs what is not in that environment.
     suite = shutil.copy(ENVIRONMENT.source / "standard_suite.py", tmp_path)

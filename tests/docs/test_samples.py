@@ -22,16 +22,13 @@ import yaml
 from memgpt_proxy.backends_file import read_backends
 from memgpt_proxy.settings_sources import load_settings
 from memgpt_proxy.wrong_settings import SettingsError
-from tests.clients.roster import CLIENTS
 from tests.docs import shell
 from tests.docs.fenced import Block, blocks
 from tests.support.gateway import GatewayProcess
 from tests.support.process import ServerProcess, clean_environment, free_port
 
-BLOCKS = list(blocks())
-BY_CLIENTS = {client.name.partition(",")[0] for client in CLIENTS} | {"curl"}
-"""Sections of docs/clients.md whose samples ``tests/clients/test_documentation.py`` runs."""
-
+BLOCKS = [block for block in blocks() if not block.page.startswith("docs/clients/")]
+"""All but those of the clients' pages, which ``tests/clients/test_documentation.py`` runs."""
 OF_OTHERS = ("rules:", "route:", "groups:", "scrape_configs:")
 """How YAML for other programs (Prometheus and its adapter) begins on the chart's page."""
 
@@ -39,13 +36,9 @@ KEY = "documentation"
 
 
 def of(language: str) -> Any:
-    """The blocks of a language as parameters, without those that tests/clients runs."""
-    mine = [block for block in BLOCKS if block.language == language and not by_clients(block)]
+    """The blocks of a language as parameters."""
+    mine = [block for block in BLOCKS if block.language == language]
     return pytest.mark.parametrize("block", mine, ids=str)
-
-
-def by_clients(block: Block) -> bool:
-    return block.page == "docs/clients.md" and block.section in BY_CLIENTS
 
 
 LANGUAGES = {"python", "sh", "yaml", "json", "http", "text"}
@@ -53,10 +46,7 @@ LANGUAGES = {"python", "sh", "yaml", "json", "http", "text"}
 
 def test_every_block_is_covered_by_a_rule():
     assert BLOCKS
-    uncovered = [
-        str(block) for block in BLOCKS if block.language not in LANGUAGES and not by_clients(block)
-    ]
-    assert uncovered == []
+    assert [str(block) for block in BLOCKS if block.language not in LANGUAGES] == []
 
 
 def test_text_is_no_code():
@@ -162,9 +152,6 @@ def test_a_file_is_read_as_the_product_reads_it(
             if (variable := entry.get("api_key_env")) is not None:
                 monkeypatch.setenv(variable, KEY)
         assert read_backends(load_settings({"backends_file": file})) is not None
-    elif block.section == "LibreChat":
-        (endpoint,) = values["endpoints"]["custom"]
-        assert endpoint["baseURL"] == "http://127.0.0.1:8484/v1"
     else:
         load_settings({}, file)
 
