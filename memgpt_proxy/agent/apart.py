@@ -70,7 +70,7 @@ class TurnApart:
         offer, profile = self._offer, self._adapting.profile
         written = Trait.NO_TOOLS in profile
         listener = CleanListener(self._reply, offer, holds=False, written=written)
-        return Hearing(listener, calls_in_text(offer, profile))
+        return Hearing(listener, offer, calls_in_text(offer, profile))
 
     async def _ask(self, sink: ReplySink, body: bytes) -> TurnResult:
         hearing = self._hearing

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
+from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.reply import (
     CUT_SHORT,
     Audio,
@@ -147,12 +147,12 @@ class _Choice:
     ) -> None:
         self._index = index
         self._offer = offer
-        self._reader = StepReader()
-        self._ours = frozenset(FUNCTIONS) - frozenset(offer.theirs)
+        self._reader = StepReader(offer.known)
+        self._ours = offer.own
         self._calls = ToldCalls(offer)
         self._ended = False
         self._written = written
-        self.text = ShownText(self._ours | written, beginning)
+        self.text = ShownText(self._ours, beginning, written)
         self.audio: Audio | None = None
         self._call_id = new_call_id()
 

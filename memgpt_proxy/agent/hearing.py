@@ -21,6 +21,7 @@ class Hearing:
 
     Args:
         listener: Says what of it the client may see.
+        offer: The functions that it may call.
         listed: Finds calls in its text, where the backend knows no others.
 
     Attributes:
@@ -28,9 +29,12 @@ class Hearing:
     """
 
     def __init__(
-        self, listener: StepListener | CleanListener, listed: ListedCalls | None = None
+        self,
+        listener: StepListener | CleanListener,
+        offer: Offer,
+        listed: ListedCalls | None = None,
     ) -> None:
-        self.reader = StepReader()
+        self.reader = StepReader(offer.known)
         self._listener = listener
         self._listed = listed
 

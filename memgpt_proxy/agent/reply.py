@@ -89,6 +89,16 @@ class Offer:
     """Theirs are the deprecated ``functions``."""
 
     @property
+    def own(self) -> frozenset[str]:
+        """All functions of ours: a model may know more of them than it is offered now."""
+        return frozenset(FUNCTIONS).difference(self.theirs)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All functions that a call may be of."""
+        return frozenset(FUNCTIONS).union(self.theirs)
+
+    @property
     def awaits_client(self) -> bool:
         """Return whether the turn ends with what the client has asked for and nothing else."""
         return self.clean or self.must_call
@@ -270,7 +280,7 @@ class StepListener:
         self._streams = habit is Habit.CONTENT and self._content_is_reply
         if not self._streams and beginning is Beginning.OUTSIDE:
             beginning = Beginning.UNKNOWN  # to wait for a closing tag costs nothing then
-        self._gate = ContentGate([*offer.ours, *offer.theirs], beginning)
+        self._gate = ContentGate(sorted(offer.known), beginning, own=sorted(offer.own))
         self._content: list[str] = []
         self._spoken: dict[int, SpokenMessage] = {}
         self._forwarded: dict[int, ClientCall] = {}

@@ -222,7 +222,7 @@ class RunningTurn:
         """Send one step's request, showing the client what it may see as it comes."""
         with self._trace.step():
             listed = calls_in_text(self._steps.offer, self._recovery.profile)
-            hearing = Hearing(self._listener(run), listed)
+            hearing = Hearing(self._listener(run), self._steps.offer, listed)
             try:
                 await self._hear(sink, body, hearing)
             finally:

@@ -15,14 +15,18 @@ class ShownText:
     """Text on its way to the client, with the probabilities of its tokens.
 
     Args:
-        functions: Ours; calls of them that are written as text are taken out.
+        ours: Calls of them that are written as text are taken out.
         beginning: Where the text begins.
+        others: Functions of which the same holds, where such a call can mean nothing else.
     """
 
     def __init__(
-        self, functions: Collection[str], beginning: Beginning = Beginning.OUTSIDE
+        self,
+        ours: Collection[str],
+        beginning: Beginning = Beginning.OUTSIDE,
+        others: Collection[str] = (),
     ) -> None:
-        self._gate = ContentGate(sorted(functions), beginning)
+        self._gate = ContentGate(sorted({*ours, *others}), beginning, own=sorted(ours))
         self._pending: list[dict[str, Any]] = []
         self._parts: list[str] = []
         self._taken = 0  # characters that came

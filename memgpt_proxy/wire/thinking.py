@@ -15,9 +15,17 @@ _TAGS = {
     "[THINK]": "[/THINK]",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "◁think▷": "◁/think▷",
+    "<|channel|>analysis<|message|>": "<|end|>",
 }
-_FIRST = frozenset(tag[0] for tag in _TAGS)
+_HEADERS = ("<|start|>assistant", "<|channel|>final<|message|>")
+"""What gpt-oss writes in front of its answer, behind its analysis."""
 _CLOSING = "</think>"
+_WORDS = ("We", "The", "User", "I", "Let", "Need", "Okay", "OK", "This", "It")
+_STRIPPED = {f"analysis{word}": "assistantfinal" for word in _WORDS}
+"""gpt-oss's analysis where a server has taken the tokens out, and left the words in them."""
+_BEGINNINGS = {**_TAGS, **_STRIPPED, **dict.fromkeys((*_HEADERS, _CLOSING), "")}
+"""What may stand in front of a text, and how it ends; by itself, where that is empty."""
+_FIRST = frozenset(each[0] for each in _BEGINNINGS)
 _EITHER = re.compile(r"(?s:(?<![`\"'])</?think>|(?<=([`\"']))</?think>(?=(?!\1).))")
 """Either tag; in quotes or code it is only spoken of."""
 _OVERLAP = len(_CLOSING) + 1  # the character in front of it says whether it is in quotes
@@ -118,15 +126,13 @@ class ThinkingGate:
         if not start:
             return ""
         if start[0] in _FIRST:
-            if start.startswith(_CLOSING):
-                return self._after_block(start[len(_CLOSING) :])
-            for tag, closing_tag in _TAGS.items():
-                if start.startswith(tag):
-                    self._held.clear()
-                    self._closing_tag = closing_tag
-                    return start[len(tag) :]
-                if tag.startswith(start) or _CLOSING.startswith(start):
-                    return ""
+            for opening, closing in _BEGINNINGS.items():
+                if start.startswith(opening):
+                    rest = self._after_block(start[len(opening) :])
+                    self._closing_tag = closing
+                    return rest
+            if any(opening.startswith(start) for opening in _BEGINNINGS):
+                return ""
         if self._beginning is Beginning.OUTSIDE or _ANSWER.match(start):
             return self._pass()
         if _may_become_answer(start):

@@ -110,6 +110,50 @@ ROWS: dict[str, Row] = {
     "a call between tags": Row([says(f"<tool_call>{SAVED}</tool_call>"), HELLO], "Hi."),
     "a call behind thinking": Row([says(f"<think>{SAVED}</think>{SAYING}")], "Hi."),
     "a call behind a thought": Row([says(f"I should greet.\n{SAYING}")], "Hi."),
+    "a call inside of a line": Row([says(f"As you wish: {SAYING}")], "Hi."),
+    "a call in a fence behind thinking, amid prose": Row(
+        [says(f"<think>{SAVED}</think>\nSure.\n```json\n{SAYING}\n```\nDone.")], "Hi."
+    ),
+    "a call as content with its arguments first": Row(
+        [says('{"arguments": {"message": "Hi."}, "name": "send_message"}')], "Hi."
+    ),
+    "calls as content between semicolons": Row([says(f"{SAVED}; {SAYING}")], "Hi."),
+    "a call as content in another model's notation": Row(
+        [says('<function=send_message>{"message": "Hi."}</function>')],
+        "Hi.",
+        more="tests/wire/test_notations.py::test_every_split",
+    ),
+    "a call as content in Python": Row([says('send_message(message="Hi.")')], "Hi."),
+    "a call as content that cannot be read": Row([says('send_message("Hi?")'), HELLO], "Hi."),
+    "a call as content of a function that is unknown": Row(
+        [says('<tool_call>{"name": "fly", "arguments": {}}</tool_call>'), HELLO], "Hi."
+    ),
+    "the name of a call with a namespace": Row([step(call("functions.send_message", HI))], "Hi."),
+    "the name of a call with another namespace": Row(
+        [step(call("default_api:send_message", HI))], "Hi."
+    ),
+    "the name of a call with a number": Row([step(call("functions.send_message:0", HI))], "Hi."),
+    "the name of a call with tokens behind": Row(
+        [step(call("send_message<|channel|>commentary", HI))], "Hi."
+    ),
+    "a namespace that comes again with each piece": Row(
+        [
+            stream(
+                calls(call("tools.send_message", HI[:9], None)),
+                calls(call("tools.send_message", HI[9:], None)),
+                chunk({}, "tool_calls"),
+            )
+        ],
+        "Hi.",
+    ),
+    "arguments are JSON in a string": Row([step(call("send_message", json.dumps(HI)))], "Hi."),
+    "arguments are a list": Row([step(call("send_message", f"[{HI}]")), HELLO], "Hi."),
+    "reasoning that looks like a call": Row([says("Hi.", reasoning=SAYING)], "Hi."),
+    "a message beside a call of a client's tool": Row(
+        [step(call("send_message", HI), call("get_weather", '{"a": 1}', 1, "c2"))],
+        "Hi.",
+        calls=(("get_weather", {"a": 1}),),
+    ),
     "a call as content that is cut off": Row([says(SAVED[:-9]), HELLO], "Hi."),
     "calls as content, one after the other": Row([says(f"{SAVED}\n{SAYING}")], "Hi."),
     "a call as content and as a call": Row(
