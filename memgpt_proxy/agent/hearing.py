@@ -11,6 +11,7 @@ from memgpt_proxy.backend.client import ChunkStream
 from memgpt_proxy.errors import BackendBroken, ErrorInStream
 from memgpt_proxy.traits import Profile, Trait
 from memgpt_proxy.wire.chat import Chunk
+from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.listed_calls import ListedCalls
 from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
@@ -34,7 +35,7 @@ class Hearing:
         offer: Offer,
         listed: ListedCalls | None = None,
     ) -> None:
-        self.reader = StepReader(offer.known)
+        self.reader = StepReader(offer.known, alone=not offer.clean)
         self._listener = listener
         self._listed = listed
 
@@ -65,6 +66,13 @@ def calls_in_text(offer: Offer, profile: Profile) -> ListedCalls | None:
     if Trait.NO_TOOLS not in profile:
         return None
     return ListedCalls({*offer.ours, *offer.theirs})
+
+
+def writes_calls(text: str, offer: Offer) -> bool:
+    """Return whether a text has calls in it."""
+    gate = ContentGate(sorted(offer.known), own=sorted(offer.own))
+    gate.feed(text)
+    return bool(gate.close()[1])
 
 
 def broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:

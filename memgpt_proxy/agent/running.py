@@ -18,7 +18,13 @@ from memgpt_proxy.agent.faculties import Faculties
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit
 from memgpt_proxy.agent.healing import Prepare, Prepared
-from memgpt_proxy.agent.hearing import Hearing, broken, calls_in_text, check_whole
+from memgpt_proxy.agent.hearing import (
+    Hearing,
+    broken,
+    calls_in_text,
+    check_whole,
+    writes_calls,
+)
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.recovery import Attempt, Recovery
 from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
@@ -26,7 +32,9 @@ from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import is_about_fields
 from memgpt_proxy.agent.thinking import Thinker, thinking_asked
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
-from memgpt_proxy.backend.client import ChunkStream, Route
+from memgpt_proxy.backend.client import Route
+from memgpt_proxy.backend.headers import RawHeaders, about_the_call
+from memgpt_proxy.backend.refused import failed_call
 from memgpt_proxy.errors import GatewayError, NoReply
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import NodeId, QueueState
@@ -172,23 +180,32 @@ class RunningTurn:
             try:
                 step = await self._stream(sink, sent, run)
             except GatewayError as error:
-                before = self._route
-                if again := await self._recovery.after(error, self._attempt(body, by_call)):
-                    if self._route is not before:
-                        self._context.forget_reasoning()  # no other model can go on from it
-                    if again.prepared is not None:
-                        self._take_up(again.prepared)
-                elif run is asked and self._may_be_plain(error, run):
-                    run = RunStep(last=True)
-                elif (cause := self._recovery.cause(error)) is not error:
-                    raise cause from None
-                else:
-                    raise
+                if (unread := await self._unread(sink, error, run)) is not None:
+                    return unread
+                attempt = self._attempt(body, by_call)
+                run = await self._again(error, attempt, run, tried_plain=run is not asked)
             else:
                 self._recovery.succeeded()
                 if run is not asked:
                     self._can.solitary.learn(self._route.key)
                 return step
+
+    async def _again(
+        self, error: GatewayError, attempt: Attempt, run: RunStep, *, tried_plain: bool
+    ) -> RunStep:
+        """Prepare to send a failed step again and return it; raises what the client is told."""
+        before = self._route
+        if again := await self._recovery.after(error, attempt):
+            if self._route is not before:
+                self._context.forget_reasoning()  # no other model can go on from it
+            if again.prepared is not None:
+                self._take_up(again.prepared)
+            return run
+        if not tried_plain and self._may_be_plain(error, run):
+            return RunStep(last=True)
+        if (cause := self._recovery.cause(error, self._steps.offer.own)) is not error:
+            raise cause from None
+        raise error
 
     def _attempt(self, body: bytes, by_call: bool) -> Attempt:
         steps = self._steps
@@ -233,6 +250,21 @@ class RunningTurn:
             self._learn(hearing.reader, step, run)
         return step
 
+    async def _unread(self, sink: ReplySink, error: GatewayError, run: RunStep) -> Step | None:
+        """Return the step that a server could not read, where its refusal repeats the call."""
+        written, offer = failed_call(error), self._steps.offer
+        if self._request.clean or not written or not writes_calls(written, offer):
+            return None
+        hearing = Hearing(self._listener(run), offer)
+        deltas = hearing.hear([{"choices": [{"delta": {"content": written}}]}])
+        if not self._accepted:
+            await self._accept(sink, hearing.reader, about_the_call(error.headers))
+        rest, step = hearing.close()
+        if deltas or rest:
+            await self._tell(sink, [*deltas, *rest])
+        self._learn(hearing.reader, step, run)
+        return step
+
     async def _hear(self, sink: ReplySink, body: bytes, hearing: Hearing) -> None:
         """Hear a step to its end, or until the client has enough."""
         reader = hearing.reader
@@ -247,7 +279,7 @@ class RunningTurn:
                     raise broken(reader, reader.error)
                 self._answering = True
                 if not self._accepted:
-                    await self._accept(sink, reader, chunks)
+                    await self._accept(sink, reader, chunks.headers)
                 if deltas:
                     await self._tell(sink, deltas)
                 if self._reply.limit.reached:
@@ -259,10 +291,10 @@ class RunningTurn:
         self._trace.spoke()
         await sink.write(deltas)
 
-    async def _accept(self, sink: ReplySink, reader: StepReader, chunks: ChunkStream) -> None:
+    async def _accept(self, sink: ReplySink, reader: StepReader, headers: RawHeaders) -> None:
         """The backend takes the turn: from now on it is remembered, whatever happens."""
         self._accepted = True
-        await sink.begin(reader, chunks.headers)
+        await sink.begin(reader, headers)
         await self._kept.take_in()
 
     async def _execute(self, calls: Sequence[FunctionCall]) -> list[CallResult]:

@@ -85,10 +85,12 @@ class StepReader:
 
     Args:
         known: Functions that calls may be of, for names that are written otherwise.
+        alone: There is one choice only, whatever its index: some count Claude's blocks by it.
     """
 
-    def __init__(self, known: Collection[str] = ()) -> None:
+    def __init__(self, known: Collection[str] = (), *, alone: bool = False) -> None:
         self._known = known
+        self._alone = alone
         self.id: str | None = None
         self.created: int | None = None
         self.model: str | None = None
@@ -144,7 +146,7 @@ class StepReader:
             self.more |= more_of(chunk)
         progress = Progress()
         for choice in chunk.get("choices") or ():
-            if not choice.get("index"):
+            if self._alone or not choice.get("index"):
                 self._add_choice(choice, progress)
         return progress
 

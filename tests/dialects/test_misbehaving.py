@@ -374,6 +374,40 @@ ROWS: dict[str, Row] = {
     ),
     "usage of null": Row([stream(chunk({"content": "Hi."}, "stop", usage=None))], "Hi."),
     "an error of null": Row([stream(chunk({"content": "Hi."}, "stop", error=None))], "Hi."),
+    "spaces around [DONE]": Row([Body(says("Hi.").data.replace(b"[DONE]", b" [DONE] "))], "Hi."),
+    "[DONE] in quotes": Row([Body(says("Hi.").data.replace(b"[DONE]", b'"[DONE]"'))], "Hi."),
+    "data over several lines": Row(
+        [
+            Body(
+                b'data: {"choices": [\ndata: {"delta": {"content": "Hi."},\n'
+                b'data: "finish_reason": "stop"}\n'
+                b"data: ]}\n\ndata: [DONE]\n\n"
+            )
+        ],
+        "Hi.",
+    ),
+    "no blank lines between events": Row([Body(says("Hi.").data.replace(b"\n\n", b"\n"))], "Hi."),
+    "lines of JSON without events": Row(
+        [Body(f"{chunk({'content': 'Hi.'})}\n{chunk({}, 'stop')}\n".encode(), JSON)], "Hi."
+    ),
+    "bytes that are no text": Row(
+        [Body(says("Hi\x00.").data.replace(b"\\u0000", b"\xff"))], "Hi\ufffd."
+    ),
+    "half of a character": Row([Body(says("Hi\x00.").data.replace(b"0000", b"d83c"))], "Hi\ufffd."),
+    "a number that is none": Row(
+        [Body(says("Hi.", logprobs=0).data.replace(b'"logprobs": 0', b'"logprobs": NaN'))], "Hi."
+    ),
+    "one JSON object behind a mark of byte order": Row(
+        [Body(b"\xef\xbb\xbf" + whole({"content": "Hi."}).data, JSON)], "Hi."
+    ),
+    "one JSON object as an event": Row([stream(whole({"content": "Hi."}).data.decode())], "Hi."),
+    "a choice of another index": Row(  # a gateway that counts the blocks of Claude's answer
+        [Body(says("Hi.").data.replace(b'"index": 0', b'"index": 1'))], "Hi."
+    ),
+    "an error by its object": Row(
+        [stream('{"object": "error", "message": "Fire.", "code": 500}')], error=BROKEN, steps=1
+    ),
+    "an error as a detail": Row([Body(b'{"detail": "Not Found"}', JSON)], error=BROKEN, steps=1),
     # What is no chat completion
     "choices that are no list": Row([stream('{"choices": 7}')], error=BROKEN),
     "a choice that is no object": Row([stream('{"choices": [null]}')], error=BROKEN),
