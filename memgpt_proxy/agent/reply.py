@@ -24,6 +24,8 @@ from memgpt_proxy.wire.step import CallInProgress, Progress, StepReader
 from memgpt_proxy.wire.thinking import Beginning
 
 _BETWEEN_MESSAGES = "\n\n"
+_SEVERAL = "multi_tool_use.parallel"
+"""What OpenAI's older models call by mistake, with other calls in its arguments."""
 CUT_SHORT = frozenset({"length", "content_filter"})
 """Reasons for an end that came too early."""
 
@@ -103,9 +105,17 @@ class Offer:
         """Return whether the turn ends with what the client has asked for and nothing else."""
         return self.clean or self.must_call
 
+    @property
+    def hears(self) -> bool:
+        """Whether a ``send_message`` is heard: by habit some models call it unasked, too."""
+        unasked = not self.awaits_client and SEND_MESSAGE not in self.theirs
+        return SEND_MESSAGE in self.ours or unasked
+
     def is_theirs(self, name: str) -> bool:
         """Return whether a call of ``name`` is for the client to run."""
-        return name in self.theirs or (self.clean and name not in FUNCTIONS)
+        if name in self.theirs:
+            return True
+        return self.clean and name not in FUNCTIONS and name != _SEVERAL
 
 
 @dataclass(slots=True)
@@ -344,7 +354,7 @@ class StepListener:
     def _says_at_once(self, index: int) -> bool:
         """A second message may repeat the first: it is heard whole before it is said."""
         first = not self._spoken and not self._reply.messages
-        return SEND_MESSAGE in self._offer.ours and (first or index in self._spoken)
+        return self._offer.hears and (first or index in self._spoken)
 
     def _say_part(self, call: CallInProgress, arguments: str) -> list[Delta]:
         before: list[Delta] = []
@@ -371,7 +381,7 @@ class StepListener:
             silent = "" if call.kind is Kind.CUSTOM else "{}"
             whole = replace(call, arguments=call.arguments or silent)
             return self._reply.call(self._client_call(whole))
-        if call.name != SEND_MESSAGE or SEND_MESSAGE not in self._offer.ours:
+        if call.name != SEND_MESSAGE or not self._offer.hears:
             return []
         before = self._reply.end_message()
         message = message_of(call.arguments)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.dialects.playing import JSON, Body, Told, ask, chunk, stream
+from memgpt_proxy.config import ReplyMode
+from tests.dialects.playing import JSON, Body, Told, ask, ask_raw, chunk, stream
 from tests.leaks.gateway import InProcess, in_process
 
 NO_REPLY, BROKEN = "no_reply", "backend_broken"
@@ -438,6 +439,56 @@ def test_the_person_gets_a_reply_or_an_error(gateway: InProcess, row: Row, strea
     assert told == said
     assert told.error or told.reason
     assert row.steps in (None, len(requests))
+
+
+BY_CONTENT: dict[str, Row] = {
+    "a message by a call": Row([step(call("send_message", HI))], "Hi.", steps=1),
+    "a message by a call as content": Row([says(SAYING)], "Hi.", steps=1),
+    "a message by a call behind words": Row([says(f"Well.\n{SAYING}")], "Well.\n\n\nHi.", steps=1),
+    "a call and words behind it": Row([says(f"{SAVED}\nNoted.")], "Noted."),
+    "several calls in one": Row(
+        [
+            step(call("multi_tool_use.parallel", json.dumps({"tool_uses": [json.loads(SAYING)]}))),
+            says("Hi."),
+        ],
+        "Hi.",
+        steps=2,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def by_content(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    directory = tmp_path_factory.mktemp("content")
+    with in_process(directory, reply_mode=ReplyMode.CONTENT) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("row", BY_CONTENT.values(), ids=[*BY_CONTENT])
+def test_a_model_that_is_to_reply_in_content(
+    by_content: InProcess, row: Row, streams: bool
+) -> None:
+    """It may know ``send_message`` from earlier turns, and call it all the same."""
+    told, requests = ask(by_content, row.answers, streams=streams)
+    assert told == Told(row.text, reason="stop")
+    assert row.steps in (None, len(requests))
+
+
+@pytest.mark.parametrize("asked", [{"n": 2}, {"logprobs": True}], ids=["n", "logprobs"])
+def test_a_clean_turn_tells_no_call_that_is_wrapped_in_another(
+    gateway: InProcess, asked: dict[str, Any]
+) -> None:
+    row = BY_CONTENT["several calls in one"]
+    choices = [whole({"content": "Hi."})] if "logprobs" in asked else []
+    both = json.dumps(
+        {"choices": [{"index": at, "message": {"content": "Hi."}} for at in (0, 1)]}
+    ).encode()
+    answers = [row.answers[0], *choices, Body(both, JSON)]
+    response, _ = ask_raw(gateway, answers, **asked)
+    assert "send_message" not in response.text
+    assert "multi_tool_use" not in response.text
+    assert response.json()["choices"][0]["message"]["content"] == "Hi."
 
 
 ROOT = Path(__file__).parents[2]
