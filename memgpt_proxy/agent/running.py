@@ -7,7 +7,7 @@ wait until the client has its reply.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -63,7 +63,7 @@ class RunningTurn:
         self._can = faculties
         self._request = request
         self._answering = False  # something of the step's answer has come
-        self._thinks = thinking_asked(request.options)
+        self._thinks = thinking_asked(request.options, _switching(request))
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._trace = faculties.tracer.begin(request.namespace, request.model)
@@ -455,6 +455,14 @@ class RunningTurn:
 
     def _total_usage(self) -> Usage:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+def _switching(request: TurnRequest) -> Iterator[Any]:
+    """Give the texts of a request in which a chat template may find what switches thinking."""
+    yield request.application
+    for message in request.messages:
+        if message["role"] == "user":
+            yield message.get("content")
 
 
 def _is_json(options: Mapping[str, Any]) -> bool:

@@ -32,6 +32,13 @@ _OVERLAP = len(_CLOSING) + 1  # the character in front of it says whether it is 
 _ANSWER = re.compile(r"[{\[]\s*[\"{\[]|```|<tool_call>|<function_call>")
 _ANSWER_BEGUN = re.compile(r"[{\[]\s*|`{1,2}")
 """JSON, a fence or a call: nobody begins to think with one."""
+_ALOUD = re.compile(
+    r"\s*(?:(?:okay|ok|alright|hmm|so|first)[,.]?\s+)*(?:so,?\s+)?the user(?:'s\b|\s+(?:is|has|"
+    r"wants?|asks?|asked|says?|said|just|wrote|sent|seems?|mentioned|provided)\b)"
+    r"|\s*(?:好的|嗯)，?\s*用户",
+    re.IGNORECASE,
+)
+"""How models begin to think: nobody speaks to a person so."""
 _MOST = 2**18
 """Characters held back while nobody knows where a text began."""
 
@@ -110,7 +117,8 @@ class ThinkingGate:
             cut: The text was cut short: what began inside a block may not have left it.
         """
         inside = self._beginning in _OPENED and self._length
-        return "" if self._closing_tag or (inside and cut) else self._pass()
+        aloud = self._beginning is Beginning.UNKNOWN and _ALOUD.match("".join(self._held))
+        return "" if self._closing_tag or (cut and (inside or aloud)) else self._pass()
 
     def _pass(self) -> str:
         self.passes, self._length = True, 0
