@@ -7,7 +7,7 @@ such tags is read by ``written_calls``.
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -132,60 +132,6 @@ class Verdict(Enum):
     OTHER = "is no call"
 
 
-class Vocabulary:
-    """The functions that may be called, and how their names are spelled in a call.
-
-    Args:
-        functions: Their names.
-        own: Those of them that mean nothing else wherever they stand in the place of a name.
-    """
-
-    __slots__ = ("_spellings", "first", "functions", "own")
-
-    def __init__(self, functions: Collection[str], own: Collection[str] = ()) -> None:
-        self.functions = frozenset(functions)
-        self.own = frozenset(own)
-        words = _prefixed(self.functions)
-        own_words = _prefixed(self.own)
-        applied = [f"{word}(" for word in words]
-        applied += [f"{word}.call(" for word in own_words]
-        applied += [f"print({word}(" for word in own_words]
-        self._spellings: dict[str, tuple[str, ...]] = {
-            _NAME: tuple(f'"{word}"' for word in words),
-            _WORD: tuple(words),
-            _APPLIED: tuple(applied),
-            _ARGUMENTS: tuple(f'"{key}"' for key in _ARGUMENT_KEYS),
-            _OWN_KEY: tuple(f'"{name}"' for name in self.own),
-            _OWN_TAG: tuple(f"<{name}{end}" for name in self.own for end in "> "),
-            _OWN_NAME: tuple(f"'{name}'" for name in self.own),
-        }
-        begin = [*words, *applied, *(_CLOSERS if words else ())]
-        self.first = frozenset("{[`<").union(each[0] for each in begin if each)
-        """The characters that a call can begin with."""
-
-    def spellings(self, token: str) -> Collection[str]:
-        """Return how a token may be written."""
-        return self._spellings.get(token, (token,))
-
-    def only_own(self) -> "Vocabulary":
-        """Return the same without all functions but our own."""
-        return vocabulary(tuple(sorted(self.own)), tuple(sorted(self.own)))
-
-    def true(self, name: str) -> str:
-        """Return which function is meant by a name as it was written."""
-        return true_name(name, self.functions)
-
-
-def _prefixed(names: Collection[str]) -> list[str]:
-    return [prefix + name for prefix in PREFIXES for name in sorted(names) if name]
-
-
-@lru_cache(maxsize=64)
-def vocabulary(functions: tuple[str, ...], own: tuple[str, ...] = ()) -> Vocabulary:
-    """Return the vocabulary of these names, the same for the same ones."""
-    return Vocabulary(functions, own)
-
-
 @dataclass(slots=True)
 class _Node:
     """The tokens that may come next, or what it is that ends here."""
@@ -211,6 +157,78 @@ def _trie() -> _Node:
 
 
 _ROOT = _trie()
+
+
+class Vocabulary:
+    """The functions that may be called, and how their names are spelled in a call.
+
+    Args:
+        functions: Their names.
+        own: Those of them that mean nothing else wherever they stand in the place of a name.
+    """
+
+    __slots__ = ("_beginning", "_spellings", "first", "functions", "own")
+
+    def __init__(self, functions: Collection[str], own: Collection[str] = ()) -> None:
+        self.functions = frozenset(functions)
+        self.own = frozenset(own)
+        words = _prefixed(self.functions)
+        own_words = _prefixed(self.own)
+        applied = [f"{word}(" for word in words]
+        applied += [f"{word}.call(" for word in own_words]
+        applied += [f"print({word}(" for word in own_words]
+        spellings: dict[str, Sequence[str]] = {
+            _NAME: tuple(f'"{word}"' for word in words),
+            _WORD: tuple(words),
+            _APPLIED: tuple(applied),
+            _ARGUMENTS: tuple(f'"{key}"' for key in _ARGUMENT_KEYS),
+            _OWN_KEY: tuple(f'"{name}"' for name in self.own),
+            _OWN_TAG: tuple(f"<{name}{end}" for name in self.own for end in "> "),
+            _OWN_NAME: tuple(f"'{name}'" for name in self.own),
+        }
+        self._spellings = {token: _by_first(told) for token, told in spellings.items()}
+        wrappers = (*_FENCES, *_TAGS) if words else tuple(_FENCES)
+        self._beginning: dict[str, list[str]] = {"<": [_TAG] if words else []}
+        for token in (*_ROOT.next, *wrappers):
+            for first in self._spellings.get(token, token[0]):
+                self._beginning.setdefault(first, []).append(token)
+        self.first = frozenset(self._beginning)
+        """The characters that a call can begin with."""
+
+    def beginning(self, first: str) -> Sequence[str]:
+        """Return the tokens that a call can begin with, by its first character."""
+        return self._beginning.get(first, ())
+
+    def spellings(self, token: str, first: str) -> Sequence[str]:
+        """Return how a token may be written that begins with this character."""
+        by_first = self._spellings.get(token)
+        if by_first is None:
+            return (token,) if token[0] == first else ()
+        return by_first.get(first, ())
+
+    def only_own(self) -> "Vocabulary":
+        """Return the same without all functions but our own."""
+        return vocabulary(tuple(sorted(self.own)), tuple(sorted(self.own)))
+
+    def true(self, name: str) -> str:
+        """Return which function is meant by a name as it was written."""
+        return true_name(name, self.functions)
+
+
+def _by_first(spellings: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return spellings by the character that they begin with."""
+    firsts = {each[0] for each in spellings}
+    return {first: tuple(each for each in spellings if each[0] == first) for first in firsts}
+
+
+def _prefixed(names: Collection[str]) -> list[str]:
+    return [prefix + name for prefix in PREFIXES for name in sorted(names) if name]
+
+
+@lru_cache(maxsize=64)
+def vocabulary(functions: tuple[str, ...], own: tuple[str, ...] = ()) -> Vocabulary:
+    """Return the vocabulary of these names, the same for the same ones."""
+    return Vocabulary(functions, own)
 
 
 class CallOpening:
@@ -306,7 +324,7 @@ class CallOpening:
     def _longest(self, rest: str) -> tuple[str, str, bool]:
         """Return the longest token that `rest` begins with, and whether more text may change it."""
         best, best_spelling = "", ""
-        for token in self._expected():
+        for token in self._expected(rest[0]):
             for spelling in self._spellings(token, rest):
                 if len(spelling) > len(rest) and spelling.startswith(rest):
                     return token, spelling, True
@@ -314,26 +332,30 @@ class CallOpening:
                     best, best_spelling = token, spelling
         return best, best_spelling, False
 
-    def _expected(self) -> Collection[str]:
+    def _expected(self, first: str) -> Iterable[str]:
         if self._node is not _ROOT:
             return self._node.next
-        wrappers = [token for token in _TAGS if token not in self._begun]
-        return [*self._node.next, _TAG, *wrappers, *(() if _FENCE in self.closers else _FENCES)]
+        tokens = self.known.beginning(first)
+        return (token for token in tokens if not self._is_open(token)) if self._begun else tokens
 
-    def _spellings(self, token: str, rest: str) -> Collection[str]:
+    def _is_open(self, token: str) -> bool:
+        return token in self._begun or (token in _FENCES and _FENCE in self.closers)
+
+    def _spellings(self, token: str, rest: str) -> Sequence[str]:
         if token == _TEXT:
             return _text_spellings(rest)
         if token == _NAME and self._tagged:  # whatever it is, it is meant to be called
-            return (*self.known.spellings(_NAME), *_text_spellings(rest))
+            return (*self.known.spellings(_NAME, rest[0]), *_text_spellings(rest))
         if token in (_KEYWORD, _QUOTE):  # in Python's notation others are spoken of, too
             if self.name not in self.known.own:
                 return ()
             return _keyword_spellings(rest) if token == _KEYWORD else ('"', "'")
         if token == _TAG:
-            return _tag_spellings(rest) if self.known.functions else ()
+            return _tag_spellings(rest)
+        spellings = self.known.spellings(token, rest[0])
         if token == _WORD:
-            return [word for word in self.known.spellings(_WORD) if not _goes_on(rest, len(word))]
-        return self.known.spellings(token)
+            return [word for word in spellings if not _goes_on(rest, len(word))]
+        return spellings
 
 
 def _goes_on(text: str, position: int) -> bool:
@@ -341,7 +363,7 @@ def _goes_on(text: str, position: int) -> bool:
     return text[position : position + 1].isalnum() or text.startswith("_", position)
 
 
-def _tag_spellings(rest: str) -> Collection[str]:
+def _tag_spellings(rest: str) -> Sequence[str]:
     """The tag around calls that `rest` begins with, or one that it may become."""
     if tag := _ANY_TAG.match(rest):
         return (tag[0],)
@@ -356,7 +378,7 @@ def _closing(tag: str) -> str:
     return f"<|/{tag[2:]}" if tag.startswith("<|") else f"</{tag[1:]}"
 
 
-def _text_spellings(rest: str) -> Collection[str]:
+def _text_spellings(rest: str) -> Sequence[str]:
     """The JSON string that `rest` begins with, or one that it may become."""
     if text := _ANY_TEXT.match(rest):
         return (text[0],)
@@ -364,7 +386,7 @@ def _text_spellings(rest: str) -> Collection[str]:
     return (f'{rest}"',) if is_begun else ()
 
 
-def _keyword_spellings(rest: str) -> Collection[str]:
+def _keyword_spellings(rest: str) -> Sequence[str]:
     """The beginning of Python's ``name=value`` at `rest`, or one that it may become."""
     begun = _KEYWORD_BEGUN.match(rest)
     if begun is None:

@@ -25,7 +25,7 @@ from memgpt_proxy.wire.written_calls import written_call
 
 __all__ = ["Call", "ContentGate"]
 
-_AMID = re.compile(r"[{\[<]")
+_AMID = re.compile(r"\{(?=[\s\"']|\Z)|\[(?=[\s{A-Za-z]|\Z)|<(?=[\w|｜/]|\Z)")
 """What a call may begin with inside of a line: there a name alone is only spoken of."""
 
 
