@@ -83,7 +83,7 @@ class TurnApart:
                     self._begun = True
                     await sink.begin(hearing.reader, chunks.headers)
                 await sink.write(deltas)
-            check_whole(hearing.reader, chunks)
+            check_whole(hearing, chunks)
         rest, step = hearing.close()
         await sink.write(rest)
         usage = hearing.reader.usage or _NO_USAGE

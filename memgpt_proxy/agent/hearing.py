@@ -39,6 +39,11 @@ class Hearing:
         self._listener = listener
         self._listed = listed
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether the end was told of all that has begun."""
+        return self.reader.finish_reason is not None and not self._listener.is_open
+
     def hear(self, chunks: Sequence[Chunk]) -> list[Delta]:
         """Return what goes to the client of these chunks. Raises BackendBroken."""
         return self._heard(chunks if self._listed is None else self._listed.read(chunks))
@@ -84,7 +89,7 @@ def broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:
     return ErrorInStream(message, error)
 
 
-def check_whole(reader: StepReader, chunks: ChunkStream) -> None:
-    """A stream that just ends is no answer: an end is said by ``[DONE]`` or a finish reason."""
-    if not chunks.done and reader.finish_reason is None:
+def check_whole(hearing: Hearing, chunks: ChunkStream) -> None:
+    """A stream that just ends is no answer: an end is said by ``[DONE]`` or finish reasons."""
+    if not chunks.done and not hearing.is_ended:
         raise BackendBroken("The backend's answer broke off.")

@@ -295,6 +295,11 @@ class StepListener:
         self._spoken: dict[int, SpokenMessage] = {}
         self._forwarded: dict[int, ClientCall] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether more has to come: of one choice, its finish reason says that."""
+        return False
+
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk and what it added; return what goes to the client now."""
         deltas: list[Delta] = []

@@ -285,7 +285,7 @@ class RunningTurn:
                 if self._reply.limit.reached:
                     break
             else:
-                check_whole(reader, chunks)
+                check_whole(hearing, chunks)
 
     async def _tell(self, sink: ReplySink, deltas: Sequence[Delta]) -> None:
         self._trace.spoke()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from memgpt_proxy.config import ReplyMode
-from tests.dialects.playing import JSON, Body, Told, ask, ask_raw, chunk, stream
+from tests.dialects.playing import JSON, Body, Told, ask, ask_raw, chunk, read, stream
 from tests.leaks.gateway import InProcess, in_process
 
 NO_REPLY, BROKEN = "no_reply", "backend_broken"
@@ -489,6 +489,19 @@ def test_a_clean_turn_tells_no_call_that_is_wrapped_in_another(
     assert "send_message" not in response.text
     assert "multi_tool_use" not in response.text
     assert response.json()["choices"][0]["message"]["content"] == "Hi."
+
+
+def test_one_of_several_choices_that_breaks_off(gateway: InProcess) -> None:
+    """The end of the first says nothing of the second."""
+    both = [
+        f'{{"choices": [{{"index": {at}, "delta": {{"content": "Hi."}}, "finish_reason": {end}}}]}}'
+        for at, end in ((0, '"stop"'), (1, "null"))
+    ]
+    answers = [stream(*both, done=False)]
+    response, _ = ask_raw(gateway, answers, n=2)
+    assert (response.status_code, read(response).error) == (502, BROKEN)
+    whole_answer, _ = ask_raw(gateway, [stream(*both)], n=2)
+    assert whole_answer.status_code == 200
 
 
 ROOT = Path(__file__).parents[2]
