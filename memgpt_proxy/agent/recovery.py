@@ -33,7 +33,7 @@ class Attempt:
         tokens: Of its prompt, by our count.
         answer: Tokens that it asked for the answer.
         offer: Its functions, where they can be others no more: the turn has begun with them.
-        answered: Something of the answer has come.
+        answered: Something of the answer was told to the client.
         by_call: It was to be answered by calls only.
         remembers: Memory functions were among those that the model could call.
     """
@@ -127,7 +127,7 @@ class Recovery:
         return await self._fall_back(error, attempt)
 
     async def _fall_back(self, error: GatewayError, attempt: Attempt) -> Again | None:
-        """Go on with the next model that may answer, if nothing of the step has come yet."""
+        """Go on with the next model that may answer, if nothing of the step was told yet."""
         begun = attempt.answered and not isinstance(error, ErrorInStream)
         if not self._fallbacks or begun or not may_pass(error):
             return None

@@ -62,7 +62,7 @@ class RunningTurn:
     ) -> None:
         self._can = faculties
         self._request = request
-        self._answering = False  # something of the step's answer has come
+        self._answering = False  # something of the step's answer was told
         self._thinks = thinking_asked(request.options, _switching(request))
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
@@ -277,7 +277,6 @@ class RunningTurn:
                 deltas = hearing.hear(several)
                 if reader.error is not None:
                     raise broken(reader, reader.error)
-                self._answering = True
                 if not self._accepted:
                     await self._accept(sink, reader, chunks.headers)
                 if deltas:
@@ -288,6 +287,7 @@ class RunningTurn:
                 check_whole(hearing, chunks)
 
     async def _tell(self, sink: ReplySink, deltas: Sequence[Delta]) -> None:
+        self._answering = True
         self._trace.spoke()
         await sink.write(deltas)
 
