@@ -58,7 +58,7 @@ class Agent:
         can = self.faculties
         routes = available(can.backend.routes(request.model))
         if not request.remembers:
-            return TurnApart(routes[0], request, can.counter, can.profiles)
+            return TurnApart(routes, request, can.counter, can.profiles)
         prepared = await self._prepare(request, routes[0], refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
         return RunningTurn(can, request, routes, prepared, anew)

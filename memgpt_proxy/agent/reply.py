@@ -89,16 +89,18 @@ class Offer:
     """The client wants one of its tools to be called."""
     legacy: bool = False
     """Theirs are the deprecated ``functions``."""
+    apart: bool = False
+    """Memory has nothing to do with it: no function is ours, whatever its name."""
 
     @property
     def own(self) -> frozenset[str]:
         """All functions of ours: a model may know more of them than it is offered now."""
-        return frozenset(FUNCTIONS).difference(self.theirs)
+        return frozenset() if self.apart else frozenset(FUNCTIONS).difference(self.theirs)
 
     @property
     def known(self) -> frozenset[str]:
         """All functions that a call may be of."""
-        return frozenset(FUNCTIONS).union(self.theirs)
+        return self.own.union(self.theirs)
 
     @property
     def awaits_client(self) -> bool:
@@ -115,7 +117,7 @@ class Offer:
         """Return whether a call of ``name`` is for the client to run."""
         if name in self.theirs:
             return True
-        return self.clean and name not in FUNCTIONS and name != _SEVERAL
+        return self.clean and name not in self.own and (self.apart or name != _SEVERAL)
 
 
 @dataclass(slots=True)

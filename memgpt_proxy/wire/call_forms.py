@@ -245,7 +245,7 @@ class CallOpening:
     """
 
     __slots__ = (
-        "_begun", "_fenced", "_node", "_seen", "_tagged",
+        "_amid_fence", "_begun", "_fenced", "_node", "_seen", "_tagged",
         "applied", "closers", "known", "name", "start",
     )  # fmt: skip
 
@@ -258,7 +258,7 @@ class CallOpening:
         self.closers: list[str] = []
         self.known = functions
         self._begun: list[str] = []
-        self._fenced = fenced
+        self._amid_fence = self._fenced = fenced
         self._seen = 0
         self._tagged = False
         self._node = _ROOT
@@ -346,16 +346,24 @@ class CallOpening:
             return _text_spellings(rest)
         if token == _NAME and self._tagged:  # whatever it is, it is meant to be called
             return (*self.known.spellings(_NAME, rest[0]), *_text_spellings(rest))
-        if token in (_KEYWORD, _QUOTE):  # in Python's notation others are spoken of, too
-            if self.name not in self.known.own:
-                return ()
-            return _keyword_spellings(rest) if token == _KEYWORD else ('"', "'")
+        if token in (_KEYWORD, _QUOTE):
+            return self._of_python(token, rest)
         if token == _TAG:
             return _tag_spellings(rest)
         spellings = self.known.spellings(token, rest[0])
         if token == _WORD:
             return [word for word in spellings if not _goes_on(rest, len(word))]
         return spellings
+
+    def _of_python(self, token: str, rest: str) -> Sequence[str]:
+        """How arguments begin in Python's notation, in which others are only spoken of.
+
+        So it is with our own inside of a code fence, and in one of Python without a keyword.
+        """
+        is_code = self._amid_fence or (token == _QUOTE and "```python" in self._begun)
+        if self.name not in self.known.own or is_code:
+            return ()
+        return _keyword_spellings(rest) if token == _KEYWORD else ('"', "'")
 
 
 def _goes_on(text: str, position: int) -> bool:

@@ -355,6 +355,36 @@ def test_another_model_answers_where_one_breaks_off_before_a_word(
     assert [len(server.requests) for server in pair] == [1, 1]
 
 
+OFF = {"X-MemGPT-Memory": "off"}
+
+
+@pytest.mark.parametrize("profile", [["no_tools"], ["functions"]])
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+def test_another_model_answers_with_memory_off_too(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start, profile: list[str], path: str
+) -> None:
+    """A request that is written for its backend, or translated, as one that goes as it came."""
+    base_url = start(
+        entry("a", pair[0], "one", retries=0, profile=profile),
+        entry("b", pair[1], "two"),
+        fallbacks={"one": ["two"]},
+    )
+    pair[0].reply(error(503))
+    pair[1].reply(text("From two"))
+    function = {"name": "get_weather", "parameters": {"type": "object"}}
+    asked: dict[str, Any] = {"model": "one", "tools": [{"type": "function", "function": function}]}
+    asked["messages"] = [user("Hello")]
+    if path == "/responses":
+        asked = {"model": "one", "tools": [{"type": "function", **function}], "input": "Hello"}
+    headers = {"authorization": "Bearer k", **OFF}
+    answer = httpx.post(base_url + path, json=asked, headers=headers, timeout=30)
+    assert answer.status_code == 200
+    assert "From two" in answer.text
+    (sent,) = pair[1].requests
+    assert sent.body["model"] == "two"
+    assert sent.body["tools"][0]["function"] == function
+
+
 def test_a_mistake_is_no_reason_to_ask_another(
     pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
 ) -> None:

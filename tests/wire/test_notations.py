@@ -90,6 +90,9 @@ def test_whatever_it_says(name: str, said: str, at: list[int]) -> None:
         'A list: [1, {"a": 2}] and <i>so</i> on {"name": "Bob"}.',
         "analysis of it",
         "functools is a module",
+        'As code:\n```python\nimport chat\nsend_message("Hi.")\nsend_message(message="Hi.")\n```',
+        '```python\nsend_message("Hi.")\n```',
+        '```js\n  send_message("Hi.")\n```',
     ],
 )
 def test_what_only_speaks_of_it_is_text(text: str) -> None:
