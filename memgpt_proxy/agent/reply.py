@@ -12,12 +12,13 @@ from enum import StrEnum
 from secrets import token_hex
 from typing import Any
 
-from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
+from memgpt_proxy.agent.functions import FUNCTIONS, HEARTBEAT, SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.spoken import SpokenMessage, message_of
+from memgpt_proxy.memory.alerts import BEGINNINGS
 from memgpt_proxy.memory.transcript import Message
-from memgpt_proxy.wire.arguments import is_json
+from memgpt_proxy.wire.arguments import is_json, parse_json
 from memgpt_proxy.wire.chat import Choice, Chunk
 from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.step import CallInProgress, Progress, StepReader
@@ -292,7 +293,9 @@ class StepListener:
         self._streams = habit is Habit.CONTENT and self._content_is_reply
         if not self._streams and beginning is Beginning.OUTSIDE:
             beginning = Beginning.UNKNOWN  # to wait for a closing tag costs nothing then
-        self._gate = ContentGate(sorted(offer.known), beginning, own=sorted(offer.own))
+        self._gate = ContentGate(
+            sorted(offer.known), beginning, own=sorted(offer.own), aside=BEGINNINGS
+        )
         self._content: list[str] = []
         self._spoken: dict[int, SpokenMessage] = {}
         self._forwarded: dict[int, ClientCall] = {}
@@ -323,6 +326,8 @@ class StepListener:
         calls = step_calls(reader)
         calls += [StepCall(new_call_id(), call.name, call.text, cut=call.cut) for call in found]
         content = "".join(self._content)
+        if not calls and not self._streams and _is_for_function(content):
+            content, calls = "", [StepCall(new_call_id(), "", content)]
         if self._content_is_reply and not self._streams and not calls:
             deltas += self._reply.say(content)
         if content and self._content_is_reply and not calls:
@@ -404,6 +409,12 @@ class StepListener:
     @staticmethod
     def _index(reader: StepReader, at: int) -> int:
         return reader.calls[at].index if at < len(reader.calls) else -1
+
+
+def _is_for_function(content: str) -> bool:
+    """Return whether content is the bare arguments of a function of ours, which is not named."""
+    value = parse_json(content) if HEARTBEAT in content else None
+    return isinstance(value, dict) and HEARTBEAT in value
 
 
 def step_call(call: CallInProgress) -> StepCall:

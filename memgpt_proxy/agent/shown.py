@@ -7,6 +7,7 @@ from collections.abc import Collection
 from itertools import accumulate
 from typing import Any
 
+from memgpt_proxy.memory.alerts import BEGINNINGS
 from memgpt_proxy.wire.content import Call, ContentGate
 from memgpt_proxy.wire.thinking import Beginning
 
@@ -26,7 +27,9 @@ class ShownText:
         beginning: Beginning = Beginning.OUTSIDE,
         others: Collection[str] = (),
     ) -> None:
-        self._gate = ContentGate(sorted({*ours, *others}), beginning, own=sorted(ours))
+        aside = BEGINNINGS if ours else {}
+        known = sorted({*ours, *others})
+        self._gate = ContentGate(known, beginning, own=sorted(ours), aside=aside)
         self._pending: list[dict[str, Any]] = []
         self._parts: list[str] = []
         self._taken = 0  # characters that came

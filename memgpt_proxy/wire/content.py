@@ -5,9 +5,10 @@ thinking in front of it. Neither may reach the person who reads the reply.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from enum import Enum
+from types import MappingProxyType
 
 from memgpt_proxy.wire.call_forms import (
     ENDS,
@@ -56,10 +57,11 @@ class ContentGate:
         beginning: Beginning = Beginning.OUTSIDE,
         *,
         own: Collection[str] = (),
+        aside: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._known = vocabulary(tuple(functions), tuple(own))
         self._own = vocabulary(tuple(own), tuple(own))
-        self._thinking = ThinkingGate(beginning)
+        self._thinking = ThinkingGate(beginning, aside)
         self._space = _Space.SET_ASIDE
         self._aside: list[str] = []
         self._held = ""  # text that cannot be judged before more of it has come

@@ -5,7 +5,9 @@ open its block in the prompt, so that a text begins inside it and has nothing bu
 """
 
 import re
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 
 _TAGS = {
     "<think>": "</think>",
@@ -25,7 +27,6 @@ _STRIPPED = {f"analysis{word}": "assistantfinal" for word in _WORDS}
 """gpt-oss's analysis where a server has taken the tokens out, and left the words in them."""
 _BEGINNINGS = {**_TAGS, **_STRIPPED, **dict.fromkeys((*_HEADERS, _CLOSING), "")}
 """What may stand in front of a text, and how it ends; by itself, where that is empty."""
-_FIRST = frozenset(each[0] for each in _BEGINNINGS)
 _EITHER = re.compile(r"(?s:(?<![`\"'])</?think>|(?<=([`\"']))</?think>(?=(?!\1).))")
 """Either tag; in quotes or code it is only spoken of."""
 _OVERLAP = len(_CLOSING) + 1  # the character in front of it says whether it is in quotes
@@ -70,11 +71,23 @@ class ThinkingGate:
     Blocks between tags are dropped where they stand in front of everything else. If the text does
     not certainly begin outside, it is held back until a closing tag, which drops all before it, or
     until its end.
+
+    Args:
+        aside: What else is dropped in front of everything else, and how that ends.
     """
 
-    __slots__ = ("_beginning", "_closing_tag", "_held", "_length", "_stripped", "passes")
+    __slots__ = (
+        "_beginning", "_beginnings", "_closing_tag", "_first", "_held", "_length", "_stripped",
+        "passes",
+    )  # fmt: skip
 
-    def __init__(self, beginning: Beginning = Beginning.OUTSIDE) -> None:
+    def __init__(
+        self,
+        beginning: Beginning = Beginning.OUTSIDE,
+        aside: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._beginnings = {**_BEGINNINGS, **aside}
+        self._first = {each[0] for each in self._beginnings}
         self.passes = False
         """Whether all that may still come is no thinking at the beginning."""
         self._beginning = beginning
@@ -133,13 +146,13 @@ class ThinkingGate:
         self._held[:] = [start if self._stripped else text]
         if not start:
             return ""
-        if start[0] in _FIRST:
-            for opening, closing in _BEGINNINGS.items():
+        if start[0] in self._first:
+            for opening, closing in self._beginnings.items():
                 if start.startswith(opening):
                     rest = self._after_block(start[len(opening) :])
                     self._closing_tag = closing
                     return rest
-            if any(opening.startswith(start) for opening in _BEGINNINGS):
+            if any(opening.startswith(start) for opening in self._beginnings):
                 return ""
         if self._beginning is Beginning.OUTSIDE or _ANSWER.match(start):
             return self._pass()

@@ -111,6 +111,24 @@ ROWS: dict[str, Row] = {
     "a call between tags": Row([says(f"<tool_call>{SAVED}</tool_call>"), HELLO], "Hi."),
     "a call behind thinking": Row([says(f"<think>{SAVED}</think>{SAYING}")], "Hi."),
     "a call behind a thought": Row([says(f"I should greet.\n{SAYING}")], "Hi."),
+    "an alert that is repeated": Row([says("System Alert: Today is Monday, May 4.\nHi.")], "Hi."),
+    "an alert that is all of the answer": Row(
+        [says("System Alert: The user is still waiting for a reply. Call send_message."), HELLO],
+        "Hi.",
+        steps=2,
+    ),
+    "an alert that is repeated in the message": Row(
+        [step(call("send_message", '{"message": "System Alert: Today is Monday.\\nHi."}'))], "Hi."
+    ),
+    "words that sound like an alert": Row(
+        [says("System Alert: The disk is full.")], "System Alert: The disk is full."
+    ),
+    "the arguments of a call alone": Row(
+        [says('{"message": "Hi?", "request_heartbeat": false}'), HELLO], "Hi.", steps=2
+    ),
+    "the arguments of a call alone, in a fence": Row(
+        [says('```json\n{"content": "tea", "request_heartbeat": true}\n```'), HELLO], "Hi.", steps=2
+    ),
     "a call inside of a line": Row([says(f"As you wish: {SAYING}")], "Hi."),
     "a call in a fence behind thinking, amid prose": Row(
         [says(f"<think>{SAVED}</think>\nSure.\n```json\n{SAYING}\n```\nDone.")], "Hi."
