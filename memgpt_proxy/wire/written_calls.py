@@ -37,6 +37,7 @@ _TAGGED = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 """One argument between tags: Qwen3-Coder; Claude, MiniMax and DeepSeek V3.2; GLM."""
+_LAST_TAGS = ("parameter>", "</arg_value>")
 _BEFORE_TAGS = re.compile(r"[\"'>\s]*")
 _NOTABLE = re.compile(
     r'"""(?:[^\\]|\\.)*?"""' r"|'''(?:[^\\]|\\.)*?'''"
@@ -57,8 +58,12 @@ def written_call(text: str, known: Vocabulary) -> tuple[Call, str] | None:
 
     A name without anything behind it that could be arguments is no call.
     """
+    last_tag = max(map(text.rfind, _LAST_TAGS))  # looked for once: names may come without end
     for found in _names(known).finditer(text):
-        if (read := _arguments(text, found.end())) is not None:
+        position = found.end()
+        tagged = _tagged(text, position) if position < last_tag else None
+        read = tagged or _in_json(text, position) or _in_python(text, position)
+        if read is not None:
             written, arguments, end = read
             closing = _CLOSING.match(text, end)
             behind = text[closing.end() if closing else end :]
@@ -74,11 +79,6 @@ def _names(known: Vocabulary) -> re.Pattern[str]:
 
 _Read = tuple[str, dict[str, Any] | None, int]
 """The arguments' text, the arguments, and where they end."""
-
-
-def _arguments(text: str, position: int) -> _Read | None:
-    """Return what is behind the name that ends at `position`."""
-    return _tagged(text, position) or _in_json(text, position) or _in_python(text, position)
 
 
 def _in_json(text: str, position: int) -> _Read | None:

@@ -66,6 +66,21 @@ def test_a_clients_function(notation: Notation) -> None:
     assert read([text], [*OURS, "get_weather"]) == ("", calls)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<function=send_message><parameter=a>" * 3000,
+        "send_message(message=(" * 3000,
+        "<tool_call>send_message " * 3000,
+        "send_message(message=%s)" % ("-" * 30_000),
+        "send_message(message=%s)" % ("{1:" * 30_000),
+    ],
+)
+def test_one_that_never_ends_is_one_that_cannot_be_read(text: str) -> None:
+    shown, ((name, arguments),) = read([text])
+    assert (shown, name, arguments) == ("", "send_message", None)
+
+
 NAMES = st.sampled_from([*OWN_NOTATIONS])
 ODD = ["{", "}", '"', "'", "\\", "\n", "`", "<", "[", "]", "(", ")", " ", "é", "😀", ":", ",", "a"]
 TEXTS = st.lists(st.sampled_from(ODD), max_size=8).map(lambda odd: f"x{''.join(odd)}x")
