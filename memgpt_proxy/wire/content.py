@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 
 from memgpt_proxy.wire.call_forms import (
@@ -15,6 +16,7 @@ from memgpt_proxy.wire.call_forms import (
     Call,
     CallOpening,
     Verdict,
+    Vocabulary,
     calls_in,
     known_calls,
     skip_space,
@@ -22,12 +24,24 @@ from memgpt_proxy.wire.call_forms import (
 )
 from memgpt_proxy.wire.nesting import ValueEnd
 from memgpt_proxy.wire.thinking import Beginning, ThinkingGate
-from memgpt_proxy.wire.written_calls import written_call
+from memgpt_proxy.wire.written_calls import Following, following, names_in_text, written_call
 
 __all__ = ["Call", "ContentGate"]
 
 _AMID = re.compile(r"\{(?=[\s\"']|\Z)|\[(?=[\s{A-Za-z]|\Z)|<(?=[\w|｜/]|\Z)")
 """What a call may begin with inside of a line: there a name alone is only spoken of."""
+
+
+_NAME = re.compile(r"\w+")
+_OF_A_WORD = frozenset("_-`")
+
+
+@lru_cache(maxsize=64)
+def _own_begins(own: Vocabulary) -> re.Pattern[str] | None:
+    """Return what finds where a call of our own may begin inside of a line."""
+    if not own.functions:
+        return None
+    return re.compile(f"{_AMID.pattern}|{names_in_text(own).pattern}")
 
 
 class _Space(Enum):
@@ -47,8 +61,22 @@ class ContentGate:
     """
 
     __slots__ = (
-        "_aside", "_calls", "_closers", "_fenced", "_held", "_json", "_known", "_opening", "_out",
-        "_own", "_space", "_state", "_thinking", "_value",
+        "_aside",
+        "_before",
+        "_calls",
+        "_closers",
+        "_fenced",
+        "_held",
+        "_json",
+        "_known",
+        "_opening",
+        "_out",
+        "_own",
+        "_own_begins",
+        "_space",
+        "_state",
+        "_thinking",
+        "_value",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +89,8 @@ class ContentGate:
     ) -> None:
         self._known = vocabulary(tuple(functions), tuple(own))
         self._own = vocabulary(tuple(own), tuple(own))
+        self._own_begins = _own_begins(self._own)
+        self._before = ""  # the last character in front of the text
         self._thinking = ThinkingGate(beginning, aside)
         self._space = _Space.SET_ASIDE
         self._aside: list[str] = []
@@ -88,6 +118,7 @@ class ContentGate:
 
     def _read(self, text: str) -> str:
         if self._state is ContentGate._prose and "\n" not in text and not self._may_begin(text):
+            self._before = text[-1:] or self._before
             return text
         text = self._held + text
         position = 0
@@ -115,7 +146,9 @@ class ContentGate:
             case ContentGate._call:
                 self._take_call()
                 self._calls[-1] = replace(self._calls[-1], cut=cut)
-            case ContentGate._undecided | ContentGate._amid if self._held not in ENDS:
+            case ContentGate._undecided | ContentGate._amid | ContentGate._named if (
+                self._held not in ENDS
+            ):
                 self._release(self._held)
             case _:
                 pass
@@ -178,20 +211,50 @@ class ContentGate:
         self._state = ContentGate._prose
 
     def _may_begin(self, text: str) -> bool:
-        return bool(self._own.functions) and _AMID.search(text) is not None
+        return self._own_begins is not None and self._own_begins.search(text) is not None
 
     def _prose(self, text: str, position: int) -> int:
         end = text.find("\n", position) + 1 or len(text)
-        begun = _AMID.search(text, position, end) if self._own.functions else None
+        begun = self._own_begins.search(text, position, end) if self._own_begins else None
         if begun is not None:
             end = begun.start()
+            is_name = begun[0][0] not in "{[<"
             self._opening = CallOpening(self._own, fenced=self._fenced)
-            self._state = ContentGate._amid
-        self._out.append(text[position:end])
+            self._state = ContentGate._named if is_name else ContentGate._amid
+        self._put(text, position, end)
         if begun is None and text.endswith("\n", position, end):
             self._space = _Space.RELEASED
             self._state = ContentGate._line_start
         return end
+
+    def _put(self, text: str, position: int, end: int) -> None:
+        self._out.append(text[position:end])
+        self._before = text[end - 1 : end] if end > position else self._before
+
+    def _named(self, text: str, position: int) -> int:
+        """Read what may be the name of a function of ours, in the middle of text."""
+        name = _NAME.match(text, position)
+        end = name.end() if name else position + 1
+        if end == len(text):
+            return position
+        word = text[position:end]
+        if word in self._known.own and self._is_called_here(text, position):
+            match following(text, end):
+                case Following.OPEN:
+                    return position
+                case Following.ARGUMENTS:
+                    self._opening.name = word
+                    return self._begin(Verdict.WRITTEN, text, position)
+                case Following.TEXT:
+                    pass
+        self._put(text, position, end)
+        self._state = ContentGate._prose
+        return end
+
+    def _is_called_here(self, text: str, position: int) -> bool:
+        """Return whether a name may be called there: in code, and in a word, it is text."""
+        before = text[position - 1] if position else self._before
+        return not self._fenced and not (before.isalnum() or before in _OF_A_WORD)
 
     def _amid(self, text: str, position: int) -> int:
         """Read what may be a call inside of a line."""
@@ -202,7 +265,7 @@ class ContentGate:
             return self._begin(verdict, text, position)
         if verdict is Verdict.OPEN:
             return position
-        self._out.append(text[position])
+        self._put(text, position, position + 1)
         self._state = ContentGate._prose
         return position + 1
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from enum import Enum
 from typing import Any
 
 from memgpt_proxy.wire.arguments import parse_arguments, parse_json
@@ -37,6 +38,18 @@ _TAGGED = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 """One argument between tags: Qwen3-Coder; Claude, MiniMax and DeepSeek V3.2; GLM."""
+_OBJECT = re.compile(r"\{\s*[\"'}]")
+_TAGGED_BEGIN = re.compile(r"<(?:parameter[= ]|arg_key>|｜DSML｜parameter )")
+_APPLIED = re.compile(r"(?:\.call)?\(\s*[A-Za-z_]\w*\s*=\s*[\"']")
+_BEGUN = re.compile(
+    r"""(?:
+        \{\s* | \w{0,40}\[[A-Z_]{0,8} | \w{1,40} | `{1,3}\w{0,4} | <[^<>\s]{0,42}
+        | (?:\.(?:c|ca|cal|call)?)?(?:\((?:\s*[A-Za-z_]\w{0,40}\s*(?:=\s*)?)?)?
+    )\Z""",
+    re.VERBOSE,
+)
+"""What may become the one or the other with more text."""
+_WIDEST = 200  # characters between a name and its arguments
 _LAST_TAGS = ("parameter>", "</arg_value>")
 _BEFORE_TAGS = re.compile(r"[\"'>\s]*")
 _NOTABLE = re.compile(
@@ -75,6 +88,37 @@ def _names(known: Vocabulary) -> re.Pattern[str]:
     longest_first = sorted(known.functions, key=len, reverse=True)
     any_of = "|".join(re.escape(name) for name in longest_first if name)
     return re.compile(rf"(?<![\w-])(?:{any_of})(?![\w-])")
+
+
+class Following(Enum):
+    """What stands behind a name that is written amid text."""
+
+    OPEN = "may become arguments"
+    ARGUMENTS = "arguments: it is called"
+    TEXT = "anything else: it is spoken of"
+
+
+def following(text: str, position: int) -> Following:
+    """Return what stands behind the name that ends at `position`, as far as the text tells."""
+    between = _BETWEEN.match(text, position)
+    start = between.end() if between else position
+    if start == len(text) or _BEGUN.match(text, start):
+        return Following.OPEN if start - position < _WIDEST else Following.TEXT
+    if _OBJECT.match(text, start) or _TAGGED_BEGIN.match(text, start):
+        return Following.ARGUMENTS
+    return Following.ARGUMENTS if _APPLIED.match(text, position) else Following.TEXT
+
+
+def names_in_text(known: Vocabulary) -> re.Pattern[str]:
+    """Return what finds a name of these functions in text, or at its end what may become one.
+
+    A name in backticks is only spoken of.
+    """
+    names = sorted(known.functions, key=len, reverse=True)
+    begun = {name[:size] for name in names for size in range(1, len(name))}
+    any_of = "|".join(re.escape(name) + r"(?![\w-])" for name in names)
+    cut = "|".join(re.escape(each) for each in sorted(begun, key=len, reverse=True))
+    return re.compile(rf"(?<![\w`-])(?:{any_of}|(?:{cut})\Z)")
 
 
 _Read = tuple[str, dict[str, Any] | None, int]

@@ -126,6 +126,51 @@ def test_gpt_oss_behind_its_analysis(before: str) -> None:
         assert read([text]) == read([*text]) == shown
 
 
+CALLED = [("send_message", {"message": "Hi."})]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('Right. send_message{"message": "Hi."}', "Right. "),
+        ('[OOL_CALLS]send_message[ARGS]{"message": "Hi."}', "[OOL_CALLS]"),
+        ('[OOL_CALLS]send_message[CALL_ID]a1b2c3d4e[ARGS]{"message": "Hi."}', "[OOL_CALLS]"),
+        ('<functio=send_message>{"message": "Hi."}</function>', "<functio="),
+        ('"name": "send_message", "arguments": {"message": "Hi."}}', '"name": "'),
+        ('{{name: "send_message", arguments: {"message": "Hi."}}', '{{name: "'),
+        (
+            "tool_call>send_message\n<arg_key>message</arg_key><arg_value>Hi.</arg_value>",
+            "tool_call>",
+        ),
+        (
+            'channel|>to=functions.send_message<|message|>{"message": "Hi."}',
+            "channel|>to=functions.",
+        ),
+        ('I call send_message(message="Hi.")', "I call "),
+    ],
+)
+def test_one_whose_beginning_is_damaged(text: str, shown: str) -> None:
+    """A name of ours in front of arguments is called, whatever stands before it."""
+    assert read([text]) == read([*text]) == (shown, CALLED)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Use `send_message(message="Hi.")` there.',
+        'As ever, send_message, "and" {so} on; send_messages {"a": 1}',
+        "As ever s",
+        "As ever send_messag",
+        "As ever send_message",
+        "As ever send_message, ",
+        "As ever send_message {",
+        "Resend_message {}",
+    ],
+)
+def test_a_name_without_arguments_is_text(text: str) -> None:
+    assert read([text]) == read([*text]) == (text, [])
+
+
 def test_inside_of_a_line() -> None:
     call = '{"name": "send_message", "arguments": {"message": "Hi."}}'
     said = [("send_message", {"message": "Hi."})]
