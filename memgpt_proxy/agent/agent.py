@@ -58,7 +58,7 @@ class Agent:
         can = self.faculties
         routes = available(can.backend.routes(request.model))
         if not request.remembers:
-            return TurnApart(routes[0], request, can.counter, can.profiles)
+            return TurnApart(routes, request, can.counter, can.profiles)
         prepared = await self._prepare(request, routes[0], refuses=self.refuses)
         anew = partial(self._prepare, request, refuses=False)  # what has begun is answered
         return RunningTurn(can, request, routes, prepared, anew)
@@ -68,10 +68,9 @@ class Agent:
         route = self._route(model)
         return route is not None and Trait.NO_TOOLS in self.faculties.profiles.of(route)
 
-    def mending(self, model: str) -> Mending | None:
-        """Return what mends a request that goes to the backend of ``model`` as it came."""
-        route = self._route(model)
-        return None if route is None else Mending(self.faculties.profiles, route)
+    def mending(self, route: Route) -> Mending:
+        """Return what mends a request that goes to a route's backend as it came."""
+        return Mending(self.faculties.profiles, route)
 
     def _route(self, model: str) -> Route | None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +17,13 @@ from memgpt_proxy.agent.reply import Reply
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.steps import StepRequests
 from memgpt_proxy.backend.client import Route
+from memgpt_proxy.backend.retrying import may_pass
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.traits import Trait
 from memgpt_proxy.wire.chat import Usage
+
+log = logging.getLogger(__name__)
 
 _NO_USAGE: Usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
@@ -29,16 +34,25 @@ class TurnApart:
     degraded = False
 
     def __init__(
-        self, route: Route, request: TurnRequest, counter: TokenCounter, profiles: Profiles
+        self,
+        routes: Sequence[Route],
+        request: TurnRequest,
+        counter: TokenCounter,
+        profiles: Profiles,
     ) -> None:
-        self._route = route
-        self._adapting = Adapting(profiles, route)
+        self._routes = routes
+        self._profiles = profiles
+        self._go_to(routes[0])
         self._request = request
         alone = StepRequests(replace(request, clean=True), by_content=True, remembers=False)
-        self._offer = alone.offer
+        self._offer = replace(alone.offer, apart=True)
         self._reply = Reply(TextLimit((), None, counter))
         self._hearing = self._listening()
         self._begun = False
+
+    def _go_to(self, route: Route) -> None:
+        self._route = route
+        self._adapting = Adapting(self._profiles, route)
 
     @property
     def tokens(self) -> int:
@@ -47,11 +61,23 @@ class TurnApart:
         return (usage.get("prompt_tokens") or 0) + (usage.get("completion_tokens") or 0)
 
     async def run(self, sink: ReplySink) -> TurnResult:
-        """Ask the backend, otherwise where it refuses, and hand on what comes.
+        """Ask the backend, then others that may answer in its place; hand on what comes.
 
         Raises:
-            GatewayError: It did not answer.
+            GatewayError: None of them answered; the last one's.
         """
+        for route in self._routes:
+            self._go_to(route)
+            try:
+                return await self._answered(sink)
+            except GatewayError as error:
+                if self._begun or route is self._routes[-1] or not may_pass(error):
+                    raise
+                log.warning("%r cannot answer (%s)", route.key, error.code)
+        raise AssertionError
+
+    async def _answered(self, sink: ReplySink) -> TurnResult:
+        """Ask one backend, otherwise where it refuses, and hand on what comes."""
         body, adapting = self._body(), self._adapting
         while True:
             self._hearing = self._listening()
@@ -70,7 +96,7 @@ class TurnApart:
         offer, profile = self._offer, self._adapting.profile
         written = Trait.NO_TOOLS in profile
         listener = CleanListener(self._reply, offer, holds=False, written=written)
-        return Hearing(listener, calls_in_text(offer, profile))
+        return Hearing(listener, offer, calls_in_text(offer, profile))
 
     async def _ask(self, sink: ReplySink, body: bytes) -> TurnResult:
         hearing = self._hearing
@@ -83,7 +109,7 @@ class TurnApart:
                     self._begun = True
                     await sink.begin(hearing.reader, chunks.headers)
                 await sink.write(deltas)
-            check_whole(hearing.reader, chunks)
+            check_whole(hearing, chunks)
         rest, step = hearing.close()
         await sink.write(rest)
         usage = hearing.reader.usage or _NO_USAGE

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
+from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.reply import (
     CUT_SHORT,
     Audio,
@@ -72,6 +72,11 @@ class CleanListener:
         self._written = frozenset(offer.theirs if written else ())
         self._choices: dict[int, _Choice] = {}
         self._held: list[Raw] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more has to come: a choice has begun, and its end was not told."""
+        return not all(each.ended for each in self._choices.values())
 
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk; return what goes to the client now."""
@@ -147,12 +152,12 @@ class _Choice:
     ) -> None:
         self._index = index
         self._offer = offer
-        self._reader = StepReader()
-        self._ours = frozenset(FUNCTIONS) - frozenset(offer.theirs)
+        self._reader = StepReader(offer.known)
+        self._ours = offer.own
         self._calls = ToldCalls(offer)
-        self._ended = False
+        self.ended = False
         self._written = written
-        self.text = ShownText(self._ours | written, beginning)
+        self.text = ShownText(self._ours, beginning, written)
         self.audio: Audio | None = None
         self._call_id = new_call_id()
 
@@ -187,7 +192,7 @@ class _Choice:
 
     def hear(self, choice: Choice) -> Choice | None:
         """Take a piece of it; return what of that a client may see, None for nothing."""
-        if self._ended:  # some servers tell the usage in an empty piece behind the end
+        if self.ended:  # some servers tell the usage in an empty piece behind the end
             return None
         progress = self._reader.add({"choices": [cast("Choice", {**choice, "index": 0})]})
         delta = self._shown_delta(choice, progress)
@@ -198,7 +203,7 @@ class _Choice:
                 delta["content"] = text
         reason = choice.get("finish_reason")
         if reason:
-            self._ended = True
+            self.ended = True
             delta, logprobs = self._with_rest(delta, logprobs, cut=reason in CUT_SHORT)
         if not delta and not reason and not logprobs:
             return None
@@ -206,7 +211,7 @@ class _Choice:
 
     def close(self) -> Iterable[Choice]:
         """Return what is left of a choice for which no end was told."""
-        if self._ended:
+        if self.ended:
             return
         delta, logprobs = self._with_rest({}, None, cut=False)
         if delta or logprobs:

@@ -11,6 +11,7 @@ from memgpt_proxy.backend.client import ChunkStream
 from memgpt_proxy.errors import BackendBroken, ErrorInStream
 from memgpt_proxy.traits import Profile, Trait
 from memgpt_proxy.wire.chat import Chunk
+from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.listed_calls import ListedCalls
 from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
@@ -21,6 +22,7 @@ class Hearing:
 
     Args:
         listener: Says what of it the client may see.
+        offer: The functions that it may call.
         listed: Finds calls in its text, where the backend knows no others.
 
     Attributes:
@@ -28,11 +30,19 @@ class Hearing:
     """
 
     def __init__(
-        self, listener: StepListener | CleanListener, listed: ListedCalls | None = None
+        self,
+        listener: StepListener | CleanListener,
+        offer: Offer,
+        listed: ListedCalls | None = None,
     ) -> None:
-        self.reader = StepReader()
+        self.reader = StepReader(offer.known, alone=not offer.clean)
         self._listener = listener
         self._listed = listed
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the end was told of all that has begun."""
+        return self.reader.finish_reason is not None and not self._listener.is_open
 
     def hear(self, chunks: Sequence[Chunk]) -> list[Delta]:
         """Return what goes to the client of these chunks. Raises BackendBroken."""
@@ -63,6 +73,13 @@ def calls_in_text(offer: Offer, profile: Profile) -> ListedCalls | None:
     return ListedCalls({*offer.ours, *offer.theirs})
 
 
+def writes_calls(text: str, offer: Offer) -> bool:
+    """Return whether a text has calls in it."""
+    gate = ContentGate(sorted(offer.known), own=sorted(offer.own))
+    gate.feed(text)
+    return bool(gate.close()[1])
+
+
 def broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:
     """Return what an error that was told within an answer means to the client."""
     told = error.get("message")
@@ -72,7 +89,7 @@ def broken(reader: StepReader, error: dict[str, Any]) -> BackendBroken:
     return ErrorInStream(message, error)
 
 
-def check_whole(reader: StepReader, chunks: ChunkStream) -> None:
-    """A stream that just ends is no answer: an end is said by ``[DONE]`` or a finish reason."""
-    if not chunks.done and reader.finish_reason is None:
+def check_whole(hearing: Hearing, chunks: ChunkStream) -> None:
+    """A stream that just ends is no answer: an end is said by ``[DONE]`` or finish reasons."""
+    if not chunks.done and not hearing.is_ended:
         raise BackendBroken("The backend's answer broke off.")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from memgpt_proxy.agent.healing import Healing, Prepare, Prepared
 from memgpt_proxy.agent.profiles import Adapting, Profiles
 from memgpt_proxy.agent.reply import Offer
 from memgpt_proxy.agent.window import Windows
+from memgpt_proxy.agent.withheld import fit_for_client
 from memgpt_proxy.backend.client import Route
-from memgpt_proxy.backend.refused import is_failed_call
+from memgpt_proxy.backend.refused import failed_call
 from memgpt_proxy.backend.retrying import may_pass
-from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream, GatewayError
+from memgpt_proxy.errors import BackendRefused, ErrorInStream, GatewayError
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.traits import Profile
 
@@ -32,7 +33,7 @@ class Attempt:
         tokens: Of its prompt, by our count.
         answer: Tokens that it asked for the answer.
         offer: Its functions, where they can be others no more: the turn has begun with them.
-        answered: Something of the answer has come.
+        answered: Something of the answer was told to the client.
         by_call: It was to be answered by calls only.
         remembers: Memory functions were among those that the model could call.
     """
@@ -100,13 +101,13 @@ class Recovery:
         self._healing.succeeded()
         self._adapting.succeeded()
 
-    def cause(self, error: GatewayError) -> GatewayError:
-        """Return what the client is to be told of a failure that nothing helps against."""
-        if self._failed_calls and is_failed_call(error):  # it repeats a call of ours
-            return BackendBroken(
-                "The model called a function in a way that its server cannot read."
-            )
-        return self._adapting.cause(error)
+    def cause(self, error: GatewayError, own: Collection[str]) -> GatewayError:
+        """Return what the client is to be told of a failure that nothing helps against.
+
+        Args:
+            own: Names of functions that it does not know.
+        """
+        return fit_for_client(self._adapting.cause(error), own)
 
     async def anew(self) -> Prepared:
         """Return what the turn begins with, for what is stored by now."""
@@ -115,7 +116,7 @@ class Recovery:
     async def after(self, error: GatewayError, attempt: Attempt) -> Again | None:
         """Return how to send a failed step again; None where there is no use in it."""
         if isinstance(error, BackendRefused | ErrorInStream):
-            if attempt.remembers and is_failed_call(error):
+            if attempt.remembers and failed_call(error) is not None:
                 self._failed_calls += 1
                 if self._failed_calls < _MOST_FAILED_CALLS:
                     return Again()
@@ -126,7 +127,7 @@ class Recovery:
         return await self._fall_back(error, attempt)
 
     async def _fall_back(self, error: GatewayError, attempt: Attempt) -> Again | None:
-        """Go on with the next model that may answer, if nothing of the step has come yet."""
+        """Go on with the next model that may answer, if nothing of the step was told yet."""
         begun = attempt.answered and not isinstance(error, ErrorInStream)
         if not self._fallbacks or begun or not may_pass(error):
             return None

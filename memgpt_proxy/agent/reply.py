@@ -12,18 +12,21 @@ from enum import StrEnum
 from secrets import token_hex
 from typing import Any
 
-from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE
+from memgpt_proxy.agent.functions import FUNCTIONS, HEARTBEAT, SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.spoken import SpokenMessage, message_of
+from memgpt_proxy.memory.alerts import BEGINNINGS
 from memgpt_proxy.memory.transcript import Message
-from memgpt_proxy.wire.arguments import is_json
+from memgpt_proxy.wire.arguments import is_json, parse_json
 from memgpt_proxy.wire.chat import Choice, Chunk
 from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.step import CallInProgress, Progress, StepReader
 from memgpt_proxy.wire.thinking import Beginning
 
 _BETWEEN_MESSAGES = "\n\n"
+_SEVERAL = "multi_tool_use.parallel"
+"""What OpenAI's older models call by mistake, with other calls in its arguments."""
 CUT_SHORT = frozenset({"length", "content_filter"})
 """Reasons for an end that came too early."""
 
@@ -87,15 +90,35 @@ class Offer:
     """The client wants one of its tools to be called."""
     legacy: bool = False
     """Theirs are the deprecated ``functions``."""
+    apart: bool = False
+    """Memory has nothing to do with it: no function is ours, whatever its name."""
+
+    @property
+    def own(self) -> frozenset[str]:
+        """All functions of ours: a model may know more of them than it is offered now."""
+        return frozenset() if self.apart else frozenset(FUNCTIONS).difference(self.theirs)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All functions that a call may be of."""
+        return self.own.union(self.theirs)
 
     @property
     def awaits_client(self) -> bool:
         """Return whether the turn ends with what the client has asked for and nothing else."""
         return self.clean or self.must_call
 
+    @property
+    def hears(self) -> bool:
+        """Whether a ``send_message`` is heard: by habit some models call it unasked, too."""
+        unasked = not self.awaits_client and SEND_MESSAGE not in self.theirs
+        return SEND_MESSAGE in self.ours or unasked
+
     def is_theirs(self, name: str) -> bool:
         """Return whether a call of ``name`` is for the client to run."""
-        return name in self.theirs or (self.clean and name not in FUNCTIONS)
+        if name in self.theirs:
+            return True
+        return self.clean and name not in self.own and (self.apart or name != _SEVERAL)
 
 
 @dataclass(slots=True)
@@ -270,10 +293,17 @@ class StepListener:
         self._streams = habit is Habit.CONTENT and self._content_is_reply
         if not self._streams and beginning is Beginning.OUTSIDE:
             beginning = Beginning.UNKNOWN  # to wait for a closing tag costs nothing then
-        self._gate = ContentGate([*offer.ours, *offer.theirs], beginning)
+        self._gate = ContentGate(
+            sorted(offer.known), beginning, own=sorted(offer.own), aside=BEGINNINGS
+        )
         self._content: list[str] = []
         self._spoken: dict[int, SpokenMessage] = {}
         self._forwarded: dict[int, ClientCall] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more has to come: of one choice, its finish reason says that."""
+        return False
 
     def hear(self, chunk: Chunk, progress: Progress) -> list[Delta]:
         """Take a chunk and what it added; return what goes to the client now."""
@@ -296,6 +326,8 @@ class StepListener:
         calls = step_calls(reader)
         calls += [StepCall(new_call_id(), call.name, call.text, cut=call.cut) for call in found]
         content = "".join(self._content)
+        if not calls and not self._streams and _is_for_function(content):
+            content, calls = "", [StepCall(new_call_id(), "", content)]
         if self._content_is_reply and not self._streams and not calls:
             deltas += self._reply.say(content)
         if content and self._content_is_reply and not calls:
@@ -334,7 +366,7 @@ class StepListener:
     def _says_at_once(self, index: int) -> bool:
         """A second message may repeat the first: it is heard whole before it is said."""
         first = not self._spoken and not self._reply.messages
-        return SEND_MESSAGE in self._offer.ours and (first or index in self._spoken)
+        return self._offer.hears and (first or index in self._spoken)
 
     def _say_part(self, call: CallInProgress, arguments: str) -> list[Delta]:
         before: list[Delta] = []
@@ -361,7 +393,7 @@ class StepListener:
             silent = "" if call.kind is Kind.CUSTOM else "{}"
             whole = replace(call, arguments=call.arguments or silent)
             return self._reply.call(self._client_call(whole))
-        if call.name != SEND_MESSAGE or SEND_MESSAGE not in self._offer.ours:
+        if call.name != SEND_MESSAGE or not self._offer.hears:
             return []
         before = self._reply.end_message()
         message = message_of(call.arguments)
@@ -377,6 +409,12 @@ class StepListener:
     @staticmethod
     def _index(reader: StepReader, at: int) -> int:
         return reader.calls[at].index if at < len(reader.calls) else -1
+
+
+def _is_for_function(content: str) -> bool:
+    """Return whether content is the bare arguments of a function of ours, which is not named."""
+    value = parse_json(content) if HEARTBEAT in content else None
+    return isinstance(value, dict) and HEARTBEAT in value
 
 
 def step_call(call: CallInProgress) -> StepCall:

@@ -7,7 +7,7 @@ wait until the client has its reply.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -18,7 +18,13 @@ from memgpt_proxy.agent.faculties import Faculties
 from memgpt_proxy.agent.functions import SEND_MESSAGE
 from memgpt_proxy.agent.habits import Habit
 from memgpt_proxy.agent.healing import Prepare, Prepared
-from memgpt_proxy.agent.hearing import Hearing, broken, calls_in_text, check_whole
+from memgpt_proxy.agent.hearing import (
+    Hearing,
+    broken,
+    calls_in_text,
+    check_whole,
+    writes_calls,
+)
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.recovery import Attempt, Recovery
 from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
@@ -26,7 +32,9 @@ from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import is_about_fields
 from memgpt_proxy.agent.thinking import Thinker, thinking_asked
 from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
-from memgpt_proxy.backend.client import ChunkStream, Route
+from memgpt_proxy.backend.client import Route
+from memgpt_proxy.backend.headers import RawHeaders, about_the_call
+from memgpt_proxy.backend.refused import failed_call
 from memgpt_proxy.errors import GatewayError, NoReply
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import NodeId, QueueState
@@ -54,8 +62,8 @@ class RunningTurn:
     ) -> None:
         self._can = faculties
         self._request = request
-        self._answering = False  # something of the step's answer has come
-        self._thinks = thinking_asked(request.options)
+        self._answering = False  # something of the step's answer was told
+        self._thinks = thinking_asked(request.options, _switching(request))
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._trace = faculties.tracer.begin(request.namespace, request.model)
@@ -172,23 +180,32 @@ class RunningTurn:
             try:
                 step = await self._stream(sink, sent, run)
             except GatewayError as error:
-                before = self._route
-                if again := await self._recovery.after(error, self._attempt(body, by_call)):
-                    if self._route is not before:
-                        self._context.forget_reasoning()  # no other model can go on from it
-                    if again.prepared is not None:
-                        self._take_up(again.prepared)
-                elif run is asked and self._may_be_plain(error, run):
-                    run = RunStep(last=True)
-                elif (cause := self._recovery.cause(error)) is not error:
-                    raise cause from None
-                else:
-                    raise
+                if (unread := await self._unread(sink, error, run)) is not None:
+                    return unread
+                attempt = self._attempt(body, by_call)
+                run = await self._again(error, attempt, run, tried_plain=run is not asked)
             else:
                 self._recovery.succeeded()
                 if run is not asked:
                     self._can.solitary.learn(self._route.key)
                 return step
+
+    async def _again(
+        self, error: GatewayError, attempt: Attempt, run: RunStep, *, tried_plain: bool
+    ) -> RunStep:
+        """Prepare to send a failed step again and return it; raises what the client is told."""
+        before = self._route
+        if again := await self._recovery.after(error, attempt):
+            if self._route is not before:
+                self._context.forget_reasoning()  # no other model can go on from it
+            if again.prepared is not None:
+                self._take_up(again.prepared)
+            return run
+        if not tried_plain and self._may_be_plain(error, run):
+            return RunStep(last=True)
+        if (cause := self._recovery.cause(error, self._steps.offer.own)) is not error:
+            raise cause from None
+        raise error
 
     def _attempt(self, body: bytes, by_call: bool) -> Attempt:
         steps = self._steps
@@ -222,7 +239,7 @@ class RunningTurn:
         """Send one step's request, showing the client what it may see as it comes."""
         with self._trace.step():
             listed = calls_in_text(self._steps.offer, self._recovery.profile)
-            hearing = Hearing(self._listener(run), listed)
+            hearing = Hearing(self._listener(run), self._steps.offer, listed)
             try:
                 await self._hear(sink, body, hearing)
             finally:
@@ -231,6 +248,21 @@ class RunningTurn:
             if deltas:
                 await self._tell(sink, deltas)
             self._learn(hearing.reader, step, run)
+        return step
+
+    async def _unread(self, sink: ReplySink, error: GatewayError, run: RunStep) -> Step | None:
+        """Return the step that a server could not read, where its refusal repeats the call."""
+        written, offer = failed_call(error), self._steps.offer
+        if self._request.clean or not written or not writes_calls(written, offer):
+            return None
+        hearing = Hearing(self._listener(run), offer)
+        deltas = hearing.hear([{"choices": [{"delta": {"content": written}}]}])
+        if not self._accepted:
+            await self._accept(sink, hearing.reader, about_the_call(error.headers))
+        rest, step = hearing.close()
+        if deltas or rest:
+            await self._tell(sink, [*deltas, *rest])
+        self._learn(hearing.reader, step, run)
         return step
 
     async def _hear(self, sink: ReplySink, body: bytes, hearing: Hearing) -> None:
@@ -245,24 +277,24 @@ class RunningTurn:
                 deltas = hearing.hear(several)
                 if reader.error is not None:
                     raise broken(reader, reader.error)
-                self._answering = True
                 if not self._accepted:
-                    await self._accept(sink, reader, chunks)
+                    await self._accept(sink, reader, chunks.headers)
                 if deltas:
                     await self._tell(sink, deltas)
                 if self._reply.limit.reached:
                     break
             else:
-                check_whole(reader, chunks)
+                check_whole(hearing, chunks)
 
     async def _tell(self, sink: ReplySink, deltas: Sequence[Delta]) -> None:
+        self._answering = True
         self._trace.spoke()
         await sink.write(deltas)
 
-    async def _accept(self, sink: ReplySink, reader: StepReader, chunks: ChunkStream) -> None:
+    async def _accept(self, sink: ReplySink, reader: StepReader, headers: RawHeaders) -> None:
         """The backend takes the turn: from now on it is remembered, whatever happens."""
         self._accepted = True
-        await sink.begin(reader, chunks.headers)
+        await sink.begin(reader, headers)
         await self._kept.take_in()
 
     async def _execute(self, calls: Sequence[FunctionCall]) -> list[CallResult]:
@@ -423,6 +455,14 @@ class RunningTurn:
 
     def _total_usage(self) -> Usage:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+def _switching(request: TurnRequest) -> Iterator[Any]:
+    """Give the texts of a request in which a chat template may find what switches thinking."""
+    yield request.application
+    for message in request.messages:
+        if message["role"] == "user":
+            yield message.get("content")
 
 
 def _is_json(options: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from itertools import accumulate
 from typing import Any
 
+from memgpt_proxy.memory.alerts import BEGINNINGS
 from memgpt_proxy.wire.content import Call, ContentGate
 from memgpt_proxy.wire.thinking import Beginning
 
@@ -15,14 +16,20 @@ class ShownText:
     """Text on its way to the client, with the probabilities of its tokens.
 
     Args:
-        functions: Ours; calls of them that are written as text are taken out.
+        ours: Calls of them that are written as text are taken out.
         beginning: Where the text begins.
+        others: Functions of which the same holds, where such a call can mean nothing else.
     """
 
     def __init__(
-        self, functions: Collection[str], beginning: Beginning = Beginning.OUTSIDE
+        self,
+        ours: Collection[str],
+        beginning: Beginning = Beginning.OUTSIDE,
+        others: Collection[str] = (),
     ) -> None:
-        self._gate = ContentGate(sorted(functions), beginning)
+        aside = BEGINNINGS if ours else {}
+        known = sorted({*ours, *others})
+        self._gate = ContentGate(known, beginning, own=sorted(ours), aside=aside)
         self._pending: list[dict[str, Any]] = []
         self._parts: list[str] = []
         self._taken = 0  # characters that came

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memgpt_proxy.memory.alerts import BEGINNINGS
 from memgpt_proxy.wire.arguments import parse_arguments
 from memgpt_proxy.wire.string_field import StringFieldDecoder
 from memgpt_proxy.wire.thinking import ThinkingGate
@@ -16,7 +17,7 @@ class SpokenMessage:
 
     def __init__(self) -> None:
         self._decoder = StringFieldDecoder(_FIELD)
-        self._gate = ThinkingGate()
+        self._gate = ThinkingGate(aside=BEGINNINGS)
 
     @property
     def found(self) -> bool:
@@ -38,5 +39,5 @@ def message_of(arguments: str) -> str | None:
     message = (parse_arguments(arguments) or {}).get(_FIELD)
     if not isinstance(message, str):
         return None
-    gate = ThinkingGate()
+    gate = ThinkingGate(aside=BEGINNINGS)
     return gate.feed(message) + gate.close()

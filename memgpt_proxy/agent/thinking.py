@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ Qwen3.5 and later, GLM-Z1, GLM-4.7 and 5, MiniMax-M2.
 """
 
 _SWITCHES = ("enable_thinking", "thinking")
+_WORDS = re.compile(
+    r"(?<!\S)/(?P<off>no_?)?think(?!\S)|detailed thinking (?P<on>on|off)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,31 @@ def _name(thinker: Thinker) -> str:
     return thinker.key if thinker.thinks is None else f"{thinker.key}\0{thinker.thinks}"
 
 
-def thinking_asked(options: Mapping[str, Any]) -> bool | None:
-    """Return whether a request's options switch thinking on or off; None where they do not say.
+def thinking_asked(options: Mapping[str, Any], texts: Iterable[Any] = ()) -> bool | None:
+    """Return whether a request switches thinking on or off; None where it does not say.
 
     What is known of it: vLLM's and SGLang's ``chat_template_kwargs``, Alibaba's
     ``enable_thinking``, DeepSeek's, Z.AI's and Moonshot's ``thinking``, OpenRouter's ``reasoning``,
     OpenAI's ``reasoning_effort``. Reasoning that is left out of the answer is no thinking here.
+
+    Args:
+        options: Its fields.
+        texts: What templates look for words in that switch, oldest first: Qwen3's and SmolLM3's
+            ``/think`` and ``/no_think``, GLM's ``/nothink``, Nemotron's sentence. The last counts,
+            unless the options switch thinking off.
     """
+    asked = _asked(options)
+    if asked is False:
+        return False
+    switched = None
+    for text in texts:
+        if isinstance(text, str) and "think" in text:
+            for found in _WORDS.finditer(text):
+                switched = not found["off"] and found["on"] != "off"
+    return asked if switched is None else switched
+
+
+def _asked(options: Mapping[str, Any]) -> bool | None:
     reasoning = _object(options.get("reasoning"))
     if options.get("include_reasoning") is False or reasoning.get("exclude") is True:
         return False

@@ -144,7 +144,8 @@ class Turn:
         """Decide a call at once where that is possible, else have it run."""
         if self.offer.is_theirs(call.name):
             return
-        function = FUNCTIONS.get(call.name) if call.name in self.offer.ours else None
+        is_heard = call.name == SEND_MESSAGE and self.offer.hears
+        function = FUNCTIONS.get(call.name) if is_heard or call.name in self.offer.ours else None
         if function is None:
             self._results[index] = CallResult(
                 f"Error: there is no function {call.name}.", failed=True

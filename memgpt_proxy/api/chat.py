@@ -9,10 +9,9 @@ import orjson
 from starlette.types import Send
 
 from memgpt_proxy.agent.agent import Agent
-from memgpt_proxy.agent.mending import Mending
 from memgpt_proxy.api.chat_request import ChatRequest, parse_chat_request
 from memgpt_proxy.api.endpoint import Forward, Opened, Turn
-from memgpt_proxy.api.passthrough import Passthrough
+from memgpt_proxy.api.passthrough import Mend, Passthrough
 from memgpt_proxy.api.reading import Call, RequestReader
 from memgpt_proxy.api.replies import Reply, StreamedReply, WholeReply
 from memgpt_proxy.errors import InvalidRequest
@@ -50,7 +49,7 @@ class ChatCompletions:
         if (model := _model(body)) is None:
             return self._forward(call, body)
         if not self.agent.lacks_tools(model):
-            return self._forward(call, body, self.agent.mending(model))
+            return self._forward(call, body, self.agent.mending)
         try:
             request = parse_chat_request(body)
             asked = replace(self.reader.asked(call, body, request), remembers=False)
@@ -61,11 +60,11 @@ class ChatCompletions:
         turn = await self.agent.open(asked)
         return Opened(turn, partial(_reply, request, turn))
 
-    def _forward(self, call: Call, body: bytes | None, mending: Mending | None = None) -> Forward:
+    def _forward(self, call: Call, body: bytes | None, mend: Mend | None = None) -> Forward:
         """Return what answers by the backend alone; ``body`` has been read already if given."""
 
         async def forward(send: Send) -> None:
-            await self.passthrough.forward(call.scope, call.receive, send, body, mending)
+            await self.passthrough.forward(call.scope, call.receive, send, body, mend)
 
         return forward
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import httpx
+import orjson
 from starlette.types import Receive, Scope, Send
 
 from memgpt_proxy.agent.mending import Mending
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.body import ClientGone, read_body, while_client_stays
 from memgpt_proxy.api.replies import send_error
-from memgpt_proxy.backend.client import Backend, map_transport_error
+from memgpt_proxy.backend.client import Backend, Route, map_transport_error
 from memgpt_proxy.backend.headers import RawHeaders, end_to_end
 from memgpt_proxy.errors import BackendRefused, GatewayError, InvalidRequest, Stopping
 
@@ -29,6 +31,12 @@ _REFUSED = 400
 
 Exchange = Callable[[], AbstractAsyncContextManager[httpx.Response]]
 """Sends a request and gives its response; raises GatewayError where there is none."""
+
+Ask = Callable[[bytes], AbstractAsyncContextManager[httpx.Response]]
+"""The same, of a request with this body."""
+
+Mend = Callable[[Route], Mending]
+"""Gives what may be done for a request that goes to a route."""
 
 
 class Passthrough:
@@ -53,22 +61,19 @@ class Passthrough:
         receive: Receive,
         send: Send,
         body: bytes | None = None,
-        mending: Mending | None = None,
+        mend: Mend | None = None,
     ) -> None:
         """Forward one request that was let in; its client's leaving cancels it.
 
         Args:
             body: The request's body, where it has been read from ``receive`` already.
-            mending: What may be done for its backend to take it.
+            mend: Gives what may be done for the backend of a route to take it, where the body
+                names a model.
         """
         response = _Response(send)
         upload = Upload(receive)
         try:
-            if body is None or mending is None:
-                exchange = await self._exchange(scope, receive, upload, body)
-            else:
-                asked = partial(self._readdressed, scope, receive, upload)
-                exchange = partial(_mended, asked, mending, body)
+            exchange = await self._exchange(scope, receive, upload, body, mend)
         except ClientGone:
             return
         except GatewayError as error:
@@ -79,24 +84,30 @@ class Passthrough:
         except asyncio.CancelledError:  # by the server, which waits for us no longer
             await response.fail(Stopping())
 
-    async def _readdressed(
-        self, scope: Scope, receive: Receive, upload: Upload, body: bytes
-    ) -> Exchange:
-        """Return the exchange with a body of another length than the client's."""
-        headers = [header for header in scope["headers"] if header[0] != b"content-length"]
-        return await self._exchange({**scope, "headers": headers}, receive, upload, body)
-
     async def _exchange(
-        self, scope: Scope, receive: Receive, upload: Upload, body: bytes | None
+        self,
+        scope: Scope,
+        receive: Receive,
+        upload: Upload,
+        body: bytes | None,
+        mend: Mend | None,
     ) -> Exchange:
         headers: RawHeaders = scope["headers"]
-        target = target_of(scope)
+        method, target = scope["method"], target_of(scope)
         if body is None:
             body = await _whole(receive, headers)
         if body is not None:
             upload.read.set()
+        if body is not None and mend is not None and (fields := fields_of(body)) is not None:
+            route = self._backend.routes(fields["model"])[0]
+
+            def ask(sent: bytes) -> AbstractAsyncContextManager[httpx.Response]:
+                sized = headers if sent == body else without_length(headers)
+                return route.backend.exchange(self._backend.forward(method, target, sized, sent))
+
+            return partial(mended, ask, mend(route), body)
         sent = upload if body is None else body
-        request = self._backend.forward(scope["method"], target, headers, sent)
+        request = self._backend.forward(method, target, headers, sent)
         return partial(self._backend.exchange, request)
 
 
@@ -109,12 +120,10 @@ async def _answer(exchange: Exchange, response: _Response) -> None:
 
 
 @asynccontextmanager
-async def _mended(
-    asked: Callable[[bytes], Awaitable[Exchange]], mending: Mending, body: bytes
-) -> AsyncIterator[httpx.Response]:
+async def mended(ask: Ask, mending: Mending, body: bytes) -> AsyncIterator[httpx.Response]:
     """Give the answer to a request, sent once more where the first refusal can be mended."""
     sent = mending.before(body)
-    async with (await asked(sent))() as answer:
+    async with ask(sent) as answer:
         if answer.status_code != _REFUSED:
             yield answer
             return
@@ -123,7 +132,7 @@ async def _mended(
     if again is None:
         yield refusal
         return
-    async with (await asked(again))() as answer:
+    async with ask(again) as answer:
         if answer.is_success:
             mending.succeeded()
         yield answer
@@ -144,6 +153,23 @@ def _decoded(answer: httpx.Response) -> bytes:
         return answer.read()
     except httpx.DecodingError:
         return b""
+
+
+def fields_of(body: bytes | None) -> dict[str, Any] | None:
+    """Return a body's fields where it is a JSON object that names a model."""
+    if not body:
+        return None
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    named = isinstance(fields, dict) and isinstance(fields.get("model"), str)
+    return fields if named else None
+
+
+def without_length(headers: RawHeaders) -> RawHeaders:
+    """Return a request's headers for a body of another length."""
+    return [header for header in headers if header[0] != b"content-length"]
 
 
 def target_of(scope: Scope) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,16 @@ from starlette.types import Receive, Scope
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.body import read_body
 from memgpt_proxy.api.models import merged_models
-from memgpt_proxy.api.passthrough import Exchange, Passthrough, Upload, target_of
+from memgpt_proxy.api.passthrough import (
+    Exchange,
+    Mend,
+    Passthrough,
+    Upload,
+    fields_of,
+    mended,
+    target_of,
+    without_length,
+)
 from memgpt_proxy.backend.client import Route, available
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.backend.retrying import may_pass
@@ -43,13 +52,24 @@ class _Call:
     body: bytes
     fields: dict[str, Any]
 
-    def at(self, route: Route) -> httpx.Request:
-        """Return it readdressed to where its model is, under the model's name there."""
-        body, headers = self.body, self.headers
+    def at(self, route: Route, body: bytes) -> httpx.Request:
+        """Return it readdressed to where its model is, under the model's name there.
+
+        Args:
+            body: Its own, or as the backend is known to want it.
+        """
         if route.model != self.fields["model"]:
-            body = orjson.dumps({**self.fields, "model": route.model})
-            headers = [header for header in headers if header[0] != b"content-length"]
+            body = orjson.dumps({**orjson.loads(body), "model": route.model})
+        headers = self.headers if body is self.body else without_length(self.headers)
         return route.backend.forward(self.method, self.target, headers, body)
+
+    def asked(self, mend: Mend | None, route: Route) -> AbstractAsyncContextManager[httpx.Response]:
+        """Return the exchange with a route's backend."""
+
+        def ask(body: bytes) -> AbstractAsyncContextManager[httpx.Response]:
+            return route.backend.exchange(self.at(route, body), repeatable=True)
+
+        return ask(self.body) if mend is None else mended(ask, mend(route), self.body)
 
 
 class RoutedPassthrough(Passthrough):
@@ -67,7 +87,12 @@ class RoutedPassthrough(Passthrough):
         self._max_body = max_body
 
     async def _exchange(
-        self, scope: Scope, receive: Receive, upload: Upload, body: bytes | None
+        self,
+        scope: Scope,
+        receive: Receive,
+        upload: Upload,
+        body: bytes | None,
+        mend: Mend | None,
     ) -> Exchange:
         method, headers = scope["method"], scope["headers"]
         target = target_of(scope)
@@ -81,27 +106,28 @@ class RoutedPassthrough(Passthrough):
             return partial(self._answer, self._backends.routes(model), partial(_described, headers))
         if body is None and method == "POST" and _is_json(headers):
             body = await read_body(receive, self._max_body)
-        fields = _fields(body)
+        fields = fields_of(body)
         if body is None or fields is None:
-            return await super()._exchange(scope, receive, upload, body)
+            return await super()._exchange(scope, receive, upload, body, None)
         upload.read.set()
         call = _Call(method, target, headers, body, fields)
         routes = self._backends.routes(fields["model"])
         if path not in _REPEATABLE:
             backend = self._backends.backend(routes[0].backend.name)  # no other can take its place
-            return partial(backend.exchange, call.at(routes[0]))
-        return partial(self._answer, routes, call.at)
+            return partial(backend.exchange, call.at(routes[0], body))
+        return partial(self._answer, routes, partial(call.asked, mend))
 
     @asynccontextmanager
     async def _answer(
-        self, routes: Sequence[Route], request: Callable[[Route], httpx.Request]
+        self,
+        routes: Sequence[Route],
+        ask: Callable[[Route], AbstractAsyncContextManager[httpx.Response]],
     ) -> AsyncIterator[httpx.Response]:
         """Give the answer of the first backend that has one; raises the last one's error."""
         async with AsyncExitStack() as held:
             for route in available(routes):
-                asked = route.backend.exchange(request(route), repeatable=True)
                 try:
-                    response = await held.enter_async_context(asked)
+                    response = await held.enter_async_context(ask(route))
                 except GatewayError as error:
                     if route is routes[-1] or not may_pass(error):
                         raise
@@ -112,23 +138,13 @@ class RoutedPassthrough(Passthrough):
                     return
 
 
-def _described(headers: RawHeaders, route: Route) -> httpx.Request:
-    """Return the request for what a model's backend tells of it."""
-    return route.backend.forward("GET", f"{_MODELS}/{quote(route.model, safe='/')}", headers, b"")
+def _described(headers: RawHeaders, route: Route) -> AbstractAsyncContextManager[httpx.Response]:
+    """Return the exchange that asks a model's backend what it tells of it."""
+    target = f"{_MODELS}/{quote(route.model, safe='/')}"
+    asked = route.backend.forward("GET", target, headers, b"")
+    return route.backend.exchange(asked, repeatable=True)
 
 
 def _is_json(headers: RawHeaders) -> bool:
     kind = next((value for name, value in headers if name == b"content-type"), b"")
     return kind.partition(b";")[0].strip().lower() == b"application/json"
-
-
-def _fields(body: bytes | None) -> dict[str, Any] | None:
-    """Return a body's fields where it is a JSON object that names a model."""
-    if not body:
-        return None
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    named = isinstance(fields, dict) and isinstance(fields.get("model"), str)
-    return fields if named else None

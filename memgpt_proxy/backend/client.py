@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 import httpx
-import orjson
 
 from memgpt_proxy.backend.headers import (
     RawHeaders,
@@ -30,17 +29,18 @@ from memgpt_proxy.errors import (
     GatewayError,
 )
 from memgpt_proxy.traits import Profile
-from memgpt_proxy.wire.chat import Chunk, completion_to_chunk
+from memgpt_proxy.wire.chat import Chunk
+from memgpt_proxy.wire.chunks import NoChunk, chunks_of, chunks_of_body, is_done
 from memgpt_proxy.wire.sse import EventParser, StreamTooLarge
 
 log = logging.getLogger(__name__)
 
-_DONE = b"[DONE]"
 _JSON = (
     (b"content-type", b"application/json"),
     (b"accept", b"application/json"),
     (b"accept-encoding", b"identity"),
 )
+_OF_THE_MESSAGE = frozenset({b"content-length", b"content-encoding", b"date", b"server"})
 _END_SECONDS = 0.1
 _REMEMBERED_MODELS = 1024
 _LARGEST_WHOLE_ANSWER = 64 * 2**20
@@ -158,8 +158,7 @@ class Backend:
         request = self._request("POST", self._completions, self._step_headers(headers), body)
         response = await self.send(request)
         try:
-            if response.status_code != 200:
-                raise await refusal(response)
+            await _check_status(response)
             yield ChunkStream(response)
         finally:
             await response.aclose()
@@ -216,8 +215,7 @@ class Backend:
             self._request("POST", httpx.URL(self.url + target), headers, body)
         )
         try:
-            if response.status_code != 200:
-                raise await refusal(response)
+            await _check_status(response)
             return await _read_bounded(response, _LARGEST_WHOLE_ANSWER)
         finally:
             await response.aclose()
@@ -299,13 +297,13 @@ class ChunkStream:
             yield chunks
 
     async def _read(self) -> AsyncIterator[list[Chunk]]:
-        try:
-            stream = aiter(self._response.stream)  # type: ignore[arg-type]
+        with _mapped():
+            stream = _decoded(self._response)
             begun = False
             async for data in stream:
                 if not begun and (start := data.lstrip()):
                     if _is_whole(start, self._response):
-                        yield [await self._whole(data, stream)]
+                        yield await self._whole(data, stream)
                         return
                     begun = True
                 if chunks := self._chunks(self._parser.feed(data)):
@@ -315,29 +313,35 @@ class ChunkStream:
                     return
             if chunks := self._chunks(self._parser.close()):
                 yield chunks
-        except httpx.TransportError as error:
-            raise map_transport_error(error, answering=True) from error
-        except StreamTooLarge as error:
-            raise BackendBroken("The backend sent an event that is too large.") from error
 
     def _chunks(self, events: Iterable[bytes]) -> list[Chunk]:
-        chunks = []
+        chunks: list[Chunk] = []
         for event in events:
-            if event == _DONE:
+            if is_done(event):
                 self.done = True
             elif not self.done:
-                chunks.append(_parse(event))
+                chunks += chunks_of(event)
         return chunks
 
-    async def _whole(self, first: bytes, stream: AsyncIterator[bytes]) -> Chunk:
-        completion = _parse(await _gather(first, stream, _LARGEST_WHOLE_ANSWER))
-        self.done = True
-        if completion.get("error"):
-            return completion
-        try:
-            return completion_to_chunk(completion)  # type: ignore[arg-type]
-        except (AttributeError, TypeError) as error:
-            raise BackendBroken("The backend's answer is no chat completion.") from error
+    async def _whole(self, first: bytes, stream: AsyncIterator[bytes]) -> list[Chunk]:
+        chunks = chunks_of_body(await _gather(first, stream, _LARGEST_WHOLE_ANSWER))
+        self.done = len(chunks) == 1
+        return chunks
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """Tell of what goes wrong in reading an answer as it concerns the client."""
+    try:
+        yield
+    except httpx.DecodingError as error:
+        raise BackendBroken("The backend's answer cannot be decompressed.") from error
+    except httpx.TransportError as error:
+        raise map_transport_error(error, answering=True) from error
+    except StreamTooLarge as error:
+        raise BackendBroken("The backend sent an event that is too large.") from error
+    except NoChunk as error:
+        raise BackendBroken(f"The backend's answer is {error}.") from error
 
 
 async def _read_end(stream: AsyncIterator[bytes]) -> None:
@@ -372,16 +376,6 @@ def map_transport_error(error: httpx.TransportError, *, answering: bool = False)
             return BackendUnreachable("The backend closed the connection without an answer.")
 
 
-def _parse(event: bytes) -> Chunk:
-    try:
-        chunk = orjson.loads(event)
-    except orjson.JSONDecodeError as error:
-        raise BackendBroken("The backend's answer is not JSON.") from error
-    if not isinstance(chunk, dict):
-        raise BackendBroken("The backend's answer is no chat completion.")
-    return chunk  # type: ignore[return-value]
-
-
 def _is_whole(start: bytes, response: httpx.Response) -> bool:
     """Return whether a body that starts so is one JSON object, whatever it is called."""
     kind: str = response.headers.get("content-type", "")
@@ -389,22 +383,36 @@ def _is_whole(start: bytes, response: httpx.Response) -> bool:
     return start.startswith(b"{") or (kind.startswith("application/json") and not is_event)
 
 
+def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return a response's body as it comes: some compress it although they are asked not to."""
+    if "content-encoding" in response.headers:
+        return response.aiter_bytes()
+    return aiter(response.stream)  # type: ignore[arg-type]
+
+
+async def _check_status(response: httpx.Response) -> None:
+    """Raise BackendRefused for what is no success, BackendBroken for what is no answer at all."""
+    if response.is_success:
+        return
+    if response.is_error:
+        raise await refusal(response)
+    raise BackendBroken(f"The backend answered with status {response.status_code}.")
+
+
 async def refusal(response: httpx.Response) -> BackendRefused:
-    """Return an answer of another status than 200 as the error that hands it on."""
+    """Return an answer that is an error as the error that hands it on."""
     body = await _read_bounded(response, _LARGEST_WHOLE_ANSWER)
     kept = [
         (name, value)
         for name, value in end_to_end(response.headers.raw)
-        if name not in (b"content-length", b"date", b"server")
+        if name not in _OF_THE_MESSAGE
     ]
     return BackendRefused(response.status_code, kept, body)
 
 
 async def _read_bounded(response: httpx.Response, limit: int) -> bytes:
-    try:
-        return await _gather(b"", aiter(response.stream), limit)  # type: ignore[arg-type]
-    except httpx.TransportError as error:
-        raise map_transport_error(error, answering=True) from error
+    with _mapped():
+        return await _gather(b"", _decoded(response), limit)
 
 
 async def _gather(first: bytes, stream: AsyncIterator[bytes], limit: int) -> bytes:

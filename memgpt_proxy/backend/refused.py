@@ -12,12 +12,21 @@ from typing import Any
 import orjson
 
 from memgpt_proxy.backend.overflow import told
-from memgpt_proxy.errors import BackendRefused, ErrorInStream
+from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream
 from memgpt_proxy.traits import Trait
 
 _ABOUT_REQUESTS = frozenset({400, 404, 405, 422, 500, 501})
 _LONGEST = 20_000
-_FAILED_CALL = "tool_use_failed"
+_FAILED_CALLS = frozenset({"tool_use_failed", "output_parse_failed"})
+_UNWRITTEN = "output_parse_failed"
+"""Its text is thoughts as much as calls."""
+_FAILED_WORDS = re.compile(
+    # Groq, where it tells no code; Ollama, of gpt-oss; llama.cpp
+    r"tool call validation failed|failed to call a function|output that could not be parsed"
+    r"|error parsing tool call: raw="
+    r"|failed to parse input at pos(?:ition)? \d+(?:: (?P<written>.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
 
 _FIELDS: Mapping[str, Sequence[Trait]] = {
     "tools": (Trait.FUNCTIONS, Trait.NO_TOOLS),
@@ -143,17 +152,26 @@ def refused_traits(error: Exception) -> Sequence[Trait]:
     return next(found, ())
 
 
-def is_failed_call(error: Exception) -> bool:
-    """Return whether a server could not read the call that its model wrote.
+def failed_call(error: Exception) -> str | None:
+    """Return what a model wrote that its server could not read as calls, as far as that is told.
 
-    Groq reads calls itself (console.groq.com/docs/errors); such an error repeats what was written.
+    Groq (console.groq.com/docs/errors), Ollama and llama.cpp then refuse the request with an error
+    that repeats it. It is empty where none of it can be relied on, None for any other error.
     """
     if isinstance(error, BackendRefused):
         answer = _object(error.body())
-        told = answer.get("error") if isinstance(answer, dict) else None
+    elif isinstance(error, BackendBroken):
+        answer = error.error if isinstance(error, ErrorInStream) else error.message
     else:
-        told = error.error if isinstance(error, ErrorInStream) else None
-    return isinstance(told, Mapping) and told.get("code") == _FAILED_CALL
+        return None
+    inner = answer.get("error", answer) if isinstance(answer, Mapping) else answer
+    fields: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
+    found = _FAILED_WORDS.search(_words(answer))
+    if found is None and fields.get("code") not in _FAILED_CALLS:
+        return None
+    written = fields.get("failed_generation") or (found and found["written"])
+    is_call = isinstance(written, str) and fields.get("code") != _UNWRITTEN
+    return str(written) if is_call else ""
 
 
 def _object(body: bytes) -> Any:

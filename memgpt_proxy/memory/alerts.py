@@ -9,6 +9,17 @@ from memgpt_proxy.memory.transcript import Message
 
 PREFIX = "System Alert: "
 ARCHIVED = f"{PREFIX}Message Archived."
+BEGINNINGS = {
+    f"{PREFIX}Today is ": "\n",
+    f"{PREFIX}Memory Pressure.": "\n",
+    f"{PREFIX}Conversation Summary.": "\n\n",
+    f"{PREFIX}Working Context Changed in ": "\n\n",
+    f"{PREFIX}The user is still waiting for ": "\n",
+    f"{PREFIX}The limit of steps for ": "\n",
+    f"{PREFIX}Message from the application:": "\n\n",
+    ARCHIVED: "\n",
+}
+"""How alerts begin and what ends each: a model that repeats one means nobody."""
 
 
 def alert(text: str) -> Message:

@@ -197,7 +197,7 @@ class _List:
                 self._depth = len(_OPENED.findall(text, position, end))
                 self._state = _List._before_arguments
                 return end
-            case Verdict.OTHER:
+            case _:
                 self._keep(_List._other_item)
                 return position
 

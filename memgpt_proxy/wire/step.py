@@ -1,11 +1,12 @@
 """One backend response, gathered from its chunks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import orjson
 
+from memgpt_proxy.wire.call_names import true_name
 from memgpt_proxy.wire.chat import (
     Choice,
     Chunk,
@@ -25,10 +26,11 @@ _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
 class CallInProgress:
     """A function call of the model while it arrives; `id` and `name` are "" until known."""
 
-    __slots__ = ("_arguments", "custom", "extra", "id", "index", "name")
+    __slots__ = ("_arguments", "_known", "custom", "extra", "id", "index", "name")
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, known: Collection[str] = ()) -> None:
         self.index = index
+        self._known = known
         self.id = ""
         self.name = ""
         self.custom = False
@@ -55,7 +57,7 @@ class CallInProgress:
     def add(self, function: FunctionCallDelta) -> str:
         """Take a piece of the call; return what it adds to the arguments' text."""
         if not self.name and (name := function.get("name")):
-            self.name = "" + name  # a TypeError for what is no text
+            self.name = true_name("" + name, self._known)  # a TypeError for what is no text
         arguments = function.get("arguments")
         if not arguments and arguments != {}:
             return ""
@@ -80,9 +82,15 @@ class StepReader:
 
     `finish_reason`, `usage` and `error` are None until a chunk says them. `error` is the object
     that some backends send as an event in the middle of a stream.
+
+    Args:
+        known: Functions that calls may be of, for names that are written otherwise.
+        alone: There is one choice only, whatever its index: some count Claude's blocks by it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Collection[str] = (), *, alone: bool = False) -> None:
+        self._known = known
+        self._alone = alone
         self.id: str | None = None
         self.created: int | None = None
         self.model: str | None = None
@@ -138,7 +146,7 @@ class StepReader:
             self.more |= more_of(chunk)
         progress = Progress()
         for choice in chunk.get("choices") or ():
-            if not choice.get("index"):
+            if self._alone or not choice.get("index"):
                 self._add_choice(choice, progress)
         return progress
 
@@ -176,7 +184,7 @@ class StepReader:
         return call, call.add(function)
 
     def _call_of(self, delta: ToolCallDelta, function: FunctionCallDelta) -> CallInProgress:
-        index, call_id, name = delta.get("index"), delta.get("id"), function.get("name")
+        index, call_id, name = delta.get("index"), delta.get("id"), self._name_in(function)
         if index is None:
             call = self._call_without_index(call_id, name)
         else:
@@ -188,6 +196,10 @@ class StepReader:
             call = None
         return call or self._open_call(index)
 
+    def _name_in(self, function: FunctionCallDelta) -> str | None:
+        name = function.get("name")
+        return true_name(name, self._known) if name else name
+
     def _call_without_index(self, call_id: str | None, name: str | None) -> CallInProgress | None:
         if call_id:
             return next((call for call in self.calls if call.id == call_id), None)
@@ -196,9 +208,10 @@ class StepReader:
 
     def _open_call(self, index: int | None) -> CallInProgress:
         if index is None or index in self._call_at:
-            call = CallInProgress(max((call.index for call in self.calls), default=-1) + 1)
+            index_here = max((call.index for call in self.calls), default=-1) + 1
+            call = CallInProgress(index_here, self._known)
         else:
-            call = CallInProgress(index)
+            call = CallInProgress(index, self._known)
         self._call_at[call.index if index is None else index] = call
         self.calls.append(call)
         return call

@@ -5,7 +5,9 @@ open its block in the prompt, so that a text begins inside it and has nothing bu
 """
 
 import re
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 
 _TAGS = {
     "<think>": "</think>",
@@ -15,15 +17,29 @@ _TAGS = {
     "[THINK]": "[/THINK]",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "◁think▷": "◁/think▷",
+    "<|channel|>analysis<|message|>": "<|end|>",
 }
-_FIRST = frozenset(tag[0] for tag in _TAGS)
+_HEADERS = ("<|start|>assistant", "<|channel|>final<|message|>")
+"""What gpt-oss writes in front of its answer, behind its analysis."""
 _CLOSING = "</think>"
+_WORDS = ("We", "The", "User", "I", "Let", "Need", "Okay", "OK", "This", "It")
+_STRIPPED = {f"analysis{word}": "assistantfinal" for word in _WORDS}
+"""gpt-oss's analysis where a server has taken the tokens out, and left the words in them."""
+_BEGINNINGS = {**_TAGS, **_STRIPPED, **dict.fromkeys((*_HEADERS, _CLOSING), "")}
+"""What may stand in front of a text, and how it ends; by itself, where that is empty."""
 _EITHER = re.compile(r"(?s:(?<![`\"'])</?think>|(?<=([`\"']))</?think>(?=(?!\1).))")
 """Either tag; in quotes or code it is only spoken of."""
 _OVERLAP = len(_CLOSING) + 1  # the character in front of it says whether it is in quotes
 _ANSWER = re.compile(r"[{\[]\s*[\"{\[]|```|<tool_call>|<function_call>")
 _ANSWER_BEGUN = re.compile(r"[{\[]\s*|`{1,2}")
 """JSON, a fence or a call: nobody begins to think with one."""
+_ALOUD = re.compile(
+    r"\s*(?:(?:okay|ok|alright|hmm|so|first)[,.]?\s+)*(?:so,?\s+)?the user(?:'s\b|\s+(?:is|has|"
+    r"wants?|asks?|asked|says?|said|just|wrote|sent|seems?|mentioned|provided)\b)"
+    r"|\s*(?:好的|嗯)，?\s*用户",
+    re.IGNORECASE,
+)
+"""How models begin to think: nobody speaks to a person so."""
 _MOST = 2**18
 """Characters held back while nobody knows where a text began."""
 
@@ -55,11 +71,23 @@ class ThinkingGate:
     Blocks between tags are dropped where they stand in front of everything else. If the text does
     not certainly begin outside, it is held back until a closing tag, which drops all before it, or
     until its end.
+
+    Args:
+        aside: What else is dropped in front of everything else, and how that ends.
     """
 
-    __slots__ = ("_beginning", "_closing_tag", "_held", "_length", "_stripped", "passes")
+    __slots__ = (
+        "_beginning", "_beginnings", "_closing_tag", "_first", "_held", "_length", "_stripped",
+        "passes",
+    )  # fmt: skip
 
-    def __init__(self, beginning: Beginning = Beginning.OUTSIDE) -> None:
+    def __init__(
+        self,
+        beginning: Beginning = Beginning.OUTSIDE,
+        aside: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._beginnings = {**_BEGINNINGS, **aside}
+        self._first = {each[0] for each in self._beginnings}
         self.passes = False
         """Whether all that may still come is no thinking at the beginning."""
         self._beginning = beginning
@@ -102,7 +130,8 @@ class ThinkingGate:
             cut: The text was cut short: what began inside a block may not have left it.
         """
         inside = self._beginning in _OPENED and self._length
-        return "" if self._closing_tag or (inside and cut) else self._pass()
+        aloud = self._beginning is Beginning.UNKNOWN and _ALOUD.match("".join(self._held))
+        return "" if self._closing_tag or (cut and (inside or aloud)) else self._pass()
 
     def _pass(self) -> str:
         self.passes, self._length = True, 0
@@ -117,16 +146,14 @@ class ThinkingGate:
         self._held[:] = [start if self._stripped else text]
         if not start:
             return ""
-        if start[0] in _FIRST:
-            if start.startswith(_CLOSING):
-                return self._after_block(start[len(_CLOSING) :])
-            for tag, closing_tag in _TAGS.items():
-                if start.startswith(tag):
-                    self._held.clear()
-                    self._closing_tag = closing_tag
-                    return start[len(tag) :]
-                if tag.startswith(start) or _CLOSING.startswith(start):
-                    return ""
+        if start[0] in self._first:
+            for opening, closing in self._beginnings.items():
+                if start.startswith(opening):
+                    rest = self._after_block(start[len(opening) :])
+                    self._closing_tag = closing
+                    return rest
+            if any(opening.startswith(start) for opening in self._beginnings):
+                return ""
         if self._beginning is Beginning.OUTSIDE or _ANSWER.match(start):
             return self._pass()
         if _may_become_answer(start):

@@ -132,6 +132,28 @@ def test_what_a_request_says_of_thinking(options: dict[str, Any], thinks: bool |
     assert thinking_asked(options) is thinks
 
 
+@pytest.mark.parametrize(
+    ("options", "texts", "thinks"),
+    [
+        ({}, ["Hi /think"], True),
+        ({}, ["/no_think\nHi"], False),
+        ({}, ["Hi /nothink"], False),
+        ({}, ["/no_think", None, [{"type": "text"}], "Hi", "/think"], True),
+        ({}, ["/think", "now /no_think please"], False),
+        ({}, ["detailed thinking on"], True),
+        ({}, ["Detailed thinking off"], False),
+        ({}, ["I think", "http://a/think", "/thinking", "/think/"], None),
+        ({"reasoning_effort": "none"}, ["/think"], False),
+        ({"enable_thinking": True}, ["/no_think"], False),
+        ({"enable_thinking": True}, ["Hi"], True),
+    ],
+)
+def test_what_its_texts_say_of_it(
+    options: dict[str, Any], texts: list[Any], thinks: bool | None
+) -> None:
+    assert thinking_asked(options, texts) is thinks
+
+
 def test_what_is_remembered_has_an_end() -> None:
     habits = ThinkingHabits()
     for number in range(1025):

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from memgpt_proxy.agent.mending import Mending
+from memgpt_proxy.agent.profiles import Profiles
 from memgpt_proxy.agent.request import NamedConversation, TurnRequest
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
@@ -18,7 +20,7 @@ from memgpt_proxy.api.passthrough import Passthrough
 from memgpt_proxy.api.reading import RequestReader
 from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.ui_tasks import TaskPrompts
-from memgpt_proxy.backend.client import Backend, Timeouts
+from memgpt_proxy.backend.client import Backend, Route, Timeouts
 from memgpt_proxy.errors import NoReply
 from memgpt_proxy.memory.beginnings import Beginnings
 
@@ -36,8 +38,8 @@ class Asked:
     def lacks_tools(self, model: str) -> bool:
         return model == self.without_tools
 
-    def mending(self, model: str) -> None:
-        """Nothing is to be mended."""
+    def mending(self, route: Route) -> Mending:
+        return Mending(Profiles(), route)
 
     async def open(self, request: TurnRequest) -> Any:
         self.requests.append(request)

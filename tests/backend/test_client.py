@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -17,6 +20,15 @@ from memgpt_proxy.errors import (
 )
 
 EVENTS = {"content-type": "text/event-stream"}
+
+
+class Bytes(httpx.AsyncByteStream):
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self._data), 7):
+            yield self._data[at : at + 7]
 
 
 def backend(answer: Any, api_key: str | None = None) -> Backend:
@@ -51,6 +63,46 @@ def test_transport_errors(
     mapped = map_transport_error(error("secret"), answering=True)
     assert type(mapped) is answering
     assert b"secret" not in mapped.body()
+
+
+HI = b'data: {"choices": [{"index": 0, "delta": {"content": "Hi."}}]}\n\ndata: [DONE]\n\n'
+CODINGS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_an_answer_that_is_compressed_although_asked_not_to_be(coding: str) -> None:
+    packed = CODINGS[coding](HI)
+    headers = {**EVENTS, "content-encoding": coding}
+    (chunk,) = await chunks(lambda _: httpx.Response(200, headers=headers, stream=Bytes(packed)))
+    assert chunk["choices"][0]["delta"] == {"content": "Hi."}
+
+
+async def test_a_refusal_that_is_compressed() -> None:
+    headers = {"content-encoding": "gzip", "x-request-id": "7"}
+    stream = Bytes(gzip.compress(b'{"error": {}}'))
+    with pytest.raises(BackendRefused) as refused:
+        await chunks(lambda _: httpx.Response(400, headers=headers, stream=stream))
+    assert refused.value.body() == b'{"error": {}}'
+    assert refused.value.headers == [(b"x-request-id", b"7")]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_one_that_only_says_so(status: int) -> None:
+    headers = {**EVENTS, "content-encoding": "gzip"}
+    with pytest.raises(BackendBroken, match="decompressed"):
+        await chunks(lambda _: httpx.Response(status, headers=headers, stream=Bytes(HI)))
+
+
+@pytest.mark.parametrize("status", [200, 201, 206])
+async def test_any_success_is_an_answer(status: int) -> None:
+    (chunk,) = await chunks(lambda _: httpx.Response(status, headers=EVENTS, stream=Bytes(HI)))
+    assert chunk["choices"][0]["delta"] == {"content": "Hi."}
+
+
+@pytest.mark.parametrize("status", [301, 304, 307])
+async def test_what_is_neither_an_answer_nor_an_error(status: int) -> None:
+    with pytest.raises(BackendBroken, match=str(status)):
+        await chunks(lambda _: httpx.Response(status, headers={"location": "/v2"}))
 
 
 async def test_the_request_of_a_step() -> None:

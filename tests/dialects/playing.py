@@ -58,6 +58,14 @@ def ask(
 
     Also returns the requests that the backend got.
     """
+    response, requests = ask_raw(gateway, bodies, stream=streams, **asked)
+    return read(response), requests
+
+
+def ask_raw(
+    gateway: InProcess, bodies: Sequence[Body], **asked: Any
+) -> tuple[httpx.Response, list[Any]]:
+    """The same, with all that came back."""
     requests: list[Any] = []
 
     def answer(request: Any) -> tuple[list[bytes], str]:
@@ -68,8 +76,7 @@ def ask(
     gateway.answer = answer
     number = next(NUMBERS)
     body = {"model": f"model-{number}", "messages": [{"role": "user", "content": "Hello"}]}
-    response = gateway.ask(f"key-{number}", {**body, "stream": streams, **asked})
-    return read(response), requests
+    return gateway.ask(f"key-{number}", {**body, **asked}), requests
 
 
 def read(response: httpx.Response) -> Told:

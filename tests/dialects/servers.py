@@ -18,16 +18,29 @@ Called = tuple[str, str, dict[str, Any]]
 USAGE = {"prompt_tokens": 21, "completion_tokens": 5, "total_tokens": 26}
 
 
-def _piecewise(called: Sequence[Called], *, empty: bool = True, **beside: Any) -> list[Delta]:
+def _piecewise(called: Sequence[Called], **beside: Any) -> list[Delta]:
     """Calls with their arguments in pieces, as most servers write them, ``beside`` other fields."""
     deltas: list[Delta] = []
     for index, (id, name, arguments) in enumerate(called):
         text = json.dumps(arguments)
-        function = {"name": name, "arguments": ""} if empty else {"name": name}
+        function = {"name": name, "arguments": ""}
         head = {"index": index, "id": id, "type": "function", "function": function}
         pieces = [text[at : at + 6] for at in range(0, len(text), 6)]
         more = [{"index": index, "function": {"arguments": piece}} for piece in pieces]
         deltas += [{**beside, "tool_calls": [each]} for each in (head, *more)]
+    return deltas
+
+
+def _as_by_hermes(called: Sequence[Called]) -> list[Delta]:
+    """Calls of vLLM: the head of each with the first piece of its arguments behind it."""
+    deltas: list[Delta] = []
+    for index, (id, name, arguments) in enumerate(called):
+        text = json.dumps(arguments)
+        head = {"id": id, "type": "function", "index": index, "function": {"name": name}}
+        pieces = [text[at : at + 6] for at in range(0, len(text), 6)]
+        first, *more = ({"index": index, "function": {"arguments": piece}} for piece in pieces)
+        deltas.append({"content": None, "tool_calls": [head, first]})
+        deltas += [{"content": None, "tool_calls": [each]} for each in more]
     return deltas
 
 
@@ -239,14 +252,15 @@ SERVERS: dict[str, Server] = {
     ),
     # github.com/vllm-project/vllm 006c49d: vllm/entrypoints/openai/chat_completion/serving.py
     # and protocol.py; DeltaMessage, DeltaToolCall: vllm/entrypoints/generate/base/protocol.py.
-    # Only fields that were set are written. How calls are cut is their parser's: a name alone
-    # first, as by hermes_tool_parser.py, is from memory. Older versions say
-    # reasoning_content. ErrorInfo is quoted in several public issues.
+    # Only fields that were set are written. How calls are cut is their parser's: 02bb669,
+    # vllm/tool_parsers/hermes_tool_parser.py writes a name without arguments, and what is there of
+    # these by then as another piece in the same delta, whose content it sets to null. Older
+    # versions say reasoning_content. ErrorInfo is quoted in several public issues.
     "vLLM": Server(
         source="vllm: entrypoints/openai/chat_completion/serving.py",
         begin=[{"role": "assistant", "content": ""}],
         thinks=_each(lambda text: {"reasoning": text}),
-        calls=lambda called: _piecewise(called, empty=False),
+        calls=_as_by_hermes,
         end={"content": ""},
         choice={"logprobs": None, "token_ids": None},
         end_choice={"stop_reason": None},
@@ -420,8 +434,9 @@ SERVERS: dict[str, Server] = {
         error=(400, {"error": {"code": "1214", "message": "messages: no."}}),
     ),
     # Recorded: fantasy f6d4d1e, TestOpenAICompatibleCommon/groq-kimi-k2 (2026-03): the usage
-    # comes twice. Reasoning: message.reasoning, github.com/BerriAI/litellm issue 19849; that a
-    # stream has the same field is a guess. The error: console.groq.com/docs/errors.
+    # comes twice. Reasoning: message.reasoning, github.com/BerriAI/litellm issue 19849; the same
+    # field of a delta: github.com/groq/groq-python 2f14acf, types/chat/chat_completion_chunk.py.
+    # The error: console.groq.com/docs/errors.
     "Groq": Server(
         source="recorded answers of kimi-k2",
         head={"system_fingerprint": "fp_1"},

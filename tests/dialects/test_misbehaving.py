@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.dialects.playing import JSON, Body, Told, ask, chunk, stream
+from memgpt_proxy.config import ReplyMode
+from tests.dialects.playing import JSON, Body, Told, ask, ask_raw, chunk, read, stream
 from tests.leaks.gateway import InProcess, in_process
 
 NO_REPLY, BROKEN = "no_reply", "backend_broken"
@@ -110,6 +111,68 @@ ROWS: dict[str, Row] = {
     "a call between tags": Row([says(f"<tool_call>{SAVED}</tool_call>"), HELLO], "Hi."),
     "a call behind thinking": Row([says(f"<think>{SAVED}</think>{SAYING}")], "Hi."),
     "a call behind a thought": Row([says(f"I should greet.\n{SAYING}")], "Hi."),
+    "an alert that is repeated": Row([says("System Alert: Today is Monday, May 4.\nHi.")], "Hi."),
+    "an alert that is all of the answer": Row(
+        [says("System Alert: The user is still waiting for a reply. Call send_message."), HELLO],
+        "Hi.",
+        steps=2,
+    ),
+    "an alert that is repeated in the message": Row(
+        [step(call("send_message", '{"message": "System Alert: Today is Monday.\\nHi."}'))], "Hi."
+    ),
+    "words that sound like an alert": Row(
+        [says("System Alert: The disk is full.")], "System Alert: The disk is full."
+    ),
+    "the arguments of a call alone": Row(
+        [says('{"message": "Hi?", "request_heartbeat": false}'), HELLO], "Hi.", steps=2
+    ),
+    "the arguments of a call alone, in a fence": Row(
+        [says('```json\n{"content": "tea", "request_heartbeat": true}\n```'), HELLO], "Hi.", steps=2
+    ),
+    "a call inside of a line": Row([says(f"As you wish: {SAYING}")], "Hi."),
+    "a call in a fence behind thinking, amid prose": Row(
+        [says(f"<think>{SAVED}</think>\nSure.\n```json\n{SAYING}\n```\nDone.")], "Hi."
+    ),
+    "a call as content with its arguments first": Row(
+        [says('{"arguments": {"message": "Hi."}, "name": "send_message"}')], "Hi."
+    ),
+    "calls as content between semicolons": Row([says(f"{SAVED}; {SAYING}")], "Hi."),
+    "a call as content in another model's notation": Row(
+        [says('<function=send_message>{"message": "Hi."}</function>')],
+        "Hi.",
+        more="tests/wire/test_notations.py::test_every_split",
+    ),
+    "a call as content in Python": Row([says('send_message(message="Hi.")')], "Hi."),
+    "a call as content that cannot be read": Row([says('send_message("Hi?")'), HELLO], "Hi."),
+    "a call as content of a function that is unknown": Row(
+        [says('<tool_call>{"name": "fly", "arguments": {}}</tool_call>'), HELLO], "Hi."
+    ),
+    "the name of a call with a namespace": Row([step(call("functions.send_message", HI))], "Hi."),
+    "the name of a call with another namespace": Row(
+        [step(call("default_api:send_message", HI))], "Hi."
+    ),
+    "the name of a call with a number": Row([step(call("functions.send_message:0", HI))], "Hi."),
+    "the name of a call with tokens behind": Row(
+        [step(call("send_message<|channel|>commentary", HI))], "Hi."
+    ),
+    "a namespace that comes again with each piece": Row(
+        [
+            stream(
+                calls(call("tools.send_message", HI[:9], None)),
+                calls(call("tools.send_message", HI[9:], None)),
+                chunk({}, "tool_calls"),
+            )
+        ],
+        "Hi.",
+    ),
+    "arguments are JSON in a string": Row([step(call("send_message", json.dumps(HI)))], "Hi."),
+    "arguments are a list": Row([step(call("send_message", f"[{HI}]")), HELLO], "Hi."),
+    "reasoning that looks like a call": Row([says("Hi.", reasoning=SAYING)], "Hi."),
+    "a message beside a call of a client's tool": Row(
+        [step(call("send_message", HI), call("get_weather", '{"a": 1}', 1, "c2"))],
+        "Hi.",
+        calls=(("get_weather", {"a": 1}),),
+    ),
     "a call as content that is cut off": Row([says(SAVED[:-9]), HELLO], "Hi."),
     "calls as content, one after the other": Row([says(f"{SAVED}\n{SAYING}")], "Hi."),
     "a call as content and as a call": Row(
@@ -330,6 +393,40 @@ ROWS: dict[str, Row] = {
     ),
     "usage of null": Row([stream(chunk({"content": "Hi."}, "stop", usage=None))], "Hi."),
     "an error of null": Row([stream(chunk({"content": "Hi."}, "stop", error=None))], "Hi."),
+    "spaces around [DONE]": Row([Body(says("Hi.").data.replace(b"[DONE]", b" [DONE] "))], "Hi."),
+    "[DONE] in quotes": Row([Body(says("Hi.").data.replace(b"[DONE]", b'"[DONE]"'))], "Hi."),
+    "data over several lines": Row(
+        [
+            Body(
+                b'data: {"choices": [\ndata: {"delta": {"content": "Hi."},\n'
+                b'data: "finish_reason": "stop"}\n'
+                b"data: ]}\n\ndata: [DONE]\n\n"
+            )
+        ],
+        "Hi.",
+    ),
+    "no blank lines between events": Row([Body(says("Hi.").data.replace(b"\n\n", b"\n"))], "Hi."),
+    "lines of JSON without events": Row(
+        [Body(f"{chunk({'content': 'Hi.'})}\n{chunk({}, 'stop')}\n".encode(), JSON)], "Hi."
+    ),
+    "bytes that are no text": Row(
+        [Body(says("Hi\x00.").data.replace(b"\\u0000", b"\xff"))], "Hi\ufffd."
+    ),
+    "half of a character": Row([Body(says("Hi\x00.").data.replace(b"0000", b"d83c"))], "Hi\ufffd."),
+    "a number that is none": Row(
+        [Body(says("Hi.", logprobs=0).data.replace(b'"logprobs": 0', b'"logprobs": NaN'))], "Hi."
+    ),
+    "one JSON object behind a mark of byte order": Row(
+        [Body(b"\xef\xbb\xbf" + whole({"content": "Hi."}).data, JSON)], "Hi."
+    ),
+    "one JSON object as an event": Row([stream(whole({"content": "Hi."}).data.decode())], "Hi."),
+    "a choice of another index": Row(  # a gateway that counts the blocks of Claude's answer
+        [Body(says("Hi.").data.replace(b'"index": 0', b'"index": 1'))], "Hi."
+    ),
+    "an error by its object": Row(
+        [stream('{"object": "error", "message": "Fire.", "code": 500}')], error=BROKEN, steps=1
+    ),
+    "an error as a detail": Row([Body(b'{"detail": "Not Found"}', JSON)], error=BROKEN, steps=1),
     # What is no chat completion
     "choices that are no list": Row([stream('{"choices": 7}')], error=BROKEN),
     "a choice that is no object": Row([stream('{"choices": [null]}')], error=BROKEN),
@@ -360,6 +457,69 @@ def test_the_person_gets_a_reply_or_an_error(gateway: InProcess, row: Row, strea
     assert told == said
     assert told.error or told.reason
     assert row.steps in (None, len(requests))
+
+
+BY_CONTENT: dict[str, Row] = {
+    "a message by a call": Row([step(call("send_message", HI))], "Hi.", steps=1),
+    "a message by a call as content": Row([says(SAYING)], "Hi.", steps=1),
+    "a message by a call behind words": Row([says(f"Well.\n{SAYING}")], "Well.\n\n\nHi.", steps=1),
+    "a call and words behind it": Row([says(f"{SAVED}\nNoted.")], "Noted."),
+    "several calls in one": Row(
+        [
+            step(call("multi_tool_use.parallel", json.dumps({"tool_uses": [json.loads(SAYING)]}))),
+            says("Hi."),
+        ],
+        "Hi.",
+        steps=2,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def by_content(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
+    directory = tmp_path_factory.mktemp("content")
+    with in_process(directory, reply_mode=ReplyMode.CONTENT) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("row", BY_CONTENT.values(), ids=[*BY_CONTENT])
+def test_a_model_that_is_to_reply_in_content(
+    by_content: InProcess, row: Row, streams: bool
+) -> None:
+    """It may know ``send_message`` from earlier turns, and call it all the same."""
+    told, requests = ask(by_content, row.answers, streams=streams)
+    assert told == Told(row.text, reason="stop")
+    assert row.steps in (None, len(requests))
+
+
+@pytest.mark.parametrize("asked", [{"n": 2}, {"logprobs": True}], ids=["n", "logprobs"])
+def test_a_clean_turn_tells_no_call_that_is_wrapped_in_another(
+    gateway: InProcess, asked: dict[str, Any]
+) -> None:
+    row = BY_CONTENT["several calls in one"]
+    choices = [whole({"content": "Hi."})] if "logprobs" in asked else []
+    both = json.dumps(
+        {"choices": [{"index": at, "message": {"content": "Hi."}} for at in (0, 1)]}
+    ).encode()
+    answers = [row.answers[0], *choices, Body(both, JSON)]
+    response, _ = ask_raw(gateway, answers, **asked)
+    assert "send_message" not in response.text
+    assert "multi_tool_use" not in response.text
+    assert response.json()["choices"][0]["message"]["content"] == "Hi."
+
+
+def test_one_of_several_choices_that_breaks_off(gateway: InProcess) -> None:
+    """The end of the first says nothing of the second."""
+    both = [
+        f'{{"choices": [{{"index": {at}, "delta": {{"content": "Hi."}}, "finish_reason": {end}}}]}}'
+        for at, end in ((0, '"stop"'), (1, "null"))
+    ]
+    answers = [stream(*both, done=False)]
+    response, _ = ask_raw(gateway, answers, n=2)
+    assert (response.status_code, read(response).error) == (502, BROKEN)
+    whole_answer, _ = ask_raw(gateway, [stream(*both)], n=2)
+    assert whole_answer.status_code == 200
 
 
 ROOT = Path(__file__).parents[2]

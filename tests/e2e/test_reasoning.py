@@ -182,6 +182,42 @@ def test_with_memory_off_a_client_need_not_know_of_it(
     assert len(backend.requests) - len(taken) == 1, "it is refused once"
 
 
+def test_with_memory_off_it_is_the_fallback_that_wants_it(
+    backend: ScriptedBackend, tmp_path: Any, start_gateway: StartGateway, api_key: str
+) -> None:
+    """What is learned of one backend is not taken to another: the first refuses what that wants."""
+    file = tmp_path / "backends.yaml"
+    file.write_text(
+        f"backends:\n  - {{name: one, url: '{backend.base_url}', models: [first], retries: 0}}\n"
+        f"  - {{name: two, url: '{backend.base_url}', models: [second], retries: 0}}\n"
+        "fallbacks: {first: [second]}\n"
+    )
+    gateway = start_gateway("--backends-file", str(file), backend_url=None)
+    away = True
+
+    def answer(body: Body) -> Reply:
+        if body["model"] == "first" and away:
+            return error(503)
+        why = (groq if body["model"] == "first" else deepseek)(body)
+        return error(400, {"error": {"message": why}}) if why else send("It rains.")
+
+    backend.script(answer)
+    person = Person(gateway.base_url, api_key, "first")
+    asked = {"messages": CALLED, "tools": WEATHER, "extra_headers": OFF}
+    for requests in ([None, None, " "], [None, " "], [None, " "]):
+        before = len(backend.requests)
+        assert ask(person, False, **asked).message["tool_calls"]
+        sent = [request.body for request in backend.requests[before:]]
+        assert [thoughts(body)[0] for body in sent] == requests
+    away = False
+    before = len(backend.requests)
+    assert ask(person, False, **asked).message["tool_calls"]
+    assert person.ask(CALLED, tools=WEATHER).text == "It rains."
+    sent = [request.body for request in backend.requests[before:]]
+    assert [body["model"] for body in sent] == ["first", "first"]
+    assert [thoughts(body)[0] for body in sent] == [None, None]
+
+
 def test_with_memory_off_other_refusals_come_as_they_are(
     backend: ScriptedBackend, gateway: GatewayProcess, api_key: str
 ) -> None:

@@ -119,6 +119,14 @@ def test_content_behind_thinking_is_streamed_once_the_model_is_known_to_begin_so
     _assert_streamed(backend, person, gate, ["Hel", "lo."])
 
 
+def test_thinking_that_a_message_switches_on_stays_inside(backend: ScriptedBackend, anyone: Person):
+    """A template that opens the block only then: what was learned without it says nothing of it."""
+    backend.reply(text("First."), text("Hm.</think>Second."), text("Hm.</think>Third."))
+    backend.reply(text("Fourth."))
+    said = [anyone.say(words).text for words in ("hi /no_think", "hi /think", "hi", "/no_think")]
+    assert said == ["First.", "Second.", "Third.", "Fourth."]
+
+
 def _assert_streamed(backend: ScriptedBackend, person: Person, gate: Gate, pieces: list[str]):
     before = len(backend.requests)
     with (

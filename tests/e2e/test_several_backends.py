@@ -20,11 +20,11 @@ from memgpt_proxy.app import create_app
 from memgpt_proxy.backends_file import read_backends
 from memgpt_proxy.config import Settings
 from tests.conftest import StartGateway
-from tests.e2e.chatting import Person, data_of, error_of, results, send, streamed, user
+from tests.e2e.chatting import Person, data_of, error_of, results, send, streamed, user, whole
 from tests.e2e.in_process import served
 from tests.support.backend import Recorded, ScriptedBackend
 from tests.support.process import free_port
-from tests.support.replies import Gate, call, error, event, hang, text, wait
+from tests.support.replies import Gate, call, error, event, hang, reasoning, text, wait
 
 SOON = {"retry-after-ms": "1"}
 
@@ -329,6 +329,60 @@ def test_another_model_answers_where_one_cannot(
     sam.say("And again")
     asked = [m["content"] for m in second.requests[1].body["messages"] if m["role"] == "user"]
     assert asked.count("My name is Sam") == 1
+
+
+THOUGHT = reasoning("Hm.") + call("send_message", {"message": "Hello"})
+AMID = {
+    "thinking": THOUGHT.die_after(events=2),
+    "held content": text("Hello, this is a story").die_after(events=4),
+    "a memory call": call("archival_storage_search", {"query": "a long one"}).die_after(events=4),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("amid", AMID.values(), ids=[*AMID])
+def test_another_model_answers_where_one_breaks_off_before_a_word(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start, amid: Any, stream: bool
+) -> None:
+    base_url = start(
+        entry("a", pair[0], "one"), entry("b", pair[1], "two"), fallbacks={"one": ["two"]}
+    )
+    pair[0].reply(amid)
+    pair[1].reply(send("From two"))
+    sam = person(base_url)
+    sam.way = streamed if stream else whole
+    assert sam.say("Hello").text == "From two"
+    assert [len(server.requests) for server in pair] == [1, 1]
+
+
+OFF = {"X-MemGPT-Memory": "off"}
+
+
+@pytest.mark.parametrize("profile", [["no_tools"], ["functions"]])
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+def test_another_model_answers_with_memory_off_too(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start, profile: list[str], path: str
+) -> None:
+    """A request that is written for its backend, or translated, as one that goes as it came."""
+    base_url = start(
+        entry("a", pair[0], "one", retries=0, profile=profile),
+        entry("b", pair[1], "two"),
+        fallbacks={"one": ["two"]},
+    )
+    pair[0].reply(error(503))
+    pair[1].reply(text("From two"))
+    function = {"name": "get_weather", "parameters": {"type": "object"}}
+    asked: dict[str, Any] = {"model": "one", "tools": [{"type": "function", "function": function}]}
+    asked["messages"] = [user("Hello")]
+    if path == "/responses":
+        asked = {"model": "one", "tools": [{"type": "function", **function}], "input": "Hello"}
+    headers = {"authorization": "Bearer k", **OFF}
+    answer = httpx.post(base_url + path, json=asked, headers=headers, timeout=30)
+    assert answer.status_code == 200
+    assert "From two" in answer.text
+    (sent,) = pair[1].requests
+    assert sent.body["model"] == "two"
+    assert sent.body["tools"][0]["function"] == function
 
 
 def test_a_mistake_is_no_reason_to_ask_another(

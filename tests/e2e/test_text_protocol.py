@@ -284,6 +284,19 @@ LINES = text("Let me look.\n") + written("get_weather", **KYIV)
 
 
 @STREAMS
+def test_with_memory_off_no_function_is_ours(
+    backend: ScriptedBackend, person: Person, stream: bool
+):
+    """What speaks of a function that bears the name of one is an answer like any other."""
+    strict = Strict(no_tools, backend)
+    known(strict, person)
+    said = 'Write:\nsend_message("Hi.")\n{"name": "send_message", "arguments": {"message": "Hi."}}'
+    strict.answers += [text(said)]
+    asked: Body = {"messages": [user("How?")], "tools": [WEATHER], "extra_headers": OFF}
+    assert ask(person, stream, **asked).message["content"] == said
+
+
+@STREAMS
 @pytest.mark.parametrize("off", [False, True], ids=["clean", "memory off"])
 def test_calls_come_out_of_the_text_as_calls(
     backend: ScriptedBackend, person: Person, stream: bool, off: bool

@@ -13,7 +13,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from memgpt_proxy.agent.functions import FUNCTIONS
 from tests.leaks.dialect import Dialect, Step
+from tests.support.notations import NOTATIONS, OWN_NOTATIONS
 
 MARK = "zq"
 """Begins everything that no client may see."""
@@ -156,6 +158,11 @@ class _Drawing:
         """Return calls as models write them by themselves."""
         lines = []
         for name, arguments in calls:
+            notations = OWN_NOTATIONS if name in FUNCTIONS else NOTATIONS
+            if self.draw(st.booleans()):
+                notation = notations[self.draw(st.sampled_from([*notations]))]
+                lines.append(notation(name, json.loads(arguments)))
+                continue
             form = self.draw(st.sampled_from(json_forms()))
             lines.append(self.draw(st.sampled_from(WRAPPERS)) % form(name, arguments))
         return "\n".join(lines)

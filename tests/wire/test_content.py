@@ -66,6 +66,7 @@ CALLS = [
     ('{"name":"search","arguments":{"a":"cut of', [("search", {"a": "cut of"})]),
     ('{"name":"search","arguments":{"a', [("search", None)]),
     ('{"name":"search","arguments"', [("search", None)]),
+    ('{"arguments": {"a": 1}, "name": "search"}', [("search", {"a": 1})]),
 ]
 
 # Content that is no call: it is for the person, all of it.
@@ -78,7 +79,6 @@ TEXTS = [
     '{"name": "search", "age": 7}',
     '{"name": "searching", "arguments": {}}',
     '{"name": "search"}',
-    '{"arguments": {}, "name": "search"}',
     '{"type": "object", "function": {"name": "search", "arguments": {}}}',
     '{"function": {"name": "other", "arguments": {}}}',
     '{"tool_calls": []}',
@@ -169,11 +169,11 @@ def test_prose_passes_with_no_delay():
     ("held", "released"),
     [
         ("{", '"answer'),
-        ('{"', "a"),
+        ('{"', "b"),
         ('{"name": "', "B"),
         ('{"name": "search"', "}"),
         ("[", "1"),
-        ("```", "p"),
+        ("```", "q"),
         ("```json\n{", "}"),
         ("<t", "d>"),
         ("sear", "s"),

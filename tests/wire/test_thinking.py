@@ -129,6 +129,27 @@ def test_what_only_begins_like_json_or_a_call_may_be_thinking(text: str) -> None
         assert read(pieces, UNKNOWN) == "Hi"
 
 
+@pytest.mark.parametrize(
+    "thought",
+    [
+        "Okay, the user wants a story.",
+        "The user is asking for a story",
+        "Hmm, so the user just said hi. ",
+        "Alright, the user's question is",
+        "好的，用户想",
+    ],
+)
+def test_what_sounds_like_thinking_and_is_cut_short_is_dropped(thought: str) -> None:
+    assert read([thought[:9], thought[9:]], UNKNOWN, cut=True) == ""
+    assert read([thought], UNKNOWN) == thought
+    assert read([thought], OUTSIDE, cut=True) == thought
+
+
+@pytest.mark.parametrize("said", ["Okay, here it is.", "The user table", "Users want", "So, the"])
+def test_what_does_not_is_shown(said: str) -> None:
+    assert read([said], UNKNOWN, cut=True) == said
+
+
 def test_what_is_known_to_be_thinking_and_is_cut_short_is_dropped() -> None:
     assert read(["Let me", " see"], INSIDE, cut=True) == ""
     assert read(["Let me", " see"], INSIDE) == "Let me see"
