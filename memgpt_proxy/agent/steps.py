@@ -154,7 +154,7 @@ class StepRequests:
 def _limits(options: Mapping[str, Any]) -> dict[str, int]:
     """Return the limits of an answer's length that a client has set, by their names."""
     given = {name: options.get(name) for name in ("max_tokens", "max_completion_tokens")}
-    return {name: limit for name, limit in given.items() if isinstance(limit, int)}
+    return {name: limit for name, limit in given.items() if isinstance(limit, int) and limit > 0}
 
 
 def _legacy(request: TurnRequest) -> Sequence[Mapping[str, Any]]:
