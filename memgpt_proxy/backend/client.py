@@ -30,6 +30,7 @@ from memgpt_proxy.errors import (
     GatewayError,
 )
 from memgpt_proxy.traits import Profile
+from memgpt_proxy.wire import loose_json
 from memgpt_proxy.wire.chat import Chunk, completion_to_chunk
 from memgpt_proxy.wire.sse import EventParser, StreamTooLarge
 
@@ -374,7 +375,7 @@ def map_transport_error(error: httpx.TransportError, *, answering: bool = False)
 
 def _parse(event: bytes) -> Chunk:
     try:
-        chunk = orjson.loads(event)
+        chunk = loose_json.loads(event)
     except orjson.JSONDecodeError as error:
         raise BackendBroken("The backend's answer is not JSON.") from error
     if not isinstance(chunk, dict):

@@ -205,7 +205,8 @@ def test_results_further_on_follow_their_calls(before: list[dict[str, Any]]):
 
 
 @pytest.mark.parametrize(
-    ("stop", "texts"), [(None, []), ("a", ["a"]), (["a", "b"], ["a", "b"]), ([], []), ([*"abcde"], [*"abcde"])]
+    ("stop", "texts"),
+    [(None, []), ("a", ["a"]), (["a", "b"], ["a", "b"]), ([], []), ([*"abcde"], [*"abcde"])],
 )
 def test_stop_is_a_text_or_several(stop: Any, texts: list[str]):
     assert list(parsed(stop=stop).stop) == texts
