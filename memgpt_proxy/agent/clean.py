@@ -65,7 +65,8 @@ class CleanListener:
     ) -> None:
         self._reply = reply
         self._offer = offer
-        self._streams = shows and not holds
+        self._streams = False
+        self._holds = holds
         self._json = json
         self._shows = shows
         self._beginning = beginning
@@ -106,10 +107,16 @@ class CleanListener:
             self._reply.messages[:] = [first.text.seen]
 
     def _flows(self) -> bool:
-        """Return whether what comes is certainly the answer."""
-        if not self._streams and self._json and self._shows:
-            self._streams = any(each.text.begins_object for each in self._choices.values())
+        """Return whether what comes is certainly the answer.
+
+        Nothing is before it says something: a step may have calls of ours and no more.
+        """
+        if not self._streams and self._shows:
+            self._streams = any(map(self._begins_answer, self._choices.values()))
         return self._streams
+
+    def _begins_answer(self, choice: _Choice) -> bool:
+        return (choice.says and not self._holds) or (self._json and choice.text.begins_object)
 
     def _release(self) -> list[Delta]:
         held, self._held = self._held, []

@@ -112,6 +112,21 @@ def test_a_clean_turn_is_one_call(
     }
 
 
+@pytest.mark.parametrize("asked", ASKED.values(), ids=[*ASKED])
+@pytest.mark.parametrize("memory", [SEARCH, APPEND], ids=["search", "append"])
+def test_a_step_of_memory_alone_is_not_seen_in_a_stream(
+    backend: ScriptedBackend, person: Person, asked: dict[str, Any], memory: Reply
+):
+    answer = choices(text('{"colour": "blue"}'), text('{"colour": "red"}'))
+    backend.reply(answer, memory, answer)
+    ask(person, True, messages=HELLO, **asked)  # from now on its text is known to be the answer
+    told = ask(person, True, messages=HELLO, **asked)
+    assert told.message["content"] == '{"colour": "blue"}'
+    ends = [c["finish_reason"] for chunk in told.chunks for c in chunk["choices"]]
+    assert len(list(filter(None, ends))) == 2  # one of each choice
+    assert len(backend.requests) == 3
+
+
 @STREAMS
 @pytest.mark.parametrize("choice", ["required", FORCED, ALLOWED], ids=str)
 def test_a_forced_tool_is_one_call(
