@@ -158,7 +158,6 @@ class _Choice:
         self._ours = frozenset(FUNCTIONS) - frozenset(offer.theirs)
         self._calls = ToldCalls(offer)
         self._ended = False
-        self._written = written
         self.text = ShownText(self._ours | written, beginning)
         self.audio: Audio | None = None
         self._call_id = new_call_id()
@@ -175,13 +174,13 @@ class _Choice:
 
     @property
     def ours(self) -> tuple[StepCall, ...]:
-        """Calls of our functions, those apart that only say something."""
+        """Calls that are not for the client, those apart that only say something."""
         found = [
             StepCall(f"{self._call_id}_{n}", call.name, call.text, cut=call.cut)
             for n, call in enumerate(self.text.calls)
             if call.name in self._ours
         ]
-        calls = [call for call in step_calls(self._reader) if call.name in self._ours]
+        calls = [each for each in step_calls(self._reader) if not self._offer.is_theirs(each.name)]
         return tuple(call for call in (*calls, *found) if _message(call) is None)
 
     @property
@@ -266,13 +265,15 @@ class _Choice:
         return [step_call(call) for call in self._reader.calls if call.name in self._ours]
 
     def _true(self, reason: str | None) -> str | None:
-        """Return the reason for the end: calls are the reason only where a client sees one."""
-        calls = reason in ("tool_calls", "function_call")
+        """Return the reason for the end: calls, where and only where a client sees one.
+
+        Backends take one for the other, and have words of their own.
+        """
+        if reason is None or reason in CUT_SHORT:
+            return reason
         if not self.theirs:
-            return "stop" if calls else reason
-        if self._written and (calls or reason == "stop"):  # the backend knows nothing of calls
-            return "function_call" if self._offer.legacy else "tool_calls"
-        return reason
+            return "stop"
+        return "function_call" if self._offer.legacy else "tool_calls"
 
 
 def _message(call: StepCall) -> str | None:

@@ -82,11 +82,13 @@ class Offer:
     ours: Collection[str]
     theirs: Collection[str]
     clean: bool = False
-    """The answer is the backend's own, in which calls of functions unknown here may be, too."""
+    """The answer is the backend's own."""
     must_call: bool = False
     """The client wants one of its tools to be called."""
     legacy: bool = False
     """Theirs are the deprecated ``functions``."""
+    unnamed: bool = False
+    """Among theirs are tools of a kind whose names are not known here."""
 
     @property
     def awaits_client(self) -> bool:
@@ -95,7 +97,7 @@ class Offer:
 
     def is_theirs(self, name: str) -> bool:
         """Return whether a call of ``name`` is for the client to run."""
-        return name in self.theirs or (self.clean and name not in FUNCTIONS)
+        return name in self.theirs or (self.unnamed and name not in FUNCTIONS)
 
 
 @dataclass(slots=True)

@@ -52,7 +52,8 @@ class StepRequests:
         ours = _our_names(names, by_content or own, request.writes) if remembers else ()
         if len(theirs) <= _MOST_TOOLS:
             ours = ours[: _MOST_TOOLS - len(theirs)]
-        self.offer = Offer(ours, names, request.clean, choice.required, bool(legacy))
+        unnamed = not all(map(tool_name, theirs))
+        self.offer = Offer(ours, names, request.clean, choice.required, bool(legacy), unnamed)
         self._tools = _joined(_declared(ours, bool(legacy)), legacy or theirs)
         self._options = self._forwarded()
 
