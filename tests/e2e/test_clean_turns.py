@@ -128,6 +128,12 @@ def test_a_client_gets_no_call_that_it_has_not_offered(
     assert results(backend.requests[-1]) == ["Error: there is no function get_weather."]
 
 
+def test_calls_stand_in_place_of_text(backend: ScriptedBackend, person: Person):
+    backend.reply(choices(call("get_weather", OSLO), text("Blue."), text("")))
+    answer = ask(person, False, messages=HELLO, n=3, tools=[WEATHER])
+    assert [choice["message"]["content"] for choice in answer.choices[:2]] == [None, "Blue."]
+
+
 @STREAMS
 def test_a_tool_of_an_unknown_kind_may_be_called(
     backend: ScriptedBackend, person: Person, stream: bool
