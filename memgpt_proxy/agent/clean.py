@@ -269,8 +269,8 @@ class _Choice:
 
         Backends take one for the other, and have words of their own.
         """
-        if reason is None or reason in CUT_SHORT:
-            return reason
+        if not reason or reason in CUT_SHORT:
+            return reason or None
         if not self.theirs:
             return "stop"
         return "function_call" if self._offer.legacy else "tool_calls"
