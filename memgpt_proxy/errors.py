@@ -96,6 +96,22 @@ class UnknownReply(InvalidRequest):
         super().__init__("There is no such reply to go on from.")
 
 
+class UnknownCall(InvalidRequest):
+    """The result of a tool comes that nobody has called.
+
+    Attributes:
+        call: The id by which it says what it answers.
+    """
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"Invalid parameter: 'tool_call_id' of '{call}' not found in 'tool_calls' of previous "
+            "message.",
+            param="messages",
+        )
+        self.call = call
+
+
 class NotFound(InvalidRequest):
     """What was asked for by its id is not there, or is somebody else's."""
 

@@ -1,5 +1,7 @@
 """uvicorn's HTTP protocol, with time limits on what a client sends outside of any turn.
 
+Clients of HTTP/1.0 are not answered in chunks, which they do not know (RFC 9112, section 6.1).
+
 A request's body is timed where it is read (``api.body``). Here is what nobody reads: a head that
 does not become whole, and the rest of a body whose request was refused before its end.
 """
@@ -10,7 +12,8 @@ import asyncio
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_SECONDS = 30.0
 """How long a request's head may take, from its first byte or the connection's beginning."""
@@ -18,20 +21,19 @@ HEAD_SECONDS = 30.0
 REST_SECONDS = 30.0
 """How long what is left of a body may take, once its answer is sent; it is thrown away."""
 
-_TOO_LATE = orjson.dumps(
-    {
-        "error": {
-            "message": "The request's head did not come in time.",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "request_timeout",
-        }
-    }
+
+def _refusal(status: str, message: str, code: str | None) -> bytes:
+    """Return a whole answer to what never became a request."""
+    told = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    body = orjson.dumps({"error": told})
+    fields = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close"
+    return f"HTTP/1.1 {status}\r\n{fields}\r\n\r\n".encode() + body
+
+
+_TIMED_OUT = _refusal(
+    "408 Request Timeout", "The request's head did not come in time.", "request_timeout"
 )
-_TIMED_OUT = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(_TOO_LATE), _TOO_LATE)
-)
+_NO_REQUEST = _refusal("400 Bad Request", "This is not a request of HTTP.", None)
 
 
 class TimedHttp(HttpToolsProtocol):
@@ -68,6 +70,9 @@ class TimedHttp(HttpToolsProtocol):
         self._in_head = False
         self._lift()
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            newest: Any = self.pipeline[0][0] if self.pipeline else self.cycle
+            newest.__class__ = Unchunked  # made by uvicorn itself, and not begun yet
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -78,6 +83,10 @@ class TimedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
             self._allow(self.rest_seconds)
+
+    def send_400_response(self, msg: str) -> None:
+        self.transport.write(_NO_REQUEST)
+        self.transport.close()
 
     @property
     def is_fresh(self) -> bool:
@@ -109,3 +118,17 @@ class TimedHttp(HttpToolsProtocol):
         if self._in_head and not self.transport.is_closing():
             self.transport.write(_TIMED_OUT)
         self.transport.close()
+
+
+class Unchunked(RequestResponseCycle):
+    """An answer whose body ends with its connection, where its length is not told."""
+
+    _open = False
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        if message["type"] == "http.response.start":
+            if not any(name.lower() == b"content-length" for name, _ in message["headers"]):
+                self._open, self.chunked_encoding = True, False
+        elif self._open:  # each part is all that is expected
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)  # type: ignore[arg-type]

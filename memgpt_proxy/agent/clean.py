@@ -65,7 +65,8 @@ class CleanListener:
     ) -> None:
         self._reply = reply
         self._offer = offer
-        self._streams = shows and not holds
+        self._streams = False
+        self._holds = holds
         self._json = json
         self._shows = shows
         self._beginning = beginning
@@ -111,10 +112,16 @@ class CleanListener:
             self._reply.messages[:] = [first.text.seen]
 
     def _flows(self) -> bool:
-        """Return whether what comes is certainly the answer."""
-        if not self._streams and self._json and self._shows:
-            self._streams = any(each.text.begins_object for each in self._choices.values())
+        """Return whether what comes is certainly the answer.
+
+        Nothing is before it says something: a step may have calls of ours and no more.
+        """
+        if not self._streams and self._shows:
+            self._streams = any(map(self._begins_answer, self._choices.values()))
         return self._streams
+
+    def _begins_answer(self, choice: _Choice) -> bool:
+        return (choice.says and not self._holds) or (self._json and choice.text.begins_object)
 
     def _release(self) -> list[Delta]:
         held, self._held = self._held, []
@@ -156,7 +163,6 @@ class _Choice:
         self._ours = offer.own
         self._calls = ToldCalls(offer)
         self.ended = False
-        self._written = written
         self.text = ShownText(self._ours, beginning, written)
         self.audio: Audio | None = None
         self._call_id = new_call_id()
@@ -173,13 +179,13 @@ class _Choice:
 
     @property
     def ours(self) -> tuple[StepCall, ...]:
-        """Calls of our functions, those apart that only say something."""
+        """Calls that are not for the client, those apart that only say something."""
         found = [
             StepCall(f"{self._call_id}_{n}", call.name, call.text, cut=call.cut)
             for n, call in enumerate(self.text.calls)
             if call.name in self._ours
         ]
-        calls = [call for call in step_calls(self._reader) if call.name in self._ours]
+        calls = [each for each in step_calls(self._reader) if not self._offer.is_theirs(each.name)]
         return tuple(call for call in (*calls, *found) if _message(call) is None)
 
     @property
@@ -264,13 +270,15 @@ class _Choice:
         return [step_call(call) for call in self._reader.calls if call.name in self._ours]
 
     def _true(self, reason: str | None) -> str | None:
-        """Return the reason for the end: calls are the reason only where a client sees one."""
-        calls = reason in ("tool_calls", "function_call")
+        """Return the reason for the end: calls, where and only where a client sees one.
+
+        Backends take one for the other, and have words of their own.
+        """
+        if not reason or reason in CUT_SHORT:
+            return reason or None
         if not self.theirs:
-            return "stop" if calls else reason
-        if self._written and (calls or reason == "stop"):  # the backend knows nothing of calls
-            return "function_call" if self._offer.legacy else "tool_calls"
-        return reason
+            return "stop"
+        return "function_call" if self._offer.legacy else "tool_calls"
 
 
 def _message(call: StepCall) -> str | None:

@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count, takewhile
 
-import orjson
-
 from memgpt_proxy.agent import instructions
 from memgpt_proxy.agent.main_context import Head, MainContext
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.agent.window import Room
-from memgpt_proxy.errors import InvalidRequest
+from memgpt_proxy.errors import UnknownCall
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching, Left
@@ -130,7 +128,7 @@ class Opener:
 
         Raises:
             StoreError: The store is away.
-            InvalidRequest: The result of a tool comes that nobody has called.
+            UnknownCall: The result of a tool comes that nobody has called.
             UnknownReply: The reply to go on from is not there.
         """
         sent, place = await self._placed(request, now)
@@ -298,10 +296,10 @@ def _answered(sent: Transcript, place: Place) -> Place:
     newest_only = sent.after is not None or (sent.named is not None and not sent.history)
     if not newest_only or place.last is None or not place.new:
         return place
-    results = list(takewhile(lambda new: new.message["role"] == "tool", place.new))
+    results = _results(place)
     given = {new.message["tool_call_id"] for new in results}
     missing = [name for name in open_calls(_newest_group(place.state.nodes)) if name not in given]
-    if not missing or len(results) == len(place.new):
+    if not missing:
         return place
     messages = ({"role": "tool", "tool_call_id": name, "content": _NO_RESULT} for name in missing)
     made = [NewMessage(message, content_id(message), ROOT) for message in messages]
@@ -314,18 +312,19 @@ def _newest_group(nodes: Sequence[Node]) -> Sequence[Node]:
     return nodes[-results - 1 :]
 
 
+def _results(place: Place) -> Sequence[NewMessage]:
+    """Return the results of tools that come first among the new messages."""
+    return list(takewhile(lambda new: new.message["role"] == "tool", place.new))
+
+
 def _check_results(place: Place) -> None:
     """The results of a tool follow the reply that has called it."""
-    first = place.new[0].message if place.new else None
-    if first is None or first["role"] != "tool" or (place.last and place.last.role is Role.TOOL):
+    if place.last and place.last.role is Role.TOOL:
         return
-    call_id = orjson.dumps(first["tool_call_id"]).decode()
-    if place.last is None or call_id not in place.last.entries:
-        raise InvalidRequest(
-            "Invalid parameter: 'messages[0]' has role 'tool' and must answer a call of the "
-            "conversation's last reply.",
-            param="messages[0]",
-        )
+    called = frozenset(open_calls([place.last])) if place.last else frozenset()
+    for result in _results(place):
+        if (call := result.message["tool_call_id"]) not in called:
+            raise UnknownCall(call)
 
 
 def _seen(state: TurnState) -> int:

@@ -85,11 +85,13 @@ class Offer:
     ours: Collection[str]
     theirs: Collection[str]
     clean: bool = False
-    """The answer is the backend's own, in which calls of functions unknown here may be, too."""
+    """The answer is the backend's own."""
     must_call: bool = False
     """The client wants one of its tools to be called."""
     legacy: bool = False
     """Theirs are the deprecated ``functions``."""
+    unnamed: bool = False
+    """Among theirs are tools of a kind whose names are not known here."""
     apart: bool = False
     """Memory has nothing to do with it: no function is ours, whatever its name."""
 
@@ -116,9 +118,9 @@ class Offer:
 
     def is_theirs(self, name: str) -> bool:
         """Return whether a call of ``name`` is for the client to run."""
-        if name in self.theirs:
+        if name in self.theirs or self.apart:
             return True
-        return self.clean and name not in self.own and (self.apart or name != _SEVERAL)
+        return self.unnamed and name not in self.own and name != _SEVERAL
 
 
 @dataclass(slots=True)

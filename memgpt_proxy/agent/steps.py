@@ -52,7 +52,8 @@ class StepRequests:
         ours = _our_names(names, by_content or own, request.writes) if remembers else ()
         if len(theirs) <= _MOST_TOOLS:
             ours = ours[: _MOST_TOOLS - len(theirs)]
-        self.offer = Offer(ours, names, request.clean, choice.required, bool(legacy))
+        unnamed = not all(map(tool_name, theirs))
+        self.offer = Offer(ours, names, request.clean, choice.required, bool(legacy), unnamed)
         self._tools = _joined(_declared(ours, bool(legacy)), legacy or theirs)
         self._options = self._forwarded()
 
@@ -154,7 +155,7 @@ class StepRequests:
 def _limits(options: Mapping[str, Any]) -> dict[str, int]:
     """Return the limits of an answer's length that a client has set, by their names."""
     given = {name: options.get(name) for name in ("max_tokens", "max_completion_tokens")}
-    return {name: limit for name, limit in given.items() if isinstance(limit, int)}
+    return {name: limit for name, limit in given.items() if isinstance(limit, int) and limit > 0}
 
 
 def _legacy(request: TurnRequest) -> Sequence[Mapping[str, Any]]:

@@ -27,8 +27,11 @@ from memgpt_proxy.memory.transcript import Message, said
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _INSTRUCTIONS = frozenset({"system", "developer"})
+_MAY_BE_SILENT = frozenset({"assistant", "function"})
+"""Roles whose content may be null."""
 _OURS = frozenset({"model", "messages", "stream", "tools"})
-_MOST_STOPS = 4
+_MOST_STOPS = 128
+"""OpenAI takes four; other backends take any number, and clients of theirs send dozens."""
 _LONGEST_MODEL = 512
 """Characters of a model's name: what is learned of models is kept by name."""
 _PLAIN_FIELDS = 2
@@ -230,7 +233,7 @@ def _check_content(message: Message, param: str) -> None:
     if isinstance(content, str):
         return
     if content is None:
-        if message["role"] == "assistant":
+        if message["role"] in _MAY_BE_SILENT:
             return
         raise invalid(param, "a string or an array of content parts")
     if not isinstance(content, list):
@@ -295,15 +298,12 @@ def _stop(stop: object) -> Sequence[str]:
 
 
 def _max_tokens(fields: Mapping[str, Any]) -> int | None:
+    """Return the limit of the answer's length.
+
+    What is below 1 is for the backend to judge: to some, -1 is no limit.
+    """
     for name in ("max_completion_tokens", "max_tokens"):
         limit = typed(fields, name, int, "an integer")
-        if limit is None:
-            continue
-        if limit < 1:
-            raise InvalidRequest(
-                f"Invalid '{name}': integer below minimum value. Expected a value >= 1.",
-                param=name,
-                code="integer_below_min_value",
-            )
-        return int(limit)
+        if limit is not None:
+            return int(limit) if limit > 0 else None
     return None

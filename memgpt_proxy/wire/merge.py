@@ -6,6 +6,8 @@ from typing import Any
 
 from memgpt_proxy.wire.chat import Chunk
 
+_IN_PLACE_OF_TEXT = ("tool_calls", "function_call", "refusal", "audio")
+
 
 class ChoiceMerger:
     """Gathers the choices of a streamed completion."""
@@ -26,7 +28,12 @@ class ChoiceMerger:
 
     def choices(self) -> list[dict[str, Any]]:
         """Return the choices as a completion that is not streamed has them."""
-        return [self._choices[index] for index in sorted(self._choices)]
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        for choice in choices:
+            message = choice["message"]
+            if message["content"] == "" and any(message.get(name) for name in _IN_PLACE_OF_TEXT):
+                message["content"] = None  # streams begin with an empty text, whatever follows
+        return choices
 
 
 def _empty(index: int) -> dict[str, Any]:

@@ -27,8 +27,8 @@ def listen(
 ) -> tuple[Reply, list[Any], list[Any], Step]:
     """Return the reply, the choices shown at once, those shown at the end, and the step."""
     reply, reader = new_reply(), StepReader()
-    legacy = how.pop("legacy", False)
-    offer = Offer(ours, frozenset(theirs), clean=True, legacy=legacy)
+    legacy, unnamed = how.pop("legacy", False), how.pop("unnamed", False)
+    offer = Offer(ours, frozenset(theirs), clean=True, legacy=legacy, unnamed=unnamed)
     listener = CleanListener(reply, offer, holds=holds, **how)
     heard = [d for chunk in chunks for d in listener.hear(chunk, reader.add(chunk))]
     rest, step = listener.close(reader)
@@ -149,6 +149,29 @@ def test_calls_of_the_clients_tools_are_the_answer() -> None:
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"city": "Lisbon"}'
     assert step.calls == (StepCall("w1", "get_weather", '{"city": "Lisbon"}'),)
     assert reply.message()["content"] is None
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", "function_call", "eos"])
+def test_calls_are_the_reason_for_the_end_where_there_are_any(reason: str) -> None:
+    piece = {"index": 0, "id": "w1", "function": {"name": "get_weather", "arguments": "{}"}}
+    chunks = [delta({"tool_calls": [piece]}), delta({}, reason)]
+    _, _, held, _ = listen(*chunks, theirs=("get_weather",))
+    assert merged(held)[0]["finish_reason"] == "tool_calls"
+    _, _, held, _ = listen(delta({"content": "Hi"}, reason))
+    assert merged(held)[0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_call_that_nobody_has_offered_is_not_for_the_client(holds: bool) -> None:
+    reply, at_once, held, step = listen(*said(WEATHER).chunks(), holds=holds)
+    assert (at_once, held, reply.calls) == ([], [], [])
+    assert step.calls == (StepCall("w1", "get_weather", '{"city": "Lisbon"}'),)
+
+
+def test_a_call_of_a_tool_whose_name_is_not_known_is_the_clients() -> None:
+    reply, _, held, _ = listen(*said(WEATHER).chunks(), unnamed=True)
+    assert [call.name for call in reply.calls] == ["get_weather"]
+    assert merged(held)[0]["finish_reason"] == "tool_calls"
 
 
 def test_legacy_calls_are_kept_as_such() -> None:

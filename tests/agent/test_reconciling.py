@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memgpt_proxy.errors import InvalidRequest
+from memgpt_proxy.errors import UnknownCall
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.stores.protocols import Store
 from tests.agent.build import ALICE, assistant, user
@@ -299,7 +299,7 @@ async def test_a_tools_results_come_alone_in_a_named_conversation(store: Store) 
     result: Message = {"role": "tool", "tool_call_id": "w1", "content": "sunny"}
     opened = await client.open(result)
     assert prompt(opened)[1:] == [user("weather?"), called, result]
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(UnknownCall):
         await client.open({**result, "tool_call_id": "another"})
 
 
@@ -342,3 +342,18 @@ async def test_calls_that_a_client_of_newest_messages_leaves_behind_get_results(
         "assistant",
         "user",
     ]
+
+
+async def test_results_alone_may_leave_calls_behind_too(store: Store):
+    client = Client(store, name="chat")
+    await client.say(user("Rome and Oslo?"), reply=called("rome", "oslo"))
+    *_, oslo, rome = prompt(await client.open(result("oslo")))
+    assert oslo == result("oslo")
+    assert (rome["role"], rome["tool_call_id"]) == ("tool", "rome")
+
+
+async def test_every_result_answers_a_call(store: Store):
+    client = Client(store, name="chat")
+    await client.say(user("Rome?"), reply=called("rome"))
+    with pytest.raises(UnknownCall, match="'tool_call_id' of 'oslo' not found"):
+        await client.open(result("rome"), result("oslo"))

@@ -50,6 +50,8 @@ HELLO, SORRY = step(call("send_message", HI)), says("Sorry.")
 SAVE = call("working_context_append", FACT)
 SAVED = json.dumps({"name": "working_context_append", "arguments": {"content": "tea"}})
 SAYING = json.dumps({"name": "send_message", "arguments": {"message": "Hi."}})
+HALVES = ("\\ud83c", "\\udf82")
+"""What JavaScript writes of a text that was cut amid one."""
 ODD = "Grüße 🎂 漢字"
 
 
@@ -374,6 +376,13 @@ ROWS: dict[str, Row] = {
     "an empty JSON body": Row([Body(b"", JSON)], error=BROKEN),
     "a page": Row([Body(b"<html>Hello</html>", "text/html")], error=BROKEN),
     "an event that is no JSON": Row([stream("{no")], error=BROKEN),
+    "halves of a character": Row(
+        [stream(*(chunk({"content": "Hi.@"}).replace("@", half) for half in HALVES))],
+        "Hi.\ufffdHi.\ufffd",
+    ),
+    "numbers that are none": Row(
+        [stream(chunk({"content": "Hi."}, "stop", timings=[float("nan"), float("-inf")]))], "Hi."
+    ),
     "an event that is no object": Row([stream("17")], error=BROKEN),
     "empty choices": Row(
         [stream('{"choices": []}', chunk({"content": "Hi."}, "stop"), '{"choices": []}')],

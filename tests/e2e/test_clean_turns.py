@@ -113,6 +113,53 @@ def test_a_clean_turn_is_one_call(
 
 
 @STREAMS
+@pytest.mark.parametrize(
+    "asked",
+    [{"logprobs": True}, {"n": 2, "tools": [WEATHER], "tool_choice": "none"}],
+    ids=["no tools", "none of them"],
+)
+def test_a_client_gets_no_call_that_it_has_not_offered(
+    backend: ScriptedBackend, person: Person, asked: dict[str, Any], stream: bool
+):
+    backend.reply(call("get_weather", OSLO), text("Blue."))
+    answer = ask(person, stream, messages=HELLO, **asked)
+    assert "tool_calls" not in answer.message
+    assert (answer.message["content"], answer.choices[0]["finish_reason"]) == ("Blue.", "stop")
+    assert results(backend.requests[-1]) == ["Error: there is no function get_weather."]
+
+
+def test_calls_stand_in_place_of_text(backend: ScriptedBackend, person: Person):
+    backend.reply(choices(call("get_weather", OSLO), text("Blue."), text("")))
+    answer = ask(person, False, messages=HELLO, n=3, tools=[WEATHER])
+    assert [choice["message"]["content"] for choice in answer.choices[:2]] == [None, "Blue."]
+
+
+@STREAMS
+def test_a_tool_of_an_unknown_kind_may_be_called(
+    backend: ScriptedBackend, person: Person, stream: bool
+):
+    backend.reply(call("browse", OSLO).but(finish_reason="stop"))
+    answer = ask(person, stream, messages=HELLO, tools=[{"type": "browser_search"}])
+    assert answer.message["tool_calls"][0]["function"]["name"] == "browse"
+    assert answer.choices[0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=[*ASKED])
+@pytest.mark.parametrize("memory", [SEARCH, APPEND], ids=["search", "append"])
+def test_a_step_of_memory_alone_is_not_seen_in_a_stream(
+    backend: ScriptedBackend, person: Person, asked: dict[str, Any], memory: Reply
+):
+    answer = choices(text('{"colour": "blue"}'), text('{"colour": "red"}'))
+    backend.reply(answer, memory, answer)
+    ask(person, True, messages=HELLO, **asked)  # from now on its text is known to be the answer
+    told = ask(person, True, messages=HELLO, **asked)
+    assert told.message["content"] == '{"colour": "blue"}'
+    ends = [c["finish_reason"] for chunk in told.chunks for c in chunk["choices"]]
+    assert len(list(filter(None, ends))) == 2  # one of each choice
+    assert len(backend.requests) == 3
+
+
+@STREAMS
 @pytest.mark.parametrize("choice", ["required", FORCED, ALLOWED], ids=str)
 def test_a_forced_tool_is_one_call(
     backend: ScriptedBackend, person: Person, choice: Any, stream: bool

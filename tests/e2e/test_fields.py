@@ -124,6 +124,11 @@ HISTORY: dict[str, list[dict[str, Any]]] = {
         {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
         {"role": "function", "name": "f", "content": "17"},
     ],
+    "function without result": [
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": None},
+        user("And?"),
+    ],
     "refusal": [
         {"role": "assistant", "content": None, "refusal": "No."},
         user("Why?"),

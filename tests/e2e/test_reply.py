@@ -428,7 +428,7 @@ def test_stop_ends_the_visible_text(
     backend: ScriptedBackend, anyone: Person, piece: int, speaks: Any
 ):
     backend.reply(speaks("One STO two STOP three STOP").but(piece=piece))
-    answer = anyone.say("count", stop=["never", "STOP"])
+    answer = anyone.say("count", stop=["never", "no", "nor", "neither", "STOP"])
     assert (answer.text, answer.finish_reason) == ("One STO two ", "stop")
     assert "stop" not in backend.requests[0].body
 
@@ -456,6 +456,16 @@ def test_max_tokens_is_about_the_visible_text(
         assert tokens == 10
     sent = backend.requests[0].body
     assert sent[name] > 10, "thoughts and calls need room of their own"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("limit", [-1, 0])
+def test_a_limit_below_one_is_the_backends_to_judge(
+    backend: ScriptedBackend, anyone: Person, name: str, limit: int
+):
+    backend.reply(send("one two three"))  # to this one it is no limit, as to llama.cpp
+    assert anyone.say("count", **{name: limit}).text == "one two three"
+    assert backend.requests[0].body[name] == limit
 
 
 def test_a_backends_own_length_limit_is_told(backend: ScriptedBackend, anyone: Person):

@@ -165,3 +165,17 @@ def test_the_gateway_is_served_with_these_limits(tmp_path: Path):
     config.load()
     assert config.http_protocol_class is TimedHttp
     assert (TimedHttp.head_seconds, TimedHttp.rest_seconds) == (30.0, 30.0)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"BREW /v1/models HTTP/1.1\r\n\r\n", b"hello\r\n\r\n", "GET /v1/modéls HTTP/1.1\r\n".encode()],
+    ids=["method", "words", "path"],
+)
+def test_what_is_no_request_is_refused_in_openais_shape(
+    tmp_path: Path, backend: ScriptedBackend, sent: bytes
+):
+    with impatient(tmp_path, backend) as port:
+        top, _, body = told(port, sent).partition(b"\r\n\r\n")
+    assert top.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"

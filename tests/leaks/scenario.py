@@ -234,6 +234,8 @@ def scenarios(draw: DrawFn, *, by_content: bool, in_text: bool = False) -> Scena
     if opened and before == "plain":  # its thinking was switched off
         off, on = draw(st.sampled_from(SWITCHES))
         scenario.before_asked, scenario.asked = off, {**scenario.asked, **on}
+    if clean and before and draw(st.booleans()):  # what it does in such turns is known, too
+        scenario.before_asked = {**scenario.before_asked, **clean}
     if opened:
         scenario.name = draw(st.sampled_from(["model", "deepseek-r1"]))
     scenario.steps = [drawing.hidden() for _ in range(draw(st.integers(0, 2)))]

@@ -26,12 +26,18 @@ def told_so_far(response: httpx.Response) -> list[dict[str, Any]]:
     if not response.headers["content-type"].startswith("text/event-stream"):
         return [choice["message"] for choice in response.json().get("choices", ())]
     messages: dict[int, dict[str, Any]] = {}
+    ends: set[int] = set()
     for event in filter(None, response.text.split("\n\n")):
         if event.startswith(":") or event == "data: [DONE]":
             continue
         for choice in json.loads(event.removeprefix("data: ")).get("choices", ()):
+            assert choice["index"] not in ends, f"a delta behind the end: {response.text}"
             message = messages.setdefault(choice["index"], {"content": "", "tool_calls": []})
             _add(message, choice["delta"])
+            if choice["finish_reason"]:
+                ends.add(choice["index"])
+    if response.text.endswith("data: [DONE]\n\n"):
+        assert ends == set(messages), f"choices without an end: {response.text}"
     return [messages[index] for index in sorted(messages)]
 
 

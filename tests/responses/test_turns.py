@@ -190,6 +190,33 @@ def test_function_tools_make_a_round_trip(backend: ScriptedBackend, anyone: Aske
     assert backend.requests[-1].body["messages"][-4:] == prompt
 
 
+@pytest.mark.parametrize("names", [("call_w",), ("call_t",), ()], ids=["first", "last", "none"])
+def test_calls_without_outputs_get_a_note(
+    backend: ScriptedBackend, asker: Asker, names: tuple[str, ...]
+):
+    both = call("get_weather", {}, id="call_w") + call("get_time", {}, id="call_t")
+    backend.reply(both, send("Fine."))
+    first = asker.ask("How is it?", tools=[WEATHER, CLOCK])
+    given = [output(name, "4") for name in names] or "Never mind."
+    asker.ask(given, tools=[WEATHER, CLOCK], previous_response_id=first.id)
+    prompt = backend.requests[-1].body["messages"]
+    results = {m["tool_call_id"]: m["content"] for m in prompt if m["role"] == "tool"}
+    assert set(results) == {"call_w", "call_t"}
+    assert {name for name, text in results.items() if text == "4"} == set(names)
+
+
+@pytest.mark.parametrize("names", [("call_x",), ("call_w", "call_x")], ids=["alone", "beside"])
+def test_an_output_without_a_call_is_refused(
+    backend: ScriptedBackend, anyone: Asker, names: tuple[str, ...]
+):
+    backend.reply(call("get_weather", {}, id="call_w"))
+    first = anyone.ask("How is it?", tools=[WEATHER])
+    given = [output(name, "4") for name in names]
+    with pytest.raises(openai.BadRequestError, match=r"No tool call found .* call_id call_x") as no:
+        anyone.ask(given, tools=[WEATHER], previous_response_id=first.id)
+    assert no.value.param == "input"
+
+
 def test_structured_output(backend: ScriptedBackend, anyone: Asker):
     backend.reply(text('{"name": "Ann"}'))
     schema = {"type": "object", "properties": {"name": {"type": "string"}}}

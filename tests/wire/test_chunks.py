@@ -16,6 +16,33 @@ CHUNK = {"choices": [{"index": 0, "delta": {"content": "Hi."}, "finish_reason": 
 WHOLE = {"choices": [{"index": 0, "message": {"content": "Hi."}, "finish_reason": "stop"}]}
 READ = {"choices": [{"index": 0, "delta": {"content": "Hi."}, "finish_reason": "stop"}]}
 
+CHARACTERS = st.characters(codec=None) | st.sampled_from(["\ud83d", "\ude00", "\\", '"', "u", "d"])
+TEXTS = st.lists(CHARACTERS, max_size=6).map("".join)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers(-(2**53), 2**53) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def meant(value: Any) -> Any:
+    """The same as JSON has it: no halves of characters, no numbers that are none."""
+    if isinstance(value, str):
+        pairs = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return "".join("\ufffd" if "\ud800" <= each <= "\udfff" else each for each in pairs)
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, list):
+        return [meant(each) for each in value]
+    if isinstance(value, dict):
+        return {meant(name): meant(each) for name, each in value.items()}
+    return value
+
+
+@given(VALUES)
+def test_what_python_writes_is_read(value: Any) -> None:
+    assert chunks_of(json.dumps({"id": value}).encode()) == [{"id": meant(value)}]
+
 
 @pytest.mark.parametrize("event", [b"[DONE]", b" [DONE]\t", b'"[DONE]"', b"[done]"])
 def test_the_end(event: bytes) -> None:

@@ -22,6 +22,7 @@ from memgpt_proxy.api.checks import typed
 from memgpt_proxy.api.endpoint import Forward, Opened, Turn
 from memgpt_proxy.api.reading import Call, RequestReader
 from memgpt_proxy.api.replies import Reply
+from memgpt_proxy.api.responses.items import uncalled
 from memgpt_proxy.api.responses.names import new_node
 from memgpt_proxy.api.responses.replies import StreamedResponse, WholeResponse
 from memgpt_proxy.api.responses.request import (
@@ -33,7 +34,7 @@ from memgpt_proxy.api.responses.request import (
 )
 from memgpt_proxy.api.responses.response import Telling
 from memgpt_proxy.api.responses.stored import resolved, response_of
-from memgpt_proxy.errors import InvalidRequest, UnknownReply
+from memgpt_proxy.errors import InvalidRequest, UnknownCall, UnknownReply
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import NodeId
 
@@ -60,6 +61,8 @@ class Responses:
             turn = await self.agent.open(asked)
         except UnknownReply as error:
             raise not_found(str(fields.get("previous_response_id"))) from error
+        except UnknownCall as error:
+            raise uncalled(error.call) from error
         telling = Telling(request, node, stored=asked.reply is not None)
         return Opened(turn, partial(_reply, request, telling, turn))
 

@@ -49,6 +49,13 @@ def messages_of(items: Sequence[Any], *, newest_only: bool) -> list[Message]:
     return reading.messages
 
 
+def uncalled(call: str) -> InvalidRequest:
+    """Return the error that an output comes for a call of this id, which was not made."""
+    return InvalidRequest(
+        f"No tool call found for function call output with call_id {call}.", param="input"
+    )
+
+
 class _Reading:
     """Items on their way to messages.
 
@@ -122,9 +129,7 @@ class _Reading:
         if call in self._open:
             self._open.remove(call)
         elif not self._answers_earlier():
-            raise InvalidRequest(
-                f"No tool call found for function call output with call_id {call}.", param="input"
-            )
+            raise uncalled(call)
         content = output_of(item.get("output"), f"{param}.output")
         self.messages.append({"role": "tool", "tool_call_id": call, "content": content})
 
