@@ -37,6 +37,7 @@ from memgpt_proxy.api.checks import listed
 from memgpt_proxy.api.cross_origin import CrossOrigin, origin_of
 from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
+from memgpt_proxy.api.hosts import Hosts
 from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.owner import PREFIX as MEMORY
@@ -51,7 +52,14 @@ from memgpt_proxy.backend.client import Backend, Backends, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backend.several import SeveralBackends
 from memgpt_proxy.backends_file import BackendsFile
-from memgpt_proxy.config import Discarded, Rendering, ReplyMode, Settings, WhenDegraded
+from memgpt_proxy.config import (
+    Discarded,
+    Rendering,
+    ReplyMode,
+    Settings,
+    WhenDegraded,
+    is_loopback,
+)
 from memgpt_proxy.draining import Draining
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
@@ -75,6 +83,7 @@ class Gateway:
     """The ASGI application: hot and forwarded routes straight, the rest by Starlette.
 
     Attributes:
+        hosts: Which it may be asked by; None for any.
         opened: Holds its resources open; so does its ASGI lifespan.
         degraded: Tells whether its store is away, or has not got all that waits for it.
         draining: Has it refuse requests when it is being stopped.
@@ -86,6 +95,7 @@ class Gateway:
     rest: ASGIApp
     exchanges: Exchanges
     cross_origin: CrossOrigin
+    hosts: Hosts | None
     opened: Callable[[], AbstractAsyncContextManager[None]]
     degraded: Callable[[], bool]
 
@@ -101,6 +111,8 @@ class Gateway:
         app = self._route(scope)
         if (origin := origin_of(scope["headers"])) is not None:
             app, send = self.cross_origin.around(app, scope, origin, send)
+        if self.hosts is not None:
+            app = self.hosts.around(app, scope["headers"])
         await self.exchanges.answer(app, scope, receive, send)
 
     def _route(self, scope: Scope) -> ASGIApp:
@@ -179,6 +191,7 @@ def create_app(
         rest,
         exchanges,
         cross_origin,
+        _hosts(settings),
         opened,
         lambda: kept.store.degraded,
     )
@@ -236,6 +249,14 @@ def _timeouts(settings: Settings) -> Timeouts:
 def _authenticator(settings: Settings, secret: bytes) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
     return Authenticator(secret, accepted, anonymous=settings.anonymous)
+
+
+def _hosts(settings: Settings) -> Hosts | None:
+    """Return the hosts to be asked by, where nothing but the listening address keeps others out."""
+    takes_anyone = settings.anonymous or not settings.accepted_keys
+    if takes_anyone and is_loopback(settings.host):
+        return Hosts(settings.cors_origins)
+    return None
 
 
 def _reader(

@@ -43,7 +43,7 @@ class Authenticator:
         Raises:
             Unauthenticated: There is no key, or it is not accepted here.
         """
-        key = _bearer(headers)
+        key = bearer(headers)
         if not key:
             if self._anonymous:
                 return _ANONYMOUS
@@ -121,7 +121,8 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, mode=0o600)
 
 
-def _bearer(headers: RawHeaders) -> bytes:
+def bearer(headers: RawHeaders) -> bytes:
+    """Return the key that a request brings, whatever it is worth; empty where it brings none."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, key = value.partition(b" ")
