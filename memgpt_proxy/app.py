@@ -157,43 +157,31 @@ def create_app(
     clock = clock or (lambda: datetime.now(zone))
     tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock, telemetry)
     admission = _admission(authenticator, kept.limiter, telemetry)
-    if several is None:
-        backends, passthrough = _one(settings, backend_url, transport, admission)
-    else:
-        backends, passthrough = _several(settings, several, transport, admission, telemetry)
+    backends, passthrough = (
+        _one(settings, backend_url, transport, admission)
+        if several is None
+        else _several(settings, several, transport, admission, telemetry)
+    )
     eraser = Eraser(kept.store, kept.traces, kept.events)
     agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer, eraser)
     reader = _reader(settings, authenticator, beginnings)
     endpoint = partial(
         Endpoint, admission=admission, reader=reader, keepalive=settings.keepalive_seconds
     )
-    chat = endpoint(ChatCompletions(agent, reader, passthrough))
-    responses = endpoint(Responses(agent, reader, kept.store))
-    opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser)
-    owner_routes = OwnerRoutes(
-        authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
-    )
-    max_body = settings.max_request_mib * 2**20
-    memories = MemoryRoutes(
-        admission, authenticator, eraser, kept.store, kept.records, kept.traces, max_body
-    )
-    stored = StoredResponses(admission, authenticator, kept.store)
-    served = [*owner_routes.routes(), *memories.routes(), *stored.routes(), *routes]
     draining = Draining()
     telemetry.streams(lambda: draining.running)
-    rest = _starlette(kept.store, telemetry, draining, opened, served)
-    exchanges = Exchanges(telemetry, draining, settings.access_log)
-    cross_origin = CrossOrigin(settings.cors_origins)
+    opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser)
+    served = [*_owners_routes(settings, authenticator, admission, kept, eraser), *routes]
     return Gateway(
-        chat,
-        responses,
-        passthrough,
-        rest,
-        exchanges,
-        cross_origin,
-        _hosts(settings),
-        opened,
-        lambda: kept.store.degraded,
+        chat=endpoint(ChatCompletions(agent, reader, passthrough)),
+        responses=endpoint(Responses(agent, reader, kept.store)),
+        passthrough=passthrough,
+        rest=_starlette(kept.store, telemetry, draining, opened, served),
+        exchanges=Exchanges(telemetry, draining, settings.access_log),
+        cross_origin=CrossOrigin(settings.cors_origins),
+        hosts=_hosts(settings),
+        opened=opened,
+        degraded=lambda: kept.store.degraded,
     )
 
 
@@ -257,6 +245,25 @@ def _hosts(settings: Settings) -> Hosts | None:
     if takes_anyone and is_loopback(settings.host):
         return Hosts(settings.cors_origins)
     return None
+
+
+def _owners_routes(
+    settings: Settings,
+    authenticator: Authenticator,
+    admission: Admission,
+    kept: Storage,
+    eraser: Eraser,
+) -> Sequence[BaseRoute]:
+    """Return what the owner of a key may ask of its memory."""
+    told = OwnerRoutes(
+        authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
+    )
+    max_body = settings.max_request_mib * 2**20
+    whole = MemoryRoutes(
+        admission, authenticator, eraser, kept.store, kept.records, kept.traces, max_body
+    )
+    stored = StoredResponses(admission, authenticator, kept.store)
+    return [*told.routes(), *whole.routes(), *stored.routes()]
 
 
 def _reader(

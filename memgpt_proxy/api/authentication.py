@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
+from starlette.datastructures import QueryParams
+
+from memgpt_proxy.api.checks import only
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.config import Settings
 from memgpt_proxy.errors import Unauthenticated
@@ -21,6 +24,7 @@ _SECRET_BYTES = 32
 _SECRET_DIGITS = re.compile(rf"[0-9a-fA-F]{{{2 * _SECRET_BYTES}}}")
 _NAMESPACE_BYTES = 16
 _ANONYMOUS = b""
+_USER = "user"
 
 
 class Authenticator:
@@ -62,6 +66,18 @@ class Authenticator:
             return Namespace(owner.hex())
         # The owner's hash has one length, so that no other pair comes to the same bytes.
         return Namespace(self._hash(b"user\0" + owner + user.encode()).hex())
+
+    def namespace_asked_for(self, key: bytes, query: QueryParams, *takes: str) -> Namespace:
+        """Return the namespace of a key and of the ``user`` that a query names, if it does.
+
+        Args:
+            takes: What else may stand in the query.
+
+        Raises:
+            InvalidRequest: Something stands there that would be passed over.
+        """
+        only((_USER, *takes), query)
+        return self.namespace(key, query.get(_USER))
 
     def _hash(self, what: bytes) -> bytes:
         return blake2b(what, digest_size=_NAMESPACE_BYTES, key=self._secret).digest()

@@ -21,7 +21,6 @@ from starlette.routing import BaseRoute, Route
 
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
-from memgpt_proxy.api.checks import only
 from memgpt_proxy.errors import (
     InvalidRequest,
     MemoryNotEmpty,
@@ -168,8 +167,7 @@ class MemoryRoutes:
 
     async def _namespace(self, request: Request) -> Namespace:
         admitted = await self._admission.admit(request.headers.raw)
-        only(("user",), request.query_params)
-        return self._authenticator.namespace(admitted.key, request.query_params.get("user"))
+        return self._authenticator.namespace_asked_for(admitted.key, request.query_params)
 
 
 async def _all(first: Sequence[bytes], lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
