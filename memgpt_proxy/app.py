@@ -438,4 +438,4 @@ def _way_out(request: Request, path: str, error: HTTPException) -> str:
     if path.startswith(MEMORY):
         served = (getattr(route, "path", "") for route in request.app.routes)
         return f"Of a memory there are {listed(sorted(p for p in served if p.startswith(MEMORY)))}."
-    return f"The API is under {PREFIX}."
+    return f"The API is under {PREFIX}: a client's base URL ends with it."

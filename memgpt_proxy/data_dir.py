@@ -22,6 +22,8 @@ def claimed(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (path / "gateway.lock").open("w")
+    except FileExistsError as error:
+        raise DataDirError(f"data_dir {path}: it is no directory") from error
     except OSError as error:
         raise DataDirError(f"data_dir {path}: {error.strerror}") from error
     with lock:

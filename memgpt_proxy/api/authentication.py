@@ -125,12 +125,22 @@ def load_secret(path: Path) -> bytes:
 
     Raises OSError; ValueError when the file holds something else.
     """
-    try:
-        with open(path, "xb", opener=_private) as file:
-            file.write(secrets.token_bytes(_SECRET_BYTES))
-    except FileExistsError:
-        pass  # made by an earlier start
+    if not path.exists():
+        _make_secret(path)
     return read_secret(path)
+
+
+def _make_secret(path: Path) -> None:
+    """Make a secret that is there whole or not at all, whatever ends the process or fills the disk.
+
+    What is kept under it would be lost with it: it is on the disk before anything is.
+    """
+    begun = path.with_suffix(".begun")
+    with open(begun, "wb", opener=_private) as file:
+        file.write(secrets.token_bytes(_SECRET_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    begun.rename(path)
 
 
 def _private(path: str, flags: int) -> int:

@@ -40,7 +40,7 @@ from memgpt_proxy.memory.carrying import (
 from memgpt_proxy.memory.erasing import Eraser
 from memgpt_proxy.stores.lines import Malformed
 from memgpt_proxy.stores.portable import Portable, PortableStore
-from memgpt_proxy.stores.protocols import Remains, Store, StoreAway, StoreError
+from memgpt_proxy.stores.protocols import Remains, Store, StoreAway, StoreError, StoreFull
 from memgpt_proxy.stores.records import Namespace
 from memgpt_proxy.stores.storable import owner_of
 
@@ -185,6 +185,11 @@ def _why(error: StoreError) -> str:
     match error:
         case StoreAway():
             return "The store is away: nothing was erased. Send the request again."
+        case StoreFull():
+            return (
+                "The store's disk is full, and to erase takes some room: not all may be erased."
+                " Make room, and send the request again."
+            )
         case Remains():
             return (
                 "Something is left, since requests of this memory are being answered."
