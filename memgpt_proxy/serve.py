@@ -22,7 +22,7 @@ from memgpt_proxy.backend.discovery import find_local_server, list_models, url_m
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendsFile, read_backends
 from memgpt_proxy.config import LogFormat, Settings
-from memgpt_proxy.data_dir import DataDirError, claimed
+from memgpt_proxy.data_dir import DataDirError, DataDirInUse, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
 from memgpt_proxy.server import Server
@@ -97,6 +97,8 @@ def serve(settings: Settings) -> None:
         log.info("Stopped.")
     except StoreError as error:
         raise StartError(f"{_where(settings)}: {error}") from error
+    except DataDirInUse as error:
+        raise StartError(f"{error}, or choose another directory with --data-dir") from error
     except (DataDirError, SettingsError, ValueError) as error:
         raise StartError(str(error)) from error
 

@@ -325,8 +325,8 @@ def test_a_data_directory_in_use(backend: ScriptedBackend, start_gateway, tmp_pa
     options = ("--port", "0", "--data-dir", str(running.data_dir))
     told = fails_to_start(tmp_path, backend, *options)
     assert told == (
-        f"data_dir {running.data_dir} is in use by another gateway; "
-        "stop that, or choose another directory with --data-dir"
+        f"data_dir {running.data_dir} is in use by another gateway: stop that first, "
+        "or choose another directory with --data-dir"
     )
 
 
@@ -334,7 +334,7 @@ def test_a_data_directory_that_is_a_file(backend: ScriptedBackend, tmp_path: Pat
     file = tmp_path / "file"
     file.write_text("mine")
     told = fails_to_start(tmp_path, backend, "--port", "0", "--data-dir", str(file))
-    assert told == f"data_dir {file}: File exists"
+    assert told == f"data_dir {file}: it is no directory"
     assert file.read_text() == "mine"
 
 

@@ -202,12 +202,6 @@ def test_it_does_not_stand_in_front_of_itself(start_gateway, tmp_path):
         start_gateway("--port", "18484", backend_url="http://127.0.0.1:18484/v1")
 
 
-def test_a_data_directory_that_is_a_file_is_told_of(tmp_path: Path):
-    (tmp_path / "data").touch()
-    with pytest.raises(AssertionError, match=r"data_dir .*/data: it is no directory"):
-        GatewayProcess(tmp_path, None).start()
-
-
 SECRETS = ("of sixteen characters", "of sixteen others too")
 ELSEWHERE = "a gateway with another namespace_secret was started last at this Redis"
 
