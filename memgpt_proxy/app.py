@@ -37,6 +37,7 @@ from memgpt_proxy.api.checks import listed
 from memgpt_proxy.api.cross_origin import CrossOrigin, origin_of
 from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
+from memgpt_proxy.api.hosts import Hosts
 from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.owner import PREFIX as MEMORY
@@ -51,7 +52,14 @@ from memgpt_proxy.backend.client import Backend, Backends, Timeouts
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backend.several import SeveralBackends
 from memgpt_proxy.backends_file import BackendsFile
-from memgpt_proxy.config import Discarded, Rendering, ReplyMode, Settings, WhenDegraded
+from memgpt_proxy.config import (
+    Discarded,
+    Rendering,
+    ReplyMode,
+    Settings,
+    WhenDegraded,
+    is_loopback,
+)
 from memgpt_proxy.draining import Draining
 from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
@@ -75,6 +83,7 @@ class Gateway:
     """The ASGI application: hot and forwarded routes straight, the rest by Starlette.
 
     Attributes:
+        hosts: Which it may be asked by; None for any.
         opened: Holds its resources open; so does its ASGI lifespan.
         degraded: Tells whether its store is away, or has not got all that waits for it.
         draining: Has it refuse requests when it is being stopped.
@@ -86,6 +95,7 @@ class Gateway:
     rest: ASGIApp
     exchanges: Exchanges
     cross_origin: CrossOrigin
+    hosts: Hosts | None
     opened: Callable[[], AbstractAsyncContextManager[None]]
     degraded: Callable[[], bool]
 
@@ -101,6 +111,8 @@ class Gateway:
         app = self._route(scope)
         if (origin := origin_of(scope["headers"])) is not None:
             app, send = self.cross_origin.around(app, scope, origin, send)
+        if self.hosts is not None:
+            app = self.hosts.around(app, scope["headers"])
         await self.exchanges.answer(app, scope, receive, send)
 
     def _route(self, scope: Scope) -> ASGIApp:
@@ -145,42 +157,31 @@ def create_app(
     clock = clock or (lambda: datetime.now(zone))
     tracer = Tracer(kept.events, kept.traces if settings.traces else None, clock, telemetry)
     admission = _admission(authenticator, kept.limiter, telemetry)
-    if several is None:
-        backends, passthrough = _one(settings, backend_url, transport, admission)
-    else:
-        backends, passthrough = _several(settings, several, transport, admission, telemetry)
+    backends, passthrough = (
+        _one(settings, backend_url, transport, admission)
+        if several is None
+        else _several(settings, several, transport, admission, telemetry)
+    )
     eraser = Eraser(kept.store, kept.traces, kept.events)
     agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer, eraser)
     reader = _reader(settings, authenticator, beginnings)
     endpoint = partial(
         Endpoint, admission=admission, reader=reader, keepalive=settings.keepalive_seconds
     )
-    chat = endpoint(ChatCompletions(agent, reader, passthrough))
-    responses = endpoint(Responses(agent, reader, kept.store))
-    opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser)
-    owner_routes = OwnerRoutes(
-        authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
-    )
-    max_body = settings.max_request_mib * 2**20
-    memories = MemoryRoutes(
-        admission, authenticator, eraser, kept.store, kept.records, kept.traces, max_body
-    )
-    stored = StoredResponses(admission, authenticator, kept.store)
-    served = [*owner_routes.routes(), *memories.routes(), *stored.routes(), *routes]
     draining = Draining()
     telemetry.streams(lambda: draining.running)
-    rest = _starlette(kept.store, telemetry, draining, opened, served)
-    exchanges = Exchanges(telemetry, draining, settings.access_log)
-    cross_origin = CrossOrigin(settings.cors_origins)
+    opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser)
+    served = [*_owners_routes(settings, authenticator, admission, kept, eraser), *routes]
     return Gateway(
-        chat,
-        responses,
-        passthrough,
-        rest,
-        exchanges,
-        cross_origin,
-        opened,
-        lambda: kept.store.degraded,
+        chat=endpoint(ChatCompletions(agent, reader, passthrough)),
+        responses=endpoint(Responses(agent, reader, kept.store)),
+        passthrough=passthrough,
+        rest=_starlette(kept.store, telemetry, draining, opened, served),
+        exchanges=Exchanges(telemetry, draining, settings.access_log),
+        cross_origin=CrossOrigin(settings.cors_origins),
+        hosts=_hosts(settings),
+        opened=opened,
+        degraded=lambda: kept.store.degraded,
     )
 
 
@@ -236,6 +237,33 @@ def _timeouts(settings: Settings) -> Timeouts:
 def _authenticator(settings: Settings, secret: bytes) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
     return Authenticator(secret, accepted, anonymous=settings.anonymous)
+
+
+def _hosts(settings: Settings) -> Hosts | None:
+    """Return the hosts to be asked by, where nothing but the listening address keeps others out."""
+    takes_anyone = settings.anonymous or not settings.accepted_keys
+    if takes_anyone and is_loopback(settings.host):
+        return Hosts(settings.cors_origins)
+    return None
+
+
+def _owners_routes(
+    settings: Settings,
+    authenticator: Authenticator,
+    admission: Admission,
+    kept: Storage,
+    eraser: Eraser,
+) -> Sequence[BaseRoute]:
+    """Return what the owner of a key may ask of its memory."""
+    told = OwnerRoutes(
+        authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
+    )
+    max_body = settings.max_request_mib * 2**20
+    whole = MemoryRoutes(
+        admission, authenticator, eraser, kept.store, kept.records, kept.traces, max_body
+    )
+    stored = StoredResponses(admission, authenticator, kept.store)
+    return [*told.routes(), *whole.routes(), *stored.routes()]
 
 
 def _reader(
@@ -410,4 +438,4 @@ def _way_out(request: Request, path: str, error: HTTPException) -> str:
     if path.startswith(MEMORY):
         served = (getattr(route, "path", "") for route in request.app.routes)
         return f"Of a memory there are {listed(sorted(p for p in served if p.startswith(MEMORY)))}."
-    return f"The API is under {PREFIX}."
+    return f"The API is under {PREFIX}: a client's base URL ends with it."

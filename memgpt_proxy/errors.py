@@ -9,6 +9,7 @@
     ├── MemoryNotEmpty        409  an import would mix with what is there
     ├── Unauthenticated       401  no key, or one that is not accepted here
     ├── OriginNotAllowed      403  a page of an origin that may not use the gateway
+    ├── HostNotAllowed        403  a name that may not mean this machine
     ├── RequestTimeout        408  its body did not keep coming
     ├── RequestTooLarge       413
     ├── RateLimited           429  the key has used what it may in a minute
@@ -137,6 +138,22 @@ class OriginNotAllowed(GatewayError):
         super().__init__(
             f"Pages of the origin {origin!r} may not use this gateway: its cors_origins does not "
             "name it."
+        )
+
+
+class HostNotAllowed(GatewayError):
+    """The gateway is asked by a name that a page of the internet may have led here."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "host_not_allowed"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            "This gateway listens to its own machine only and takes any key, so it does not answer "
+            f"to the host {host!r}: any page of the internet could lead a browser here by such a "
+            "name. If a proxy of yours passes that host on, set accepted_keys, or name it in "
+            "cors_origins."
         )
 
 

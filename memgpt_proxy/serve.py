@@ -22,7 +22,7 @@ from memgpt_proxy.backend.discovery import find_local_server, list_models, url_m
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backends_file import BackendsFile, read_backends
 from memgpt_proxy.config import LogFormat, Settings
-from memgpt_proxy.data_dir import DataDirError, claimed
+from memgpt_proxy.data_dir import DataDirError, DataDirInUse, claimed
 from memgpt_proxy.demo.request import MODEL as DEMO_MODEL
 from memgpt_proxy.demo.server import create_app as create_demo
 from memgpt_proxy.server import Server
@@ -45,6 +45,8 @@ _WAYS_OUT = {
     errno.EADDRNOTAVAIL: "--host has to be an address of this machine",
 }
 
+
+_REFUSES_THE_KEY = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 _DEGRADED = """
 It is away, or has not got all that waits for it: turns are answered from what is at hand, and what
@@ -95,6 +97,8 @@ def serve(settings: Settings) -> None:
         log.info("Stopped.")
     except StoreError as error:
         raise StartError(f"{_where(settings)}: {error}") from error
+    except DataDirInUse as error:
+        raise StartError(f"{error}, or choose another directory with --data-dir") from error
     except (DataDirError, SettingsError, ValueError) as error:
         raise StartError(str(error)) from error
 
@@ -109,7 +113,10 @@ def _log_as_told(settings: Settings) -> None:
 async def _run(settings: Settings, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     chosen = await _choose_backend(settings, port)
-    app = create_app(settings, chosen.url, routes=chosen.routes, several=chosen.several)
+    try:
+        app = create_app(settings, chosen.url, routes=chosen.routes, several=chosen.several)
+    except OSError as error:
+        raise StartError(f"data_dir {settings.data_dir}: {error.strerror}") from error
     async with app.opened():
         _greet(settings, port, chosen, degraded=app.degraded())
         _spare_collections()
@@ -163,11 +170,13 @@ async def _choose_backend(settings: Settings, port: int) -> _Chosen:
     finally:
         await transport.aclose()
     if found is not None:
-        return _Chosen(found.url, f"{found.name} at {found.url}", "any-key-of-yours", found.model)
+        shown = _key_to_show(settings, backend_wants_it=False)
+        return _Chosen(found.url, f"{found.name} at {found.url}", shown, found.model)
     url = f"http://{_own_address(settings.host)}:{port}{_DEMO_PATH}/v1"
     demo = Mount(_DEMO_PATH, app=create_demo())
     what = "the demo backend, a small rule-based model (set --backend-url to use a real one)"
-    return _Chosen(url, what, "demo", DEMO_MODEL, (demo,))
+    shown = _key_to_show(settings, backend_wants_it=False, any_key="demo")
+    return _Chosen(url, what, shown, DEMO_MODEL, (demo,))
 
 
 async def _named_backend(
@@ -179,21 +188,26 @@ async def _named_backend(
     what, model, wants_key = f"the backend at {url}", None, key is None
     try:
         listed = await list_models(transport, url, key.get_secret_value() if key else None)
-    except httpx.TransportError:
-        what += ", which cannot be reached now (is it running, and backend_url right?)"
+    except httpx.TransportError as error:
+        why = str(error).rstrip(".")
+        what += f", which cannot be reached now ({why}): is it running, and is backend_url right?"
     else:
         model = next(iter(listed.models), None)
         if meant := url_meant(url, listed):
             what += f", which lists no models there ({listed.status}): did you mean {meant}?"
+        elif key is not None and listed.status in _REFUSES_THE_KEY:
+            what += f", which refuses backend_api_key ({listed.status})"
         if listed.models and _is_near(url):  # others list their models to anybody
             wants_key = False
-    return _Chosen(url, what, _key_to_show(settings, wants_key), model or "MODEL")
+    return _Chosen(url, what, _key_to_show(settings, backend_wants_it=wants_key), model or "MODEL")
 
 
-def _key_to_show(settings: Settings, backend_wants_it: bool) -> str:
+def _key_to_show(
+    settings: Settings, *, backend_wants_it: bool, any_key: str = "any-key-of-yours"
+) -> str:
     if settings.accepted_keys:
         return "ONE_OF_ACCEPTED_KEYS"
-    return "YOUR_BACKEND_KEY" if backend_wants_it else "any-key-of-yours"
+    return "YOUR_BACKEND_KEY" if backend_wants_it else any_key
 
 
 def _is_near(url: str) -> bool:
@@ -209,7 +223,7 @@ def _several(settings: Settings, several: BackendsFile, port: int) -> _Chosen:
     for entry in several.backends:
         _check_not_itself(settings, str(entry.url), port, entry.name)
     names = ", ".join(entry.name for entry in several.backends)
-    shown = _key_to_show(settings, several.first.pass_client_key)
+    shown = _key_to_show(settings, backend_wants_it=several.first.pass_client_key)
     model = next((name for name, _ in several.named()), "MODEL")
     return _Chosen(str(several.first.url), names, shown, model, several=several)
 
@@ -242,6 +256,7 @@ def _greet(settings: Settings, port: int, chosen: _Chosen, *, degraded: bool) ->
 
 def _greeting(settings: Settings, port: int, chosen: _Chosen) -> str:
     url = f"http://{_own_address(settings.host)}:{port}/v1"
+    answering = f"Answering with {chosen.what}"
     return f"""\
 Base URL  {url}
 API key   {chosen.key}
@@ -256,7 +271,7 @@ reply = client.chat.completions.create(
     model="{chosen.model}", messages=[{{"role": "user", "content": "What is my name?"}}])
 print(reply.choices[0].message.content)
 
-Answering with {chosen.what}.
+{answering if answering.endswith("?") else f"{answering}."}
 Memory is kept in {_where(settings)}, one namespace for each API key. Stop with Ctrl+C."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 _NO_URL = ("url_parsing", "url_scheme")
 """Types of errors that a value has which is no URL."""
 
+_CHOICES = ("bool_parsing", "enum", "literal_error")
+"""Types of errors that a value has which is none of some."""
+
+_CHOICE = re.compile("'([^']*)'")
+"""A value that may be set, as pydantic tells of all that may."""
+
 _WORDS = {
+    "bool_parsing": "Input should be 'true' or 'false'",
     "dict_type": "should be names with values",
     "frozen_set_type": "should be a list",
     "missing": "is missing",
@@ -27,8 +35,9 @@ def wrong_value(detail: Mapping[str, Any]) -> str:
     """Return what one of the errors of a ``ValidationError`` says; never the value."""
     if detail["type"] in _NO_URL and not str(detail["input"]).startswith(("http://", "https://")):
         return "has to be a URL that begins with http:// or https://"
-    said = _WORDS.get(detail["type"], detail["msg"])
-    return str(said).removeprefix("Value error, ")
+    said = str(_WORDS.get(detail["type"], detail["msg"])).removeprefix("Value error, ")
+    choices = _CHOICE.findall(said) if detail["type"] in _CHOICES else ()
+    return said + "".join(f"; did you mean {each!r}?" for each in _near(detail["input"], choices))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, prefix: str = "") -> str:
@@ -37,8 +46,13 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, prefix: str = ""
     Args:
         prefix: What a near name is written with, and is not compared.
     """
-    by_spelling = {each.lower(): each for each in known}
-    plain = name.lower().replace("-", "_").removeprefix(prefix.lower())
-    near = get_close_matches(plain, by_spelling, n=1)
-    meant = "".join(f"; did you mean {prefix}{by_spelling[each]}?" for each in near)
+    near = _near(name.lower().removeprefix(prefix.lower()), known)
+    meant = "".join(f"; did you mean {prefix}{each}?" for each in near)
     return f"there is no such {kind}{meant}"
+
+
+def _near(given: object, known: Iterable[str]) -> list[str]:
+    """Return the one of ``known`` that was probably meant, if any."""
+    by_spelling = {each.lower(): each for each in known}
+    plain = str(given).lower().replace("-", "_")
+    return [by_spelling[each] for each in get_close_matches(plain, by_spelling, n=1)]

@@ -173,6 +173,30 @@ def test_a_wrong_value(options: list[str], told: str) -> None:
     assert refused("serve", *options).startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("log_format", "jsn", "json"),
+        ("log_format", "TEXT", "text"),
+        ("log_level", "warn", "warning"),
+        ("discarded_replies", "Roll-Back", "roll_back"),
+        ("when_degraded", "refused", "refuse"),
+        ("backend_profile", "reasoning,no_tool", "no_tools"),
+        ("anonymous", "ture", "true"),
+        ("log_format", "xml", None),
+        ("anonymous", "perhaps", None),
+    ],
+)
+def test_a_choice_that_is_none_is_told_with_the_one_that_is_near(
+    name: str, value: str, meant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"MEMGPT_{name.upper()}", value)
+    told = refused("serve")
+    assert told.startswith(name)
+    assert f"from MEMGPT_{name.upper()})" in told
+    assert re.findall(r"; did you mean '(\w+)'\? \(it is", told) == ([meant] if meant else [])
+
+
 def test_two_wrong_values_are_told_of_in_one_line() -> None:
     told = refused("serve", "--port", "x", "--max-steps", "y")
     assert "port: " in told
@@ -301,8 +325,8 @@ def test_a_data_directory_in_use(backend: ScriptedBackend, start_gateway, tmp_pa
     options = ("--port", "0", "--data-dir", str(running.data_dir))
     told = fails_to_start(tmp_path, backend, *options)
     assert told == (
-        f"data_dir {running.data_dir} is in use by another gateway; "
-        "stop that, or choose another directory with --data-dir"
+        f"data_dir {running.data_dir} is in use by another gateway: stop that first, "
+        "or choose another directory with --data-dir"
     )
 
 
@@ -310,7 +334,7 @@ def test_a_data_directory_that_is_a_file(backend: ScriptedBackend, tmp_path: Pat
     file = tmp_path / "file"
     file.write_text("mine")
     told = fails_to_start(tmp_path, backend, "--port", "0", "--data-dir", str(file))
-    assert told == f"data_dir {file}: File exists"
+    assert told == f"data_dir {file}: it is no directory"
     assert file.read_text() == "mine"
 
 

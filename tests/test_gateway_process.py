@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -124,12 +125,41 @@ def test_it_starts_without_its_backend_and_says_so(start_gateway):
     assert "http://127.0.0.1:9/v1, which cannot be reached now" in gateway.log()
 
 
+def test_why_its_backend_cannot_be_reached_is_told(backend: ScriptedBackend, start_gateway):
+    url = backend.base_url.replace("http:", "https:")
+    told = start_gateway(backend_url=url).log()
+    assert re.search(rf"{url}, which cannot be reached now \(.*SSL.*\): is it running, and", told)
+
+
 def test_a_base_url_that_lacks_its_end_is_told_of(backend: ScriptedBackend, start_gateway):
     url = backend.base_url.removesuffix("/v1")
     gateway = start_gateway(backend_url=url)
     assert f"{url}, which lists no models there (404): did you mean {url}/v1?" in gateway.log()
+    assert "??" not in gateway.log()
+    assert "?." not in gateway.log()
     gateway = start_gateway(backend_url=backend.base_url)
     assert f"the backend at {backend.base_url}.\n" in gateway.log()
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses", "models/"])
+def test_a_base_url_that_goes_on_to_an_endpoint_is_told_of(start_gateway, path: str):
+    with answering({}, 404) as url:
+        told = start_gateway(backend_url=f"{url}/v1/{path}").log()
+    assert f"did you mean {url}/v1?\n" in told
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_backend_that_refuses_the_gateways_key_is_told_of(start_gateway, status: int):
+    with answering({}, status) as url:
+        told = start_gateway(backend_url=f"{url}/v1", env={"MEMGPT_BACKEND_API_KEY": "sk-x"}).log()
+    assert f"the backend at {url}/v1, which refuses backend_api_key ({status}).\n" in told
+    assert "sk-x" not in told
+
+
+def test_the_demo_is_shown_with_a_key_that_is_accepted(start_gateway):
+    told = start_gateway("--accepted-keys", "sk-a", backend_url=None).log()
+    assert "API key   ONE_OF_ACCEPTED_KEYS\n" in told
+    assert "Bearer demo" not in told
 
 
 @pytest.mark.parametrize("status", [401, 403])

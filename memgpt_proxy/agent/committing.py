@@ -15,7 +15,7 @@ from memgpt_proxy.agent.reply import Reply
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.memory.reconcile import history
 from memgpt_proxy.memory.transcript import content_id, node_id
-from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.protocols import StoreError, StoreFull
 from memgpt_proxy.stores.records import (
     ROOT,
     Node,
@@ -97,8 +97,11 @@ class Commit:
                     await self._can.store.commit(self._request.namespace, record)
                 if reply is None:
                     await self._take_back()
-        except (StoreError, TimeoutError):
-            log.exception("a turn could not be stored")
+        except (StoreError, TimeoutError) as error:
+            # Nobody needs to know where in the code a disk was found full, turn after turn.
+            trace = None if isinstance(error, StoreFull) else error
+            why = str(error) or "the store took too long"
+            log.error("a turn could not be stored: %s", why, exc_info=trace)
             self.degraded = True
             return False
         self.reply = reply.id if reply else None

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
+from starlette.datastructures import QueryParams
+
+from memgpt_proxy.api.checks import only
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.config import Settings
 from memgpt_proxy.errors import Unauthenticated
@@ -21,6 +24,7 @@ _SECRET_BYTES = 32
 _SECRET_DIGITS = re.compile(rf"[0-9a-fA-F]{{{2 * _SECRET_BYTES}}}")
 _NAMESPACE_BYTES = 16
 _ANONYMOUS = b""
+_USER = "user"
 
 
 class Authenticator:
@@ -43,7 +47,7 @@ class Authenticator:
         Raises:
             Unauthenticated: There is no key, or it is not accepted here.
         """
-        key = _bearer(headers)
+        key = bearer(headers)
         if not key:
             if self._anonymous:
                 return _ANONYMOUS
@@ -62,6 +66,18 @@ class Authenticator:
             return Namespace(owner.hex())
         # The owner's hash has one length, so that no other pair comes to the same bytes.
         return Namespace(self._hash(b"user\0" + owner + user.encode()).hex())
+
+    def namespace_asked_for(self, key: bytes, query: QueryParams, *takes: str) -> Namespace:
+        """Return the namespace of a key and of the ``user`` that a query names, if it does.
+
+        Args:
+            takes: What else may stand in the query.
+
+        Raises:
+            InvalidRequest: Something stands there that would be passed over.
+        """
+        only((_USER, *takes), query)
+        return self.namespace(key, query.get(_USER))
 
     def _hash(self, what: bytes) -> bytes:
         return blake2b(what, digest_size=_NAMESPACE_BYTES, key=self._secret).digest()
@@ -109,19 +125,30 @@ def load_secret(path: Path) -> bytes:
 
     Raises OSError; ValueError when the file holds something else.
     """
-    try:
-        with open(path, "xb", opener=_private) as file:
-            file.write(secrets.token_bytes(_SECRET_BYTES))
-    except FileExistsError:
-        pass  # made by an earlier start
+    if not path.exists():
+        _make_secret(path)
     return read_secret(path)
+
+
+def _make_secret(path: Path) -> None:
+    """Make a secret that is there whole or not at all, whatever ends the process or fills the disk.
+
+    What is kept under it would be lost with it: it is on the disk before anything is.
+    """
+    begun = path.with_suffix(".begun")
+    with open(begun, "wb", opener=_private) as file:
+        file.write(secrets.token_bytes(_SECRET_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    begun.rename(path)
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, mode=0o600)
 
 
-def _bearer(headers: RawHeaders) -> bytes:
+def bearer(headers: RawHeaders) -> bytes:
+    """Return the key that a request brings, whatever it is worth; empty where it brings none."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, key = value.partition(b" ")

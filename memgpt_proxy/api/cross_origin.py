@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from memgpt_proxy.api.authentication import bearer
 from memgpt_proxy.api.replies import send_error
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import OriginNotAllowed
@@ -57,7 +58,8 @@ class CrossOrigin:
         """Return what answers a page's request in place of ``app``, and what sends its answer.
 
         A page that may not use the gateway gets nothing from it without a key: the browser would
-        hide the answer, but a turn would have been taken. With a key there is a preflight before.
+        hide the answer, but a turn would have been taken. With a key there is a preflight before;
+        with a name and a password, which a page's link may hold, there is none.
         """
         if not scope["path"].startswith(_PATHS):
             return app, send
@@ -65,7 +67,7 @@ class CrossOrigin:
         headers: RawHeaders = scope["headers"]
         if _is_preflight(scope["method"], headers):
             app = _agree if allowed else _refuse
-        elif not allowed and not _has_key(headers) and not _is_its_own(origin, headers):
+        elif not allowed and not bearer(headers) and not _is_its_own(origin, headers):
             app = _refuse
         return app, _Answering(self._said(origin) if allowed else (_VARIES,), send)
 
@@ -121,10 +123,6 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _is_preflight(method: str, headers: RawHeaders) -> bool:
     return method == "OPTIONS" and any(name == _ASKS + b"method" for name, _ in headers)
-
-
-def _has_key(headers: RawHeaders) -> bool:
-    return any(name == b"authorization" for name, _ in headers)
 
 
 def _is_its_own(origin: bytes, headers: RawHeaders) -> bool:

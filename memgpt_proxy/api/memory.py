@@ -21,7 +21,6 @@ from starlette.routing import BaseRoute, Route
 
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
-from memgpt_proxy.api.checks import only
 from memgpt_proxy.errors import (
     InvalidRequest,
     MemoryNotEmpty,
@@ -41,7 +40,7 @@ from memgpt_proxy.memory.carrying import (
 from memgpt_proxy.memory.erasing import Eraser
 from memgpt_proxy.stores.lines import Malformed
 from memgpt_proxy.stores.portable import Portable, PortableStore
-from memgpt_proxy.stores.protocols import Remains, Store, StoreAway, StoreError
+from memgpt_proxy.stores.protocols import Remains, Store, StoreAway, StoreError, StoreFull
 from memgpt_proxy.stores.records import Namespace
 from memgpt_proxy.stores.storable import owner_of
 
@@ -168,8 +167,7 @@ class MemoryRoutes:
 
     async def _namespace(self, request: Request) -> Namespace:
         admitted = await self._admission.admit(request.headers.raw)
-        only(("user",), request.query_params)
-        return self._authenticator.namespace(admitted.key, request.query_params.get("user"))
+        return self._authenticator.namespace_asked_for(admitted.key, request.query_params)
 
 
 async def _all(first: Sequence[bytes], lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -187,6 +185,11 @@ def _why(error: StoreError) -> str:
     match error:
         case StoreAway():
             return "The store is away: nothing was erased. Send the request again."
+        case StoreFull():
+            return (
+                "The store's disk is full, and to erase takes some room: not all may be erased."
+                " Make room, and send the request again."
+            )
         case Remains():
             return (
                 "Something is left, since requests of this memory are being answered."

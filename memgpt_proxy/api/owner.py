@@ -18,7 +18,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from memgpt_proxy.api.authentication import Authenticator
-from memgpt_proxy.api.checks import only
 from memgpt_proxy.errors import InvalidRequest, MemoryUnreadable, TooManyListeners
 from memgpt_proxy.stores.events import Events, TooManySubscribers
 from memgpt_proxy.stores.protocols import Store, StoreError
@@ -90,8 +89,7 @@ class OwnerRoutes:
 
     def _namespace(self, request: Request, *takes: str) -> Namespace:
         key = self._authenticator.check(request.headers.raw)
-        only(("user", *takes), request.query_params)
-        return self._authenticator.namespace(key, request.query_params.get("user"))
+        return self._authenticator.namespace_asked_for(key, request.query_params, *takes)
 
 
 class _EventStream(EventSourceResponse):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import httpx
@@ -52,11 +53,20 @@ _WITHOUT_A_PATH = (httpx.codes.OK, httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDD
 """What is answered at the root of a server whose API is elsewhere; many ask for a key first."""
 
 
+_ENDPOINT = re.compile(r"/(chat/completions|completions|embeddings|models|responses)$")
+"""What is behind a base URL, where an endpoint's whole URL was given in its place."""
+
+
 def url_meant(url: str, listed: ListedModels) -> str | None:
-    """Return the base URL that may have been meant by ``url``, where it may lack its ``/v1``."""
+    """Return the base URL that may have been meant by ``url``.
+
+    It may lack its ``/v1``, or go on to an endpoint.
+    """
     url = url.rstrip("/")
     if listed.models or url.endswith("/v1"):
         return None
+    if endpoint := _ENDPOINT.search(url):
+        return url[: endpoint.start()]
     bare = httpx.URL(url).path in ("", "/")
     lacks = listed.status == httpx.codes.NOT_FOUND or (bare and listed.status in _WITHOUT_A_PATH)
     return f"{url}/v1" if lacks else None

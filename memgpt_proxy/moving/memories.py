@@ -14,7 +14,7 @@ from typing import BinaryIO
 import click
 
 from memgpt_proxy.config import Settings
-from memgpt_proxy.data_dir import DataDirError
+from memgpt_proxy.data_dir import DataDirError, DataDirInUse
 from memgpt_proxy.memory.carrying import NotEmpty, OtherNames, exported, records_for, take_in
 from memgpt_proxy.moving.places import ElasticsearchPlace, Place, PlaceError, place_of
 from memgpt_proxy.moving.whose import Whose
@@ -60,6 +60,10 @@ def _told() -> Iterator[None]:
     """Tell what goes wrong in one line."""
     try:
         yield
+    except DataDirInUse as error:
+        raise click.ClickException(
+            f"{error}, or ask it (DELETE /memgpt/memory, GET /memgpt/export, POST /memgpt/import)"
+        ) from error
     except (PlaceError, DataDirError, StoreError, Malformed) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:

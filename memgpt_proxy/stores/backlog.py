@@ -40,6 +40,7 @@ class Backlog:
         self._telemetry = telemetry
         self._used = 0  # the journal that writes are kept in now
         self._away: set[str] = set()  # journals that could not be drained when last tried
+        self._full: set[str] = set()  # those that took no write, since anything waits
         self._open = asyncio.Event()
         self._open.set()
         self._keeping = self._holding = 0
@@ -106,7 +107,7 @@ class Backlog:
             try:
                 await journal.append(namespace, change)
             except StoreUnavailable as error:
-                log.warning("a write cannot wait in the %s journal: %s", journal.name, error)
+                self._passed_over(journal, error)
                 continue
             self._used = max(self._used, index)
             self._telemetry.write_kept(journal.name)
@@ -130,6 +131,11 @@ class Backlog:
             else:
                 self._found(journal)
         return True
+
+    def _passed_over(self, journal: Journal, error: StoreUnavailable) -> None:
+        if journal.name not in self._full:
+            log.warning("a write cannot wait in the %s journal: %s", journal.name, error)
+            self._full.add(journal.name)
 
     def _lost(self, journal: Journal, error: StoreUnavailable) -> None:
         if journal.name not in self._away:
@@ -164,6 +170,7 @@ class Backlog:
     def begin_anew(self) -> None:
         """Nothing waits any more: the first journal is the next to be used."""
         self._used = 0
+        self._full.clear()
 
     async def _waiting(self, journal: Journal) -> int:
         try:

@@ -118,6 +118,10 @@ def _head(line: bytes) -> Head:
     except Malformed:
         raise
     except (AttributeError, KeyError, ValueError) as error:
+        if b"}{" in line:
+            raise Malformed(
+                "The export has lost its line ends. curl sends a file as it is with --data-binary."
+            ) from error
         raise Malformed("Line 1 is not the first line of an export.") from error
 
 

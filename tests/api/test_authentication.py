@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,23 @@ def test_the_secret_is_made_once_for_its_owner_only(tmp_path: Path):
     assert len(secret) == 32
     assert load_secret(path) == secret
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_start_that_was_broken_off_leaves_no_part_of_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "namespace.secret"
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            load_secret(path)
+    assert not path.exists()
+    assert len(load_secret(path)) == 32
+    assert [each.name for each in tmp_path.iterdir()] == ["namespace.secret"]
 
 
 def test_something_else_in_the_secrets_place_is_refused(tmp_path: Path):

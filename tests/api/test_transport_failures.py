@@ -50,7 +50,7 @@ async def gateway(directory: Path, router: respx.Router) -> AsyncIterator[httpx.
     async with (
         lifespan(app.rest),
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app), base_url="http://gateway.test/v1", headers=KEY
+            transport=httpx.ASGITransport(app=app), base_url="http://gateway/v1", headers=KEY
         ) as client,
     ):
         yield client

@@ -150,6 +150,7 @@ def test_a_memory_of_its_own_is_not_mixed_with_another(
             "not of version 1",
         ),
         (lambda lines: lines[: lines.rindex(b'{"end"')], "last line is missing"),
+        (lambda lines: lines.replace(b"\n", b""), "--data-binary"),  # as curl's -d sends it
         (lambda lines: lines[: len(lines) // 2], "not"),
         (lambda lines: lines + b'{"passage":{}}\n', "goes on behind"),
         (lambda lines: lines.replace(b'"message":2', b'"message":3'), "last line counts"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,86 @@ def test_a_foreign_page_gets_nothing_of_an_anonymous_gateway(
     backend.reply(text("Hi."))
     simple["headers"]["origin"] = gateway.origin  # a page that the gateway itself serves
     assert httpx.post(f"{gateway.base_url}/chat/completions", **simple).status_code == 200
+
+
+def test_a_password_in_a_foreign_pages_url_is_no_key(
+    start_gateway: StartGateway, backend: ScriptedBackend
+):
+    gateway = start_gateway("--anonymous")
+    # What a form sends to http://ann:secret@127.0.0.1 has a header without a preflight: RFC 7617.
+    refused = ask(gateway, FOREIGN, authorization="Basic YW5uOnNlY3JldA==")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "origin_not_allowed")
+    assert backend.requests == []
+
+
+def hosted(gateway: GatewayProcess, host: str, path: str = "/v1/models", **headers: str) -> Any:
+    """Ask as a browser does whose page's host is named so and was made to mean this machine."""
+    return httpx.get(gateway.origin + path, headers={"host": host, **headers})
+
+
+REBOUND = [
+    "rebound.example",
+    "rebound.example:8484",
+    "127.0.0.1.rebound.example",
+    "localhost.example",
+    "[::1].example",
+]
+
+
+@pytest.mark.parametrize("options", [["--anonymous"], [], ["--accepted-keys", "k", "--anonymous"]])
+def test_a_name_of_the_internet_that_means_this_machine_is_refused(
+    start_gateway: StartGateway, backend: ScriptedBackend, options: list[str]
+):
+    gateway = start_gateway(*options)
+    at_the_start = len(backend.requests)
+    for host in REBOUND:
+        for path in ("/v1/models", "/memgpt/export", "/metrics", "/nothing"):
+            for headers in ({}, {"authorization": "Bearer k"}, {"origin": f"http://{host}"}):
+                answer = hosted(gateway, host, path, **headers)
+                assert answer.status_code == 403, (path, headers)
+                assert answer.json()["error"]["code"] == "host_not_allowed"
+                assert cors(answer) == {}
+        told = hosted(gateway, host).json()["error"]
+        assert repr(host) in told["message"]
+        assert {"cors_origins", "accepted_keys"} <= {*re.findall(r"\w+", told["message"])}
+        assert told["type"] == "invalid_request_error"
+    assert len(backend.requests) == at_the_start
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "LocalHost:8484", "localhost.", "chat.localhost:1", "127.0.0.1:8484"),
+        *("127.9.9.9", "[::1]:8484", "[::ffff:127.0.0.1]", "192.168.1.7:8080", "gateway:8484"),
+        *("host.docker.internal:8484", "nas.local", ""),
+    ],
+)
+def test_addresses_and_names_that_nobody_can_register_are_this_machines(
+    gateway: GatewayProcess, host: str, api_key: str
+):
+    key = {"authorization": f"Bearer {api_key}"}
+    assert hosted(gateway, host, **key).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "host"),
+    [
+        (["--anonymous", "--cors-origins", "https://chat.example"], "chat.example"),
+        (["--anonymous", "--cors-origins", "https://chat.example:*"], "Chat.Example:8443"),
+        (["--anonymous", "--cors-origins", "*"], "anything.example"),
+        (["--accepted-keys", "k"], "chat.example"),
+        (["--host", "0.0.0.0"], "chat.example"),
+    ],
+)
+def test_names_are_taken_that_are_named_or_do_not_matter(
+    start_gateway: StartGateway, options: list[str], host: str
+):
+    gateway = start_gateway(*options)
+    answer = hosted(gateway, host, authorization="Bearer k")
+    assert answer.status_code == 200
+    assert hosted(gateway, "other.example", authorization="Bearer k").status_code == (
+        403 if host.lower().startswith("chat.example") and "--anonymous" in options else 200
+    )
 
 
 def test_probes_and_metrics_are_for_no_page(gateway: GatewayProcess):

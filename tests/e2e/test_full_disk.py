@@ -56,3 +56,39 @@ def test_a_full_disk(
         backend.reply(send("All is well."))
         answer = raw(gateway.base_url, api_key, model=model, messages=[user("And now?")])
         assert (answer.status_code, "x-memgpt-degraded" in answer.headers) == (200, False)
+
+
+def test_a_disk_that_is_full_at_the_first_start(
+    backend: ScriptedBackend, disk: SmallDisk, tmp_path: Path
+) -> None:
+    """It is told in one line, and what was begun then is not in the way later."""
+    disk.fill()
+    gateway = GatewayProcess(tmp_path / "gateway", backend.base_url)
+    with pytest.raises(AssertionError) as refused:
+        gateway.start()
+    told = str(refused.value)
+    assert "Traceback" not in told
+    assert f"Error: data_dir {disk.path}: No space left on device" in told
+    disk.make_room()
+    with gateway:
+        assert readiness(gateway) == (200, {"status": "ok"})
+
+
+def test_what_a_full_disk_has_to_do_with_erasing_is_told(
+    backend: ScriptedBackend, disk: SmallDisk, tmp_path: Path, api_key: str, model: str
+) -> None:
+    with GatewayProcess(tmp_path / "gateway", backend.base_url) as gateway:
+        person = Person(gateway.base_url, api_key, model)
+        backend.reply(send("Hello."))
+        person.say("hello")
+        disk.fill()
+        backend.reply(send("Still here."))
+        raw(gateway.base_url, api_key, model=model, messages=[user("Are you there?")])
+        assert "a turn could not be stored: " in gateway.log()
+        assert "Traceback" not in gateway.log()
+        headers = {"authorization": f"Bearer {api_key}"}
+        refused = httpx.delete(f"{gateway.origin}/memgpt/memory", headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "memory_not_erased")
+        assert "disk is full" in refused.json()["error"]["message"]
+        disk.make_room()
+        assert httpx.delete(f"{gateway.origin}/memgpt/memory", headers=headers).status_code == 200

@@ -393,7 +393,9 @@ def test_a_path_that_there_is_not_is_told_those_there_are(gateway: GatewayProces
     )
     assert (answer.status_code, answer.json()["error"]["message"]) == (404, told)
     elsewhere = httpx.get(f"{gateway.origin}/chat/completions")
-    told = "Not Found: GET /chat/completions. The API is under /v1."
+    told = (
+        "Not Found: GET /chat/completions. The API is under /v1: a client's base URL ends with it."
+    )
     assert (elsewhere.status_code, elsewhere.json()["error"]["message"]) == (404, told)
 
 

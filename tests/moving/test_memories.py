@@ -98,7 +98,8 @@ def test_a_gateway_that_runs_keeps_them_out(old: Path) -> None:
     with claimed(old):
         for command in (("erase", "--yes"), ("export",)):
             told = refused(*command, "--from", f"sqlite:{old}", "--namespace", owner)
-            assert "in use by another gateway" in told
+            assert "in use by another gateway: stop that first, or ask it" in told
+            assert "--data-dir" not in told
 
 
 def test_a_memory_goes_to_another_key(old: Path, tmp_path: Path) -> None:

@@ -282,6 +282,24 @@ class TestRedis:
         assert not await one.lead()
         await redis.close()
 
+    async def test_what_waits_is_drained_from_a_server_that_is_full(
+        self, redis: RedisConnection, redis_server: RedisServer
+    ) -> None:
+        """Nothing else may make room: under noeviction it would wait for ever."""
+        journal = RedisJournal(redis, BOUND)
+        for name in "abc":
+            await journal.append(ALICE, said(name))
+        redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+        try:
+            assert await journal.lead()
+            [first, *others] = await journal.oldest(3)
+            await journal.put_aside(first)
+            await journal.done(others)
+            assert await journal.waiting() == 0
+        finally:
+            redis_server.ask("CONFIG", "SET", "maxmemory", "0")
+            await redis.close()
+
     async def test_all_keys_are_in_one_slot_and_bear_the_prefix(
         self, redis_server: RedisServer
     ) -> None:

@@ -322,6 +322,23 @@ class TestRefused:
             assert await store.counts(ALICE) == Counts(1, 0)
             assert measured(telemetry)["memgpt_journal_waiting_writes"] == 0
 
+    async def test_a_journal_that_is_full_is_told_of_once_until_the_store_is_back(
+        self, switch: Switch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        small = DiskJournal(tmp_path / "small.db", 4000)
+        async with opened(switch, [small]) as store:
+            for outage in (1, 2):
+                switch.here = False
+                for name in ("a", "b", "c"):
+                    with pytest.raises(StoreUnavailable):
+                        await store.commit(ALICE, record(message(f"{name}{outage}", "x" * 4000)))
+                    await store.commit(ALICE, record(message(f"small {name}{outage}", "hi")))
+                told = [each.getMessage() for each in caplog.records if "cannot" in each.message]
+                assert len(told) == outage
+                assert told[-1].startswith("a write cannot wait in the disk journal: ")
+                switch.here = True
+                assert await store.come_back()
+
 
 class TestCancelled:
     async def test_a_write_is_carried_out_all_the_same(

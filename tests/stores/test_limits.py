@@ -280,3 +280,27 @@ async def test_without_redis_each_limits_by_itself(
     os.kill(server.pid, signal.SIGCONT)
     server.stop()
     await redis.close()
+
+
+@pytest.mark.redis
+async def test_a_full_redis_is_told_of_once(
+    redis: RedisConnection,
+    redis_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It refuses to count a request, and answers that another key has none left."""
+    monkeypatch.setattr(circuit, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(circuit, "LONGEST_PAUSE", 0.0)
+    limiter = RedisLimiter(redis, Rates(requests=1, tokens=None))
+    assert (await limiter.admit(ALICE)).admitted
+    redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        for _ in range(5):
+            assert not (await limiter.admit(ALICE)).admitted
+            await limiter.admit(BOB)
+    finally:
+        redis_server.ask("CONFIG", "SET", "maxmemory", "0")
+    told = [each.getMessage() for each in caplog.records if each.name.endswith("redis.limits")]
+    assert len(told) == 1
+    assert told[0].startswith("each replica limits by itself: Redis is full")

@@ -21,6 +21,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import (
     NoScriptError,
+    OutOfMemoryError,
     RedisClusterException,
     RedisError,
     ResponseError,
@@ -30,7 +31,7 @@ from redis.exceptions import (
 )
 
 from memgpt_proxy.stores.redis.batches import Batches, Command
-from memgpt_proxy.stores.redis.circuit import Circuit, RedisUnavailable
+from memgpt_proxy.stores.redis.circuit import Circuit, RedisFull, RedisUnavailable
 from memgpt_proxy.stores.redis.url import RedisUrl, parse
 
 CONNECT_SECONDS = 1.0
@@ -59,19 +60,20 @@ class RedisConnection:
         client: The driver's client. For what blocks (subscriptions) use it directly, with
             time limits of your own: ``using`` is for what answers at once.
         prefix: What all keys begin with.
+        circuit: What pauses after an error; one of its own if None.
     """
 
-    def __init__(self, client: Client, prefix: str) -> None:
+    def __init__(self, client: Client, prefix: str, circuit: Circuit | None = None) -> None:
         self.client = client
         self._prefix = prefix
-        self._circuit = Circuit()
+        self._circuit = circuit or Circuit()
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._batches = Batches(self._answers)
 
     @property
     def away(self) -> bool:
-        """Whether the last command failed for it: it is away, full, or refuses."""
-        return not self._circuit.closed
+        """Whether it is away, full, or refuses what it is asked."""
+        return self._circuit.told
 
     def key(self, kind: str, name: str) -> str:
         """Return a key; in a cluster, those of one name are on one server."""
@@ -84,7 +86,11 @@ class RedisConnection:
             with self._circuit.attempt():
                 try:
                     async with asyncio.timeout(WHOLE_SECONDS):
+                        if self._circuit.may_have_room:
+                            await self.client.set(self.key("room", ""), b"", px=1)
                         yield self.client
+                except OutOfMemoryError as error:
+                    raise RedisFull("Redis is full (its maxmemory)") from error
                 except (RedisError, RedisClusterException, OSError) as error:
                     await self._drop_idle()
                     raise RedisUnavailable(f"Redis is unavailable: {_reason(error)}") from error
@@ -156,18 +162,25 @@ def _is_failure(answer: object) -> bool:
     return isinstance(answer, RedisError) and not isinstance(answer, NoScriptError)
 
 
-def connect(url: str, ca_file: Path | None = None, *, prefix: str = "memgpt") -> RedisConnection:
+def connect(
+    url: str,
+    ca_file: Path | None = None,
+    *,
+    prefix: str = "memgpt",
+    circuit: Circuit | None = None,
+) -> RedisConnection:
     """Return the Redis at ``url`` (see ``redis.url``); it is connected to when it is used.
 
     Args:
         ca_file: Certificates (PEM) that the servers' are checked against, with TLS.
+        circuit: What pauses after an error; one of its own if None.
 
     Raises ValueError, in one line without user and password, for what cannot be one.
     """
     said = parse(url)
     if ca_file is not None:
         _check_certificates(ca_file)
-    return RedisConnection(_client(said, _options(said, ca_file)), prefix)
+    return RedisConnection(_client(said, _options(said, ca_file)), prefix, circuit)
 
 
 def _options(said: RedisUrl, ca_file: Path | None) -> dict[str, Any]:

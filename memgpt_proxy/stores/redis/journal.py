@@ -56,13 +56,14 @@ redis.call('XADD', KEYS[3], '*', 'namespace', ARGV[3], 'change', ARGV[4])
 )
 
 _LEAD = Script(
-    """
+    """#!lua flags=allow-oom
 local leader = redis.call('GET', KEYS[1])
 if leader and leader ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 )
+"""Allowed where Redis is full: what is drained may be all that makes room."""
 
 _RESIGN = Script(
     """

@@ -77,7 +77,8 @@ class RedisLimiter:
         except RedisUnavailable as error:
             self._left_alone(error)
             return await self._alone.admit(key)
-        self._is_alone = False
+        # One that is full answers too, where there is nothing to count.
+        self._is_alone = self._is_alone and self._redis.away
         return standing_of(self._rates, float(requests), float(tokens), admitted=bool(admitted))
 
     async def spend(self, key: Namespace, tokens: int) -> None:

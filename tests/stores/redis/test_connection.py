@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +115,63 @@ async def test_killed_and_started_again(
             assert await redis.execute("GET", "key") == b"1"
             await asyncio.to_thread(server.restart)
             assert await redis.execute("GET", "key") == b"1"
+
+
+async def test_a_server_that_is_full_is_told_of_once_and_when_that_is_over(
+    redis_binary: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``noeviction``: what takes memory is refused, what does not is carried out."""
+    caplog.set_level("INFO", "memgpt_proxy.stores.redis.circuit")
+    now = [100.0]
+    write = Script("return redis.call('SET', KEYS[1], ARGV[1])")
+    with RedisServer(tmp_path, "--maxmemory-policy", "noeviction") as server:
+        redis = connect(server.url, circuit=circuits.Circuit(lambda: now[0]))
+        try:
+            server.ask("CONFIG", "SET", "maxmemory", "1")
+            refused = 0
+            for _ in range(30):  # ten minutes
+                now[0] += 20.0
+                with suppress(RedisUnavailable):
+                    await redis.execute("GET", "key")
+                try:
+                    await redis.run(write, ["key"], [1])
+                except RedisUnavailable:
+                    refused += 1
+                assert redis.away
+            assert refused == 30
+            for _ in range(30):  # and ten in which nobody writes
+                now[0] += 20.0
+                with suppress(RedisUnavailable):
+                    await redis.execute("GET", "key")
+            [full] = caplog.messages
+            assert full.startswith("Redis is full")
+            server.ask("CONFIG", "SET", "maxmemory", "0")
+            for _ in range(10):
+                now[0] += 20.0
+                await redis.run(write, ["key"], [1])
+            assert caplog.messages == [full, "Redis is back"]
+            assert not redis.away
+        finally:
+            await redis.close()
+
+
+async def test_a_server_at_its_limit_is_not_told_of_with_every_write(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "memgpt_proxy.stores.redis.circuit")
+    now = [100.0]
+    redis = connect(redis_server.url, circuit=circuits.Circuit(lambda: now[0]))
+    try:
+        for _ in range(20):
+            for maxmemory in ("1", "0"):
+                redis_server.ask("CONFIG", "SET", "maxmemory", maxmemory)
+                now[0] += circuits.CALM_SECONDS / 2
+                with suppress(RedisUnavailable):
+                    await redis.execute("SET", "key", 1)
+        assert len(caplog.messages) == 1
+    finally:
+        redis_server.ask("CONFIG", "SET", "maxmemory", "0")
+        await redis.close()
 
 
 async def test_a_server_that_hangs(redis_binary: str, tmp_path: Path) -> None:
