@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from secrets import token_hex
 from typing import Any
 
@@ -78,7 +79,7 @@ class Raw:
 Delta = Text | CallPart | Beside | Raw
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offer:
     """Whose functions the model may call in a turn, by name."""
 
@@ -95,12 +96,12 @@ class Offer:
     apart: bool = False
     """Memory has nothing to do with it: no function is ours, whatever its name."""
 
-    @property
+    @cached_property
     def own(self) -> frozenset[str]:
         """All functions of ours: a model may know more of them than it is offered now."""
         return frozenset() if self.apart else frozenset(FUNCTIONS).difference(self.theirs)
 
-    @property
+    @cached_property
     def known(self) -> frozenset[str]:
         """All functions that a call may be of."""
         return self.own.union(self.theirs)
@@ -110,7 +111,7 @@ class Offer:
         """Return whether the turn ends with what the client has asked for and nothing else."""
         return self.clean or self.must_call
 
-    @property
+    @cached_property
     def hears(self) -> bool:
         """Whether a ``send_message`` is heard: by habit some models call it unasked, too."""
         unasked = not self.awaits_client and SEND_MESSAGE not in self.theirs

@@ -32,11 +32,12 @@ def is_done(event: bytes) -> bool:
 
 def chunks_of(event: bytes) -> list[Chunk]:
     """Return the chunks that an event's data hold. Raises NoChunk."""
+    whole = b'"message"' in event
     try:
-        values = [orjson.loads(event)]
+        value = orjson.loads(event)
     except orjson.JSONDecodeError:
-        values = [*_values(event)]
-    return [_chunk(value, whole=b'"message"' in event) for value in values]
+        return [_chunk(value, whole=whole) for value in _values(event)]
+    return [_chunk(value, whole=whole)]
 
 
 def chunks_of_body(body: bytes) -> list[Chunk]:
