@@ -18,8 +18,15 @@ def call_ids(message: Message) -> list[str]:
 
 
 def open_calls(nodes: Sequence[Node]) -> list[str]:
-    """Return the ids of calls in ``nodes`` that nothing in them answers: the client's to run."""
+    """Return the ids of calls in ``nodes`` that nothing behind them answers: the client's to run.
+
+    Some backends give the calls of each answer the same ids anew.
+    """
     telling = [node.entries for node in nodes if _CALLS in node.entries or _RESULT in node.entries]
     entries: list[Message] = [entry for each in telling for entry in orjson.loads(each)]
-    answered = {entry.get("tool_call_id") for entry in entries}
-    return [name for entry in entries for name in call_ids(entry) if name not in answered]
+    waiting: list[str] = []
+    for entry in entries:
+        if (answered := entry.get("tool_call_id")) in waiting:
+            waiting.remove(answered)
+        waiting += call_ids(entry)
+    return waiting

@@ -205,6 +205,20 @@ def test_calls_without_outputs_get_a_note(
     assert {name for name, text in results.items() if text == "4"} == set(names)
 
 
+def test_a_call_with_the_id_of_an_earlier_step_is_open(backend: ScriptedBackend, asker: Asker):
+    """Some backends number the calls of each answer from 0."""
+    memory = call("working_context_append", {"content": "Lives in Oslo"}, id="call_0")
+    asks = call("get_weather", {}, id="call_0")
+    backend.reply(memory, asks, send("4 °C."), memory, asks, send("Fine."))
+    for given in ([output("call_0", "4")], "Never mind."):
+        first = asker.ask("How is it?", tools=[WEATHER])
+        assert [made[:2] for made in calls(first)] == [("call_0", "get_weather")]
+        asker.ask(given, tools=[WEATHER], previous_response_id=first.id)
+        prompt = backend.requests[-1].body["messages"]
+        made = [m["role"] for m in prompt if m.get("tool_calls") or m["role"] == "tool"]
+        assert made == ["assistant", "tool", "assistant", "tool"]
+
+
 @pytest.mark.parametrize("names", [("call_x",), ("call_w", "call_x")], ids=["alone", "beside"])
 def test_an_output_without_a_call_is_refused(
     backend: ScriptedBackend, anyone: Asker, names: tuple[str, ...]
