@@ -12,6 +12,7 @@
     ├── HostNotAllowed        403  a name that may not mean this machine
     ├── RequestTimeout        408  its body did not keep coming
     ├── RequestTooLarge       413
+    ├── UnsupportedEncoding   415  its body is compressed
     ├── RateLimited           429  the key has used what it may in a minute
     ├── NoReply               502  the model never came to a reply
     ├── BackendUnreachable    502  no answer at all
@@ -179,6 +180,14 @@ class RequestTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class UnsupportedEncoding(GatewayError):
+    """The body is compressed."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_encoding"
 
 
 class RateLimited(GatewayError):

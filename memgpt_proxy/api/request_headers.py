@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from memgpt_proxy.agent.request import NamedConversation
 from memgpt_proxy.backend.headers import RawHeaders
-from memgpt_proxy.errors import InvalidRequest
+from memgpt_proxy.errors import InvalidRequest, UnsupportedEncoding
 
 CONVERSATION = "X-MemGPT-Conversation"
 """Names the conversation of a client that may send its newest messages only."""
@@ -21,6 +21,7 @@ MEMORY = "X-MemGPT-Memory"
 _RETRY = b"x-stainless-retry-count"
 """Sent by OpenAI's SDKs: how often they have tried before."""
 
+_ENCODING = b"content-encoding"
 _IDEMPOTENCY = b"idempotency-key"
 """Names a request that may be sent several times; so may OpenAI's SDKs do."""
 
@@ -76,14 +77,15 @@ class RequestHeaders:
     def __init__(self, conversation: Iterable[str], task: Iterable[str]) -> None:
         self._conversation = {_raw(name): name for name in conversation}
         self._task = frozenset(map(_raw, task))
-        own = {_raw(CONVERSATION), _raw(MEMORY), _RETRY, _IDEMPOTENCY}
+        own = {_raw(CONVERSATION), _raw(MEMORY), _RETRY, _ENCODING, _IDEMPOTENCY}
         self._known = own | self._conversation.keys() | self._task
 
     def read(self, headers: RawHeaders) -> ToldByHeaders:
-        """Return what ``headers`` say. Raises InvalidRequest, which names the header."""
+        """Return what ``headers`` say. Raises GatewayError, which names the header."""
         found = {name: value for name, value in headers if name in self._known}
         if not found:
             return _NOTHING
+        _check_encoding(found.get(_ENCODING, b"identity"))
         return ToldByHeaders(
             conversation=self._named(found),
             memory=_memory(found.get(_raw(MEMORY))),
@@ -100,6 +102,15 @@ class RequestHeaders:
             if name and not name.startswith(_SHARED_IDS):
                 return NamedConversation(name, resends=True)
         return None
+
+
+def _check_encoding(encoding: bytes) -> None:
+    if encoding.strip().lower() not in (b"", b"identity"):
+        raise UnsupportedEncoding(
+            f"The request body is compressed ({encoding.decode('ascii', 'replace')}), "
+            "which this API does not take. Send it as plain JSON.",
+            param="Content-Encoding",
+        )
 
 
 def _raw(name: str) -> bytes:

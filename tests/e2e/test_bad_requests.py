@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -148,6 +149,35 @@ def test_a_body_too_large_is_refused(
     )
     assert (chunked.status_code, error_of(chunked)["code"]) == (413, "request_too_large")
     assert person.say("small").text == "Fine."
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+def test_a_compressed_body_is_refused_by_what_it_is(
+    path: str, backend: ScriptedBackend, gateway: GatewayProcess, api_key: str, model: str
+):
+    asked = {"model": model, "messages": [user("Hello")], "input": "Hello"}
+    key = {"authorization": f"Bearer {api_key}"}
+    response = httpx.post(
+        f"{gateway.base_url}/{path}",
+        content=gzip.compress(json.dumps(asked).encode()),
+        headers={**key, "content-encoding": "gzip"},
+    )
+    error = error_of(response)
+    assert (response.status_code, error["code"]) == (415, "unsupported_encoding")
+    assert (error["type"], error["param"]) == ("invalid_request_error", "Content-Encoding")
+    assert backend.requests == []
+
+
+def test_a_body_that_says_it_is_not_compressed_is_read(
+    backend: ScriptedBackend, gateway: GatewayProcess, api_key: str, model: str
+):
+    backend.reply(send("Fine."))
+    response = httpx.post(
+        f"{gateway.base_url}/chat/completions",
+        json={"model": model, "messages": [user("Hello")]},
+        headers={"authorization": f"Bearer {api_key}", "content-encoding": "Identity"},
+    )
+    assert response.json()["choices"][0]["message"]["content"] == "Fine."
 
 
 JUNK = st.recursive(
