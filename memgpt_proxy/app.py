@@ -117,9 +117,10 @@ class Gateway:
 
     def _route(self, scope: Scope) -> ASGIApp:
         path: str = scope["path"]
-        if path == CHAT_COMPLETIONS and scope["method"] == "POST":
+        asked = path.removesuffix("/")  # else what is asked so would be asked without memory
+        if asked == CHAT_COMPLETIONS and scope["method"] == "POST":
             return self.chat
-        if path == RESPONSES and scope["method"] == "POST":
+        if asked == RESPONSES and scope["method"] == "POST":
             return self.responses
         forwarded = path.startswith(f"{PREFIX}/") and not path.startswith(f"{RESPONSES}/")
         return self.passthrough if forwarded else self.rest

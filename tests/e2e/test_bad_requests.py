@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import StartGateway
-from tests.e2e.chatting import Person, data_of, error_of, send, user
+from tests.e2e.chatting import Person, data_of, error_of, offered, send, user
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.replies import text
@@ -166,6 +166,29 @@ def test_a_compressed_body_is_refused_by_what_it_is(
     assert (response.status_code, error["code"]) == (415, "unsupported_encoding")
     assert (error["type"], error["param"]) == ("invalid_request_error", "Content-Encoding")
     assert backend.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("chat/completions/", {"messages": HELLO}), ("responses/", {"input": "hello"})],
+)
+def test_a_slash_at_the_end_of_a_path_loses_no_memory(
+    path: str,
+    asked: dict[str, Any],
+    backend: ScriptedBackend,
+    gateway: GatewayProcess,
+    api_key: str,
+    model: str,
+):
+    backend.reply(send("Fine."))
+    response = httpx.post(
+        f"{gateway.base_url}/{path}",
+        json={"model": model, **asked},
+        headers={"authorization": f"Bearer {api_key}"},
+    )
+    assert response.status_code == 200
+    (request,) = backend.requests
+    assert "working_context_append" in offered(request)
 
 
 def test_a_body_that_says_it_is_not_compressed_is_read(
