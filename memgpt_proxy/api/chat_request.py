@@ -164,7 +164,10 @@ def _list(fields: Mapping[str, Any], name: str) -> Sequence[Any]:
     for index, item in enumerate(items):
         if not isinstance(item, dict):
             raise invalid(f"{name}[{index}]", "an object")
-        if item.get("type") == "function":
+        kind = item.get("type")
+        if kind is not None and not isinstance(kind, str):
+            raise invalid(f"{name}[{index}].type", "a string")
+        if kind == "function":
             check_function(item.get("function"), f"{name}[{index}].function")
     return items
 

@@ -92,6 +92,8 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"stream_options": {"include_usage": True}}, "stream_options"),
     ({"tools": {}}, "tools"),
     ({"tools": ["get_weather"]}, "tools[0]"),
+    ({"tools": [{"type": []}]}, "tools[0].type"),
+    ({"tools": [{"type": {}, "function": {"name": "f"}}]}, "tools[0].type"),
     ({"tools": [{"type": "function"}]}, "tools[0].function"),
     ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
     ({"tools": [{"type": "function", "function": {"name": 1}}]}, "tools[0].function.name"),
