@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from memgpt_proxy.errors import InvalidRequest
 
 HEAD_SECONDS = 30.0
 """How long a request's head may take, from its first byte or the connection's beginning."""
@@ -24,8 +25,7 @@ REST_SECONDS = 30.0
 
 def _refusal(status: str, message: str, code: str | None) -> bytes:
     """Return a whole answer to what never became a request."""
-    told = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-    body = orjson.dumps({"error": told})
+    body = InvalidRequest(message, code=code).body()
     fields = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close"
     return f"HTTP/1.1 {status}\r\n{fields}\r\n\r\n".encode() + body
 

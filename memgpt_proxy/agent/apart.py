@@ -66,15 +66,15 @@ class TurnApart:
         Raises:
             GatewayError: None of them answered; the last one's.
         """
-        for route in self._routes:
-            self._go_to(route)
+        for fallback in self._routes[1:]:
             try:
                 return await self._answered(sink)
             except GatewayError as error:
-                if self._begun or route is self._routes[-1] or not may_pass(error):
+                if self._begun or not may_pass(error):
                     raise
-                log.warning("%r cannot answer (%s)", route.key, error.code)
-        raise AssertionError
+                log.warning("%r cannot answer (%s)", self._route.key, error.code)
+            self._go_to(fallback)
+        return await self._answered(sink)
 
     async def _answered(self, sink: ReplySink) -> TurnResult:
         """Ask one backend, otherwise where it refuses, and hand on what comes."""

@@ -244,10 +244,16 @@ class RunningTurn:
                 await self._hear(sink, body, hearing)
             finally:
                 hearing.note()  # it may have broken off
-            deltas, step = hearing.close()
-            if deltas:
-                await self._tell(sink, deltas)
-            self._learn(hearing.reader, step, run)
+            return await self._heard(sink, hearing, run)
+
+    async def _heard(
+        self, sink: ReplySink, hearing: Hearing, run: RunStep, deltas: Sequence[Delta] = ()
+    ) -> Step:
+        """End a step: the client gets what is left of it, behind deltas that it did not get yet."""
+        rest, step = hearing.close()
+        if deltas or rest:
+            await self._tell(sink, [*deltas, *rest])
+        self._learn(hearing.reader, step, run)
         return step
 
     async def _unread(self, sink: ReplySink, error: GatewayError, run: RunStep) -> Step | None:
@@ -259,11 +265,7 @@ class RunningTurn:
         deltas = hearing.hear([{"choices": [{"delta": {"content": written}}]}])
         if not self._accepted:
             await self._accept(sink, hearing.reader, about_the_call(error.headers))
-        rest, step = hearing.close()
-        if deltas or rest:
-            await self._tell(sink, [*deltas, *rest])
-        self._learn(hearing.reader, step, run)
-        return step
+        return await self._heard(sink, hearing, run, deltas)
 
     async def _hear(self, sink: ReplySink, body: bytes, hearing: Hearing) -> None:
         """Hear a step to its end, or until the client has enough."""

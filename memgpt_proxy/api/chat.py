@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-import orjson
 from starlette.types import Send
 
 from memgpt_proxy.agent.agent import Agent
 from memgpt_proxy.api.chat_request import ChatRequest, parse_chat_request
 from memgpt_proxy.api.endpoint import Forward, Opened, Turn
-from memgpt_proxy.api.passthrough import Mend, Passthrough
+from memgpt_proxy.api.passthrough import Passthrough, Read, fields_of
 from memgpt_proxy.api.reading import Call, RequestReader
 from memgpt_proxy.api.replies import Reply, StreamedReply, WholeReply
 from memgpt_proxy.errors import InvalidRequest
@@ -37,7 +36,7 @@ class ChatCompletions:
         request = parse_chat_request(body, newest_only=call.told.newest_only)
         asked = self.reader.asked(call, body, request)
         if self.reader.is_task(request):
-            return self._forward(call, body)
+            return self._forward(call, Read(body))
         turn = await self.agent.open(asked)
         return Opened(turn, partial(_reply, request, turn))
 
@@ -46,37 +45,29 @@ class ChatCompletions:
         if not self.reader.fits(call):
             return self._forward(call, None)
         body = await self.reader.body(call)
-        if (model := _model(body)) is None:
-            return self._forward(call, body)
-        if not self.agent.lacks_tools(model):
-            return self._forward(call, body, self.agent.mending)
+        fields = fields_of(body)
+        if fields is None:  # for the backend to say what is wrong
+            return self._forward(call, Read(body))
+        if not self.agent.lacks_tools(fields["model"]):
+            return self._forward(call, Read(body, fields, self.agent.mending))
+        as_it_came = Read(body, fields)
         try:
             request = parse_chat_request(body)
             asked = replace(self.reader.asked(call, body, request), remembers=False)
         except InvalidRequest:  # for the backend to say
-            return self._forward(call, body)
+            return self._forward(call, as_it_came)
         if not asked.has_calls:
-            return self._forward(call, body)
+            return self._forward(call, as_it_came)
         turn = await self.agent.open(asked)
         return Opened(turn, partial(_reply, request, turn))
 
-    def _forward(self, call: Call, body: bytes | None, mend: Mend | None = None) -> Forward:
-        """Return what answers by the backend alone; ``body`` has been read already if given."""
+    def _forward(self, call: Call, read: Read | None) -> Forward:
+        """Return what answers by the backend alone; the body has been read already if given."""
 
         async def forward(send: Send) -> None:
-            await self.passthrough.forward(call.scope, call.receive, send, body, mend)
+            await self.passthrough.forward(call.scope, call.receive, send, read)
 
         return forward
-
-
-def _model(body: bytes) -> str | None:
-    """Return the model that a body names; None where it is for the backend to say what is wrong."""
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    model = fields.get("model") if isinstance(fields, dict) else None
-    return model if isinstance(model, str) else None
 
 
 def _reply(request: ChatRequest, turn: Turn, send: Send) -> Reply:

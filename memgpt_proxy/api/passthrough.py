@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,20 @@ Mend = Callable[[Route], Mending]
 """Gives what may be done for a request that goes to a route."""
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request's body, where it is read before it is forwarded.
+
+    Attributes:
+        fields: What is in it, where it is a JSON object that names a model.
+        mend: Gives what may be done for the backend of a route to take it.
+    """
+
+    body: bytes
+    fields: Mapping[str, Any] | None = None
+    mend: Mend | None = None
+
+
 class Passthrough:
     """The endpoint: an ASGI application for all paths under ``/v1``."""
 
@@ -60,20 +75,17 @@ class Passthrough:
         scope: Scope,
         receive: Receive,
         send: Send,
-        body: bytes | None = None,
-        mend: Mend | None = None,
+        read: Read | None = None,
     ) -> None:
         """Forward one request that was let in; its client's leaving cancels it.
 
         Args:
-            body: The request's body, where it has been read from ``receive`` already.
-            mend: Gives what may be done for the backend of a route to take it, where the body
-                names a model.
+            read: The request's body, where it has been read from ``receive`` already.
         """
         response = _Response(send)
         upload = Upload(receive)
         try:
-            exchange = await self._exchange(scope, receive, upload, body, mend)
+            exchange = await self._exchange(scope, receive, upload, read)
         except ClientGone:
             return
         except GatewayError as error:
@@ -85,27 +97,21 @@ class Passthrough:
             await response.fail(Stopping())
 
     async def _exchange(
-        self,
-        scope: Scope,
-        receive: Receive,
-        upload: Upload,
-        body: bytes | None,
-        mend: Mend | None,
+        self, scope: Scope, receive: Receive, upload: Upload, read: Read | None
     ) -> Exchange:
         headers: RawHeaders = scope["headers"]
         method, target = scope["method"], target_of(scope)
-        if body is None:
-            body = await _whole(receive, headers)
+        body = read.body if read is not None else await _whole(receive, headers)
         if body is not None:
             upload.read.set()
-        if body is not None and mend is not None and (fields := fields_of(body)) is not None:
-            route = self._backend.routes(fields["model"])[0]
+        if read is not None and read.fields is not None and read.mend is not None:
+            route = self._backend.routes(read.fields["model"])[0]
 
             def ask(sent: bytes) -> AbstractAsyncContextManager[httpx.Response]:
-                sized = headers if sent == body else without_length(headers)
+                sized = headers if sent is read.body else without_length(headers)
                 return route.backend.exchange(self._backend.forward(method, target, sized, sent))
 
-            return partial(mended, ask, mend(route), body)
+            return partial(mended, ask, read.mend(route), read.body)
         sent = upload if body is None else body
         request = self._backend.forward(method, target, headers, sent)
         return partial(self._backend.exchange, request)
@@ -155,10 +161,8 @@ def _decoded(answer: httpx.Response) -> bytes:
         return b""
 
 
-def fields_of(body: bytes | None) -> dict[str, Any] | None:
+def fields_of(body: bytes) -> dict[str, Any] | None:
     """Return a body's fields where it is a JSON object that names a model."""
-    if not body:
-        return None
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:

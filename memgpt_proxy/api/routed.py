@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from memgpt_proxy.api.passthrough import (
     Exchange,
     Mend,
     Passthrough,
+    Read,
     Upload,
     fields_of,
     mended,
@@ -50,7 +51,7 @@ class _Call:
     target: str
     headers: RawHeaders
     body: bytes
-    fields: dict[str, Any]
+    fields: Mapping[str, Any]
 
     def at(self, route: Route, body: bytes) -> httpx.Request:
         """Return it readdressed to where its model is, under the model's name there.
@@ -87,12 +88,7 @@ class RoutedPassthrough(Passthrough):
         self._max_body = max_body
 
     async def _exchange(
-        self,
-        scope: Scope,
-        receive: Receive,
-        upload: Upload,
-        body: bytes | None,
-        mend: Mend | None,
+        self, scope: Scope, receive: Receive, upload: Upload, read: Read | None
     ) -> Exchange:
         method, headers = scope["method"], scope["headers"]
         target = target_of(scope)
@@ -104,18 +100,18 @@ class RoutedPassthrough(Passthrough):
             upload.read.set()
             model = unquote(path.removeprefix(f"{_MODELS}/"))
             return partial(self._answer, self._backends.routes(model), partial(_described, headers))
-        if body is None and method == "POST" and _is_json(headers):
+        if read is None and method == "POST" and _is_json(headers):
             body = await read_body(receive, self._max_body)
-        fields = fields_of(body)
-        if body is None or fields is None:
-            return await super()._exchange(scope, receive, upload, body, None)
+            read = Read(body, fields_of(body))
+        if read is None or read.fields is None:
+            return await super()._exchange(scope, receive, upload, read)
         upload.read.set()
-        call = _Call(method, target, headers, body, fields)
-        routes = self._backends.routes(fields["model"])
+        call = _Call(method, target, headers, read.body, read.fields)
+        routes = self._backends.routes(read.fields["model"])
         if path not in _REPEATABLE:
             backend = self._backends.backend(routes[0].backend.name)  # no other can take its place
-            return partial(backend.exchange, call.at(routes[0], body))
-        return partial(self._answer, routes, partial(call.asked, mend))
+            return partial(backend.exchange, call.at(routes[0], read.body))
+        return partial(self._answer, routes, partial(call.asked, read.mend))
 
     @asynccontextmanager
     async def _answer(

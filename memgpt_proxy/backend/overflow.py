@@ -134,11 +134,15 @@ def told(value: Any, depth: int = _DEEPEST) -> Iterator[str]:
             yield from told(value.get(name), depth - 1)
 
 
+def error_in(answer: object) -> Mapping[str, Any]:
+    """Return the object that tells an error: in a server's answer, or that itself, or nothing."""
+    inner = answer.get("error", answer) if isinstance(answer, Mapping) else answer
+    return inner if isinstance(inner, Mapping) else {}
+
+
 def _counted_by_llama_cpp(error: object) -> Overflow | None:
     """Return what llama.cpp tells in fields of its own."""
-    inner = error.get("error", error) if isinstance(error, Mapping) else None
-    if not isinstance(inner, Mapping):
-        return None
+    inner = error_in(error)
     window, prompt = inner.get("n_ctx"), inner.get("n_prompt_tokens")
     if not isinstance(window, int) or not isinstance(prompt, int):
         return None

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from memgpt_proxy.backend.overflow import told
+from memgpt_proxy.backend.overflow import error_in, told
 from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream
 from memgpt_proxy.traits import Trait
 
@@ -164,8 +164,7 @@ def failed_call(error: Exception) -> str | None:
         answer = error.error if isinstance(error, ErrorInStream) else error.message
     else:
         return None
-    inner = answer.get("error", answer) if isinstance(answer, Mapping) else answer
-    fields: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
+    fields = error_in(answer)
     found = _FAILED_WORDS.search(_words(answer))
     if found is None and fields.get("code") not in _FAILED_CALLS:
         return None

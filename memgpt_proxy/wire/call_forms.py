@@ -406,7 +406,12 @@ def _keyword_spellings(rest: str) -> Sequence[str]:
 
 def skip_space(text: str, position: int) -> int:
     """Return where the white space at `position` ends."""
-    match = _SPACE.match(text, position)
+    return skip(_SPACE, text, position)
+
+
+def skip(what: re.Pattern[str], text: str, position: int) -> int:
+    """Return where the ``what`` at `position` ends."""
+    match = what.match(text, position)
     return match.end() if match else position
 
 

@@ -26,11 +26,10 @@ _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
 class CallInProgress:
     """A function call of the model while it arrives; `id` and `name` are "" until known."""
 
-    __slots__ = ("_arguments", "_known", "custom", "extra", "id", "index", "name")
+    __slots__ = ("_arguments", "custom", "extra", "id", "index", "name")
 
-    def __init__(self, index: int, known: Collection[str] = ()) -> None:
+    def __init__(self, index: int) -> None:
         self.index = index
-        self._known = known
         self.id = ""
         self.name = ""
         self.custom = False
@@ -57,7 +56,7 @@ class CallInProgress:
     def add(self, function: FunctionCallDelta) -> str:
         """Take a piece of the call; return what it adds to the arguments' text."""
         if not self.name and (name := function.get("name")):
-            self.name = true_name("" + name, self._known)  # a TypeError for what is no text
+            self.name = "" + name  # a TypeError for what is no text
         arguments = function.get("arguments")
         if not arguments and arguments != {}:
             return ""
@@ -176,15 +175,21 @@ class StepReader:
             progress.calls = [self._add_call(call) for call in calls]
 
     def _add_call(self, delta: ToolCallDelta) -> tuple[CallInProgress, str]:
-        function = delta.get("function") or _of_custom(delta.get("custom"))
+        function = self._named(delta.get("function") or _of_custom(delta.get("custom")))
         call = self._call_of(delta, function)
         call.id = call.id or delta.get("id") or ""
         call.custom = call.custom or "custom" in delta
         call.extra = call.extra or delta.get("extra_content")
         return call, call.add(function)
 
+    def _named(self, function: FunctionCallDelta) -> FunctionCallDelta:
+        """Return a piece of a call with the name of the known function that is meant."""
+        name = function.get("name")
+        true = true_name(name, self._known) if name else name
+        return function if true == name else {**function, "name": true}
+
     def _call_of(self, delta: ToolCallDelta, function: FunctionCallDelta) -> CallInProgress:
-        index, call_id, name = delta.get("index"), delta.get("id"), self._name_in(function)
+        index, call_id, name = delta.get("index"), delta.get("id"), function.get("name")
         if index is None:
             call = self._call_without_index(call_id, name)
         else:
@@ -196,10 +201,6 @@ class StepReader:
             call = None
         return call or self._open_call(index)
 
-    def _name_in(self, function: FunctionCallDelta) -> str | None:
-        name = function.get("name")
-        return true_name(name, self._known) if name else name
-
     def _call_without_index(self, call_id: str | None, name: str | None) -> CallInProgress | None:
         if call_id:
             return next((call for call in self.calls if call.id == call_id), None)
@@ -208,10 +209,9 @@ class StepReader:
 
     def _open_call(self, index: int | None) -> CallInProgress:
         if index is None or index in self._call_at:
-            index_here = max((call.index for call in self.calls), default=-1) + 1
-            call = CallInProgress(index_here, self._known)
+            call = CallInProgress(max((call.index for call in self.calls), default=-1) + 1)
         else:
-            call = CallInProgress(index, self._known)
+            call = CallInProgress(index)
         self._call_at[call.index if index is None else index] = call
         self.calls.append(call)
         return call

@@ -7,6 +7,7 @@ open its block in the prompt, so that a text begins inside it and has nothing bu
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 
 _TAGS = {
@@ -65,6 +66,13 @@ def beginning_of(text: str) -> Beginning:
     return Beginning.OUTSIDE if text and not text.isspace() else Beginning.UNKNOWN
 
 
+@lru_cache(maxsize=8)
+def _beginnings(aside: tuple[tuple[str, str], ...]) -> tuple[Mapping[str, str], frozenset[str]]:
+    """Return what may stand in front of a text, how it ends, and its first characters."""
+    beginnings = {**_BEGINNINGS, **dict(aside)}
+    return beginnings, frozenset(each[0] for each in beginnings)
+
+
 class ThinkingGate:
     """Takes the thinking off the beginning of a text that comes in pieces.
 
@@ -86,8 +94,7 @@ class ThinkingGate:
         beginning: Beginning = Beginning.OUTSIDE,
         aside: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._beginnings = {**_BEGINNINGS, **aside}
-        self._first = {each[0] for each in self._beginnings}
+        self._beginnings, self._first = _beginnings(tuple(aside.items()))
         self.passes = False
         """Whether all that may still come is no thinking at the beginning."""
         self._beginning = beginning

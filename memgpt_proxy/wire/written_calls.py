@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from memgpt_proxy.wire.arguments import parse_arguments, parse_json
-from memgpt_proxy.wire.call_forms import ENDS, Call, Vocabulary
+from memgpt_proxy.wire.call_forms import ENDS, Call, Vocabulary, skip
 from memgpt_proxy.wire.nesting import ValueEnd
 
 _BETWEEN = re.compile(
@@ -41,6 +41,7 @@ _TAGGED = re.compile(
 _OBJECT = re.compile(r"\{\s*[\"'}]")
 _TAGGED_BEGIN = re.compile(r"<(?:parameter[= ]|arg_key>|｜DSML｜parameter )")
 _APPLIED = re.compile(r"(?:\.call)?\(\s*[A-Za-z_]\w*\s*=\s*[\"']")
+_APPLIES = re.compile(r"(?:\.call)?\(")
 _BEGUN = re.compile(
     r"""(?:
         \{\s* | \w{0,40}\[[A-Z_]{0,8} | \w{1,40} | `{1,3}\w{0,4} | <[^<>\s]{0,42}
@@ -78,9 +79,7 @@ def written_call(text: str, known: Vocabulary) -> tuple[Call, str] | None:
         read = tagged or _in_json(text, position) or _in_python(text, position)
         if read is not None:
             written, arguments, end = read
-            closing = _CLOSING.match(text, end)
-            behind = text[closing.end() if closing else end :]
-            return Call(found[0], arguments, written), behind
+            return Call(found[0], arguments, written), text[skip(_CLOSING, text, end) :]
     return None
 
 
@@ -100,8 +99,7 @@ class Following(Enum):
 
 def following(text: str, position: int) -> Following:
     """Return what stands behind the name that ends at `position`, as far as the text tells."""
-    between = _BETWEEN.match(text, position)
-    start = between.end() if between else position
+    start = skip(_BETWEEN, text, position)
     if start == len(text) or _BEGUN.match(text, start):
         return Following.OPEN if start - position < _WIDEST else Following.TEXT
     if _OBJECT.match(text, start) or _TAGGED_BEGIN.match(text, start):
@@ -126,8 +124,7 @@ _Read = tuple[str, dict[str, Any] | None, int]
 
 
 def _in_json(text: str, position: int) -> _Read | None:
-    between = _BETWEEN.match(text, position)
-    start = between.end() if between else position
+    start = skip(_BETWEEN, text, position)
     if not text.startswith("{", start):
         return None
     end = ValueEnd().find(text, start)
@@ -136,14 +133,13 @@ def _in_json(text: str, position: int) -> _Read | None:
     arguments = parse_arguments(written)
     if arguments is None and (arguments := _literal(written)) is not None:
         written = json.dumps(arguments)
-    if "```" in text[position:start] and (fence := _FENCE.match(text, stop)):
-        stop = fence.end()
+    if "```" in text[position:start]:
+        stop = skip(_FENCE, text, stop)
     return written, arguments, stop
 
 
 def _tagged(text: str, position: int) -> _Read | None:
-    before = _BEFORE_TAGS.match(text, position)
-    position = before.end() if before else position
+    position = skip(_BEFORE_TAGS, text, position)
     arguments: dict[str, Any] = {}
     while found := _TAGGED.match(text, position):
         name, value = next(
@@ -164,7 +160,7 @@ def _value(text: str) -> Any:
 
 
 def _in_python(text: str, position: int) -> _Read | None:
-    begin = re.compile(r"(?:\.call)?\(").match(text, position)
+    begin = _APPLIES.match(text, position)
     if begin is None:
         return None
     depth, stop = 0, len(text)

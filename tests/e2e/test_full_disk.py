@@ -30,6 +30,12 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield made
 
 
+def greet(backend: ScriptedBackend, gateway: GatewayProcess, api_key: str, model: str) -> None:
+    """Have somebody say something that is stored."""
+    backend.reply(send("Hello."))
+    Person(gateway.base_url, api_key, model).say("hello")
+
+
 def readiness(gateway: GatewayProcess) -> tuple[int, dict[str, str]]:
     answer = httpx.get(f"{gateway.origin}/readyz")
     return answer.status_code, answer.json()
@@ -39,9 +45,7 @@ def test_a_full_disk(
     backend: ScriptedBackend, disk: SmallDisk, tmp_path: Path, api_key: str, model: str
 ) -> None:
     with GatewayProcess(tmp_path / "gateway", backend.base_url) as gateway:
-        person = Person(gateway.base_url, api_key, model)
-        backend.reply(send("Hello."))
-        person.say("hello")
+        greet(backend, gateway, api_key, model)
         assert readiness(gateway) == (200, {"status": "ok"})
 
         disk.fill()
@@ -78,9 +82,7 @@ def test_what_a_full_disk_has_to_do_with_erasing_is_told(
     backend: ScriptedBackend, disk: SmallDisk, tmp_path: Path, api_key: str, model: str
 ) -> None:
     with GatewayProcess(tmp_path / "gateway", backend.base_url) as gateway:
-        person = Person(gateway.base_url, api_key, model)
-        backend.reply(send("Hello."))
-        person.say("hello")
+        greet(backend, gateway, api_key, model)
         disk.fill()
         backend.reply(send("Still here."))
         raw(gateway.base_url, api_key, model=model, messages=[user("Are you there?")])
