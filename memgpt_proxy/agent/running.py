@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
+import orjson
+
 from memgpt_proxy.agent.clean import CleanListener
 from memgpt_proxy.agent.committing import Commit
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
@@ -37,7 +39,7 @@ from memgpt_proxy.backend.headers import RawHeaders, about_the_call
 from memgpt_proxy.backend.refused import failed_call
 from memgpt_proxy.errors import GatewayError, NoReply
 from memgpt_proxy.stores.protocols import StoreError
-from memgpt_proxy.stores.records import NodeId, QueueState
+from memgpt_proxy.stores.records import Node, NodeId, QueueState, Role
 from memgpt_proxy.traits import Trait
 from memgpt_proxy.wire.chat import Usage, add_usage, reasoning_tokens
 from memgpt_proxy.wire.step import StepReader
@@ -63,12 +65,13 @@ class RunningTurn:
         self._can = faculties
         self._request = request
         self._answering = False  # something of the step's answer was told
-        self._thinks = thinking_asked(request.options, _switching(request))
         limit = TextLimit(request.stop, request.max_tokens, faculties.counter)
         self._reply = Reply(limit)
         self._trace = faculties.tracer.begin(request.namespace, request.model)
         self._kept = Commit(faculties, request, self._reply, prepared)
         self._take(prepared)
+        texts = _switching(request.application, self._context.queue.nodes)
+        self._thinks = thinking_asked(request.options, texts)
         self._recovery = Recovery(
             faculties.windows, faculties.profiles, faculties.telemetry, routes, prepare
         )
@@ -459,12 +462,13 @@ class RunningTurn:
         return self._usage or {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
-def _switching(request: TurnRequest) -> Iterator[Any]:
-    """Give the texts of a request in which a chat template may find what switches thinking."""
-    yield request.application
-    for message in request.messages:
-        if message["role"] == "user":
-            yield message.get("content")
+def _switching(application: str, nodes: Sequence[Node]) -> Iterator[Any]:
+    """Give the texts of a prompt in which a chat template may find what switches thinking."""
+    yield application
+    for node in nodes:
+        if node.role is Role.USER and "think" in node.entries:
+            for entry in orjson.loads(node.entries):
+                yield entry.get("content")
 
 
 def _is_json(options: Mapping[str, Any]) -> bool:

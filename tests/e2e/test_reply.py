@@ -22,6 +22,7 @@ from tests.e2e.chatting import (
     user,
 )
 from tests.support.backend import ScriptedBackend
+from tests.support.gateway import GatewayProcess
 from tests.support.replies import (
     Gate,
     Reply,
@@ -125,6 +126,24 @@ def test_thinking_that_a_message_switches_on_stays_inside(backend: ScriptedBacke
     backend.reply(text("Fourth."))
     said = [anyone.say(words).text for words in ("hi /no_think", "hi /think", "hi", "/no_think")]
     assert said == ["First.", "Second.", "Third.", "Fourth."]
+
+
+def test_what_switches_thinking_counts_as_long_as_the_model_sees_it(
+    backend: ScriptedBackend, gateway: GatewayProcess, api_key: str, model: str
+):
+    """A client that sends its newest message only: the prompt still has what it said before."""
+    backend.reply(text("Hm.</think>Yes."), text("So, he").but(finish_reason="length"))
+    backend.reply(text("Hm.</think>And yes."))
+    said = []
+    for words in ("hi /think", "and now?"):
+        response = httpx.post(
+            f"{gateway.base_url}/chat/completions",
+            json={"model": model, "messages": [user(words)]},
+            headers={"authorization": f"Bearer {api_key}", "x-memgpt-conversation": "one"},
+            timeout=30,
+        )
+        said.append(response.json()["choices"][0]["message"]["content"])
+    assert said == ["Yes.", "And yes."]
 
 
 def _assert_streamed(backend: ScriptedBackend, person: Person, gate: Gate, pieces: list[str]):
