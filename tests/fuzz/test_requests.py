@@ -45,8 +45,8 @@ def answer(request: Any) -> Reply:
 
 
 def _name(tool: Any) -> str:
-    declared = tool.get("function") or tool.get("custom") or {}
-    return str(declared.get("name"))
+    declared = tool.get("function") or tool.get("custom")
+    return str(declared.get("name") if isinstance(declared, dict) else None)
 
 
 class Asking:
