@@ -360,26 +360,24 @@ class StepListener:
         return self._reply.say(text) if self._streams else []
 
     def _hear_call(self, call: CallInProgress, arguments: str) -> list[Delta]:
+        if (spoken := self._spoken.get(call.index)) is not None:
+            return self._reply.say(spoken.feed(arguments))
         if self._offer.is_theirs(call.name):
             return self._forward(call, arguments)
-        if call.name == SEND_MESSAGE and self._says_at_once(call.index):
-            return self._say_part(call, arguments)
+        if call.name == SEND_MESSAGE and self._says_at_once:
+            return self._begin_to_say(call)
         return []
 
-    def _says_at_once(self, index: int) -> bool:
+    @property
+    def _says_at_once(self) -> bool:
         """A second message may repeat the first: it is heard whole before it is said."""
-        first = not self._spoken and not self._reply.messages
-        return self._offer.hears and (first or index in self._spoken)
+        return self._offer.hears and not self._spoken and not self._reply.messages
 
-    def _say_part(self, call: CallInProgress, arguments: str) -> list[Delta]:
-        before: list[Delta] = []
-        spoken = self._spoken.get(call.index)
-        if spoken is None:
-            spoken = self._spoken[call.index] = SpokenMessage()
-            arguments = call.arguments  # some may have come before its name
-            before = self._reply.end_message()
-            self._reply.by_function = True
-        return before + self._reply.say(spoken.feed(arguments))
+    def _begin_to_say(self, call: CallInProgress) -> list[Delta]:
+        spoken = self._spoken[call.index] = SpokenMessage()
+        before = self._reply.end_message()
+        self._reply.by_function = True
+        return before + self._reply.say(spoken.feed(call.arguments))  # some came before its name
 
     def _forward(self, call: CallInProgress, arguments: str) -> list[Delta]:
         known = self._forwarded.get(call.index)

@@ -30,6 +30,10 @@ from memgpt_proxy.stores.records import (
     TurnState,
 )
 
+_ANY = tuple(Role)
+_REPLIES = (Role.ASSISTANT,)
+_NOT_USERS = tuple(role for role in Role if role is not Role.USER)
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -139,11 +143,14 @@ class Place:
         """
         edits = bool(self.conversation or (self.last and self.last.turn))
         again = self.last is not None and self.last.abandoned  # by then all below it are, too
-        others = [node for node in self.state.after if node.parent == self.parent]
-        left = [node for node in others if again or not node.abandoned]
-        if self.by_name:
-            return [node for node in left if node.role is Role.ASSISTANT]
-        return [node for node in left if edits or node.role is not Role.USER]
+        roles = _REPLIES if self.by_name else _ANY if edits else _NOT_USERS
+        return [
+            node
+            for node in self.state.after
+            if node.role in roles
+            and node.parent == self.parent
+            and (again or not node.abandoned)
+        ]
 
 
 class Reconciler:

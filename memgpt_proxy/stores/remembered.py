@@ -112,7 +112,10 @@ class Remembered:
         return TurnState(known, nodes, queue, self.context, self.counts, after)
 
     def _is_known(self, key: NodeId, after: Sequence[Node]) -> bool:
-        return key in self.faded or any(key in (node.id, node.key) for node in after)
+        """Whether one of these has this key, or the key is the name of what was forgotten."""
+        if key in self.nodes or key in self.faded:
+            return True
+        return key in [node.key for node in after]
 
     def path(self, name: NodeId, length: int) -> tuple[Node, ...] | None:
         """Return a message and those before it, ``length`` at most, oldest first."""
@@ -129,13 +132,15 @@ class Remembered:
     def after(self, name: NodeId) -> tuple[Node, ...] | None:
         """Return what follows a message, nearest first, of equally near ones the newest."""
         found: list[Node] = []
-        level = [name]
         try:
-            while level and len(found) < MOST_AFTER:
-                newest = [self.children[parent][:MOST_AFTER] for parent in level]
-                below = sorted([child for children in newest for child in children])
-                level = [name for _, name in below[:MOST_AFTER]]
-                found += [self.nodes[name] for name in level]
+            below = self.children[name][:MOST_AFTER]
+            while below:
+                level = [self.nodes[name] for _, name in below]
+                found += level
+                if len(found) >= MOST_AFTER:
+                    break
+                newest = [self.children[node.id][:MOST_AFTER] for node in level]
+                below = sorted([child for children in newest for child in children])[:MOST_AFTER]
         except KeyError:  # not all of it is known
             return None
         return tuple(found[:MOST_AFTER])

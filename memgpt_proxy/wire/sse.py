@@ -35,9 +35,9 @@ class EventParser:
         Raises StreamTooLarge when an unfinished event outgrows the bound; the parser is then of no
         further use.
         """
-        if self._is_one_event(data):
+        if (payloads := self._whole_events(data)) is not None:
             self._at_start = self._after_cr = False
-            return [data[6:-2]]
+            return payloads
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
@@ -58,17 +58,18 @@ class EventParser:
             line = line.removeprefix(_BOM)
         return self._read([line, b""])
 
-    def _is_one_event(self, data: bytes) -> bool:
-        """Whether this read is `data: …`, a blank line, and nothing else: nearly every one is."""
-        return (
-            data.startswith(b"data: ")
-            and data.endswith(b"\n\n")
-            and data.find(b"\n") == len(data) - 2
-            and 8 < len(data) <= self._limit
-            and not self._line
-            and not self._data
-            and b"\r" not in data
-        )
+    def _whole_events(self, data: bytes) -> list[bytes] | None:
+        """Return the payloads of a read that is `data: …`, a blank line, and so on.
+
+        Nearly every read is, and nothing else; None where it is not.
+        """
+        if self._line or self._data or b"\r" in data or not 8 < len(data) <= self._limit:
+            return None
+        if not (data.startswith(b"data: ") and data.endswith(b"\n\n")):
+            return None
+        events = data[6:-2].split(b"\n\ndata: ")
+        lines = data.count(b"\n")
+        return events if lines == 2 * len(events) and b"" not in events else None
 
     def _complete_lines(self, data: bytes) -> list[bytes]:
         """Split text that ends where a line ends, behind the start of its first line."""

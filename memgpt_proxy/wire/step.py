@@ -20,6 +20,8 @@ from memgpt_proxy.wire.reasoning import Reasoning
 from memgpt_proxy.wire.shape import MalformedChunk, is_chunk
 
 MORE = frozenset({"moderation", "metadata", "citations", "search_results", "provider"})
+_GOES_ON = 2
+"""Fields of a piece that only goes on with a call, as nearly all do: its index and the function."""
 _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
 
 
@@ -105,7 +107,7 @@ class StepReader:
         """What the chunks say of the whole answer beside all this."""
         self.reasoned = False
         """Whether there was reasoning apart from the content."""
-        self._call_at: dict[int, CallInProgress] = {}  # by the index that the backend gave
+        self._call_at: dict[int | None, CallInProgress] = {}  # by the index that the backend gave
         self._content: list[str] = []
         self._refusal: list[str] = []
         self._reasoning = Reasoning()
@@ -161,6 +163,15 @@ class StepReader:
         delta = choice.get("delta")
         if not delta:
             return
+        calls = delta.get("tool_calls")
+        if not calls or len(delta) > 1:
+            self._add_words(delta, progress)
+            calls = _call_deltas(delta)
+        if calls:
+            progress.calls = [self._add_call(call) for call in calls]
+
+    def _add_words(self, delta: Delta, progress: Progress) -> None:
+        """Take all of a delta but its calls."""
         if content := delta.get("content"):
             progress.content = text_of(content)
             self._content.append(progress.content)
@@ -171,11 +182,14 @@ class StepReader:
             self.annotations += annotations
         if self._reasoning.add(delta):
             self.reasoned = progress.reasoned = True
-        if calls := _call_deltas(delta):
-            progress.calls = [self._add_call(call) for call in calls]
 
     def _add_call(self, delta: ToolCallDelta) -> tuple[CallInProgress, str]:
-        function = self._named(delta.get("function") or _of_custom(delta.get("custom")))
+        function = delta.get("function") or _of_custom(delta.get("custom"))
+        if len(delta) == _GOES_ON and len(function) == 1 and "arguments" in function:
+            call = self._call_at.get(delta.get("index"))
+            if call is not None:
+                return call, call.add(function)
+        function = self._named(function)
         call = self._call_of(delta, function)
         call.id = call.id or delta.get("id") or ""
         call.custom = call.custom or "custom" in delta
