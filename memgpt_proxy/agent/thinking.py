@@ -20,6 +20,10 @@ Qwen3.5 and later, GLM-Z1, GLM-4.7 and 5, MiniMax-M2.
 """
 
 _SWITCHES = ("enable_thinking", "thinking")
+_OPTIONS = frozenset(
+    {*_SWITCHES, "chat_template_kwargs", "include_reasoning", "reasoning", "reasoning_effort"}
+)
+"""All options that say something of thinking."""
 _WORDS = re.compile(
     r"(?<!\S)/(?P<off>no_?)?think(?!\S)|detailed thinking (?P<on>on|off)\b", re.IGNORECASE
 )
@@ -111,6 +115,8 @@ def thinking_asked(options: Mapping[str, Any], texts: Iterable[Any] = ()) -> boo
 
 
 def _asked(options: Mapping[str, Any]) -> bool | None:
+    if _OPTIONS.isdisjoint(options):
+        return None
     reasoning = _object(options.get("reasoning"))
     if options.get("include_reasoning") is False or reasoning.get("exclude") is True:
         return False

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from memgpt_proxy.agent.request import ReplySink, TurnResult
 from memgpt_proxy.api.admission import Admission, Admitted
@@ -110,16 +110,21 @@ class Endpoint:
 
     async def _watch(self, reply: Reply, receive: Receive) -> None:
         """Keep the stream alive until the client leaves; then raise ClientGone."""
-        silence = self.keepalive if reply.beats else None
         while True:
             try:
-                async with asyncio.timeout(silence):
-                    message = await receive()
+                message = await self._awaited(reply, receive)
             except TimeoutError:
                 await reply.beat()
                 continue
             if message["type"] == "http.disconnect":
                 raise ClientGone
+
+    async def _awaited(self, reply: Reply, receive: Receive) -> Message:
+        """Return what the client does next. Raises TimeoutError when it is time for a beat."""
+        if not reply.beats:
+            return await receive()
+        async with asyncio.timeout(self.keepalive):
+            return await receive()
 
 
 async def _answer(turn: Turn, reply: Reply) -> None:

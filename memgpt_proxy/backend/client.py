@@ -21,6 +21,7 @@ from memgpt_proxy.backend.headers import (
     with_authorization,
     without_client,
 )
+from memgpt_proxy.backend.http1.exchange import Exchange
 from memgpt_proxy.errors import (
     BackendBroken,
     BackendRefused,
@@ -309,7 +310,7 @@ class ChunkStream:
                 if chunks := self._chunks(self._parser.feed(data)):
                     yield chunks
                 if self.done:
-                    await _read_end(stream)
+                    await self._read_end(stream)
                     return
             if chunks := self._chunks(self._parser.close()):
                 yield chunks
@@ -322,6 +323,18 @@ class ChunkStream:
             elif not self.done:
                 chunks += chunks_of(event)
         return chunks
+
+    async def _read_end(self, stream: AsyncIterator[bytes]) -> None:
+        """Read what follows ``[DONE]``: just the end, after which the connection is kept.
+
+        It has mostly come along. A backend that does not end its response is not waited for.
+        """
+        if isinstance(self._response.stream, Exchange) and self._response.stream.ended:
+            return
+        with suppress(TimeoutError, httpx.TransportError):
+            async with asyncio.timeout(_END_SECONDS):
+                async for _ in stream:
+                    pass
 
     async def _whole(self, first: bytes, stream: AsyncIterator[bytes]) -> list[Chunk]:
         chunks = chunks_of_body(await _gather(first, stream, _LARGEST_WHOLE_ANSWER))
@@ -342,17 +355,6 @@ def _mapped() -> Iterator[None]:
         raise BackendBroken("The backend sent an event that is too large.") from error
     except NoChunk as error:
         raise BackendBroken(f"The backend's answer is {error}.") from error
-
-
-async def _read_end(stream: AsyncIterator[bytes]) -> None:
-    """Read what follows ``[DONE]``: mostly just the end, after which the connection is kept.
-
-    A backend that does not end its response is not waited for.
-    """
-    with suppress(TimeoutError, httpx.TransportError):
-        async with asyncio.timeout(_END_SECONDS):
-            async for _ in stream:
-                pass
 
 
 def map_transport_error(error: httpx.TransportError, *, answering: bool = False) -> GatewayError:

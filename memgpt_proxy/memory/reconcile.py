@@ -147,9 +147,7 @@ class Place:
         return [
             node
             for node in self.state.after
-            if node.role in roles
-            and node.parent == self.parent
-            and (again or not node.abandoned)
+            if node.role in roles and node.parent == self.parent and (again or not node.abandoned)
         ]
 
 

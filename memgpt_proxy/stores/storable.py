@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 from memgpt_proxy.stores.records import Namespace, Owner
@@ -10,6 +11,7 @@ from memgpt_proxy.stores.records import Namespace, Owner
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
+@lru_cache(maxsize=4096)
 def owner_of(namespace: Namespace) -> Owner:
     """Return the digits that stand for a namespace: one token, which no stemmer changes."""
     name = namespace.encode("utf-8", "surrogatepass")

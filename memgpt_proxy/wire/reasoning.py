@@ -12,6 +12,7 @@ from typing import Any
 _TEXTS = ("reasoning_content", "reasoning")
 FIELDS = (*_TEXTS, "reasoning_details")
 """The fields of a message or a delta that hold it."""
+_NAMES = frozenset(FIELDS)
 
 _PIECES = frozenset({"text", "summary", "data"})
 """What of OpenRouter's details comes in pieces; all else of one comes whole."""
@@ -65,7 +66,7 @@ class Reasoning:
 
 def without_reasoning(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message without its reasoning; the very same where it has none."""
-    if not any(name in message for name in FIELDS):
+    if _NAMES.isdisjoint(message):
         return message
     return {name: value for name, value in message.items() if name not in FIELDS}
 

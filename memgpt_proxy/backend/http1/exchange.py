@@ -114,6 +114,11 @@ class Exchange(httpx.AsyncByteStream):
     # What the connection tells.
 
     @property
+    def ended(self) -> bool:
+        """Whether all of the response has been read, or nothing more will come."""
+        return self._connection is None and not self._parts
+
+    @property
     def waiting(self) -> bool:
         """Whether somebody waits for the response."""
         return self._waiter is not None and not self._waiter.done()
