@@ -163,7 +163,7 @@ class StepReader:
         delta = choice.get("delta")
         if not delta:
             return
-        calls = delta.get("tool_calls")
+        calls: Sequence[ToolCallDelta] | None = delta.get("tool_calls")
         if not calls or len(delta) > 1:
             self._add_words(delta, progress)
             calls = _call_deltas(delta)
