@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.working_context import Author, WorkingContextEditor, grouped
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Namespace, WorkingContext
+from memgpt_proxy.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

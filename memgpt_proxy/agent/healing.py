@@ -7,7 +7,6 @@ sent again. The client sees nothing of it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from memgpt_proxy.agent.executor import CallPlace
 from memgpt_proxy.agent.opening import Opening
@@ -17,6 +16,7 @@ from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.overflow import Overflow, error_overflow, refusal_overflow
 from memgpt_proxy.errors import BackendRefused, ErrorInStream
 from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.values import dataclass
 
 Refusal = BackendRefused | ErrorInStream
 

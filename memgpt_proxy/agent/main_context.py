@@ -8,7 +8,7 @@ next it changes only at its end, except after a flush.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -21,6 +21,7 @@ from memgpt_proxy.memory.tokens import PER_PART, TokenCounter
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.records import Counts, Node, QueueState, Role, WorkingContext
+from memgpt_proxy.values import dataclass
 from memgpt_proxy.wire.reasoning import without_reasoning
 
 _MEMORY_LONGER = 4

@@ -7,7 +7,7 @@ is decoded out of its streaming arguments, the client's own tool calls go throug
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from functools import cached_property
 from secrets import token_hex
@@ -19,6 +19,7 @@ from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.spoken import SpokenMessage, message_of
 from memgpt_proxy.memory.alerts import BEGINNINGS
 from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.values import dataclass
 from memgpt_proxy.wire.arguments import is_json, parse_json
 from memgpt_proxy.wire.chat import Choice, Chunk
 from memgpt_proxy.wire.content import ContentGate

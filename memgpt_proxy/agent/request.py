@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from memgpt_proxy.agent.reply import Delta, Reply
@@ -11,6 +11,7 @@ from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.memory.names import Stop
 from memgpt_proxy.memory.transcript import Message, root_of
 from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
+from memgpt_proxy.values import dataclass
 from memgpt_proxy.wire.chat import Tool, Usage
 from memgpt_proxy.wire.step import StepReader
 

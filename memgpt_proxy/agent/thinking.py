@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from memgpt_proxy.agent.learned import Learned
+from memgpt_proxy.values import dataclass
 from memgpt_proxy.wire.thinking import Beginning, beginning_of
 
 _OPENED = re.compile(

@@ -8,7 +8,7 @@ without a word to the user is run again, and one that will not end is ended.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE, asks_heartbeat
 from memgpt_proxy.agent.reply import CUT_SHORT, Kind, Offer, Reply, Step, StepCall, said_message
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.transcript import Message
+from memgpt_proxy.values import dataclass
 from memgpt_proxy.wire.arguments import is_json, parse_arguments
 
 _REMINDERS = 2

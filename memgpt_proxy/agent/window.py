@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.backend.client import Backends, Route
@@ -13,6 +12,7 @@ from memgpt_proxy.backend.models import reported_windows
 from memgpt_proxy.backend.overflow import Overflow
 from memgpt_proxy.memory.results import PAGE_SIZE
 from memgpt_proxy.memory.tokens import Calibration
+from memgpt_proxy.values import dataclass
 
 log = logging.getLogger(__name__)
 

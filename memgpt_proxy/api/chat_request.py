@@ -7,7 +7,6 @@ client's own mistake; so what the gateway builds on is checked here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +23,7 @@ from memgpt_proxy.api.answer_fields import (
 from memgpt_proxy.api.checks import invalid, typed
 from memgpt_proxy.errors import InvalidRequest
 from memgpt_proxy.memory.transcript import Message, said
+from memgpt_proxy.values import dataclass
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _INSTRUCTIONS = frozenset({"system", "developer"})

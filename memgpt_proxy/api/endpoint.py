@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.types import Message, Receive, Scope, Send
@@ -16,6 +15,7 @@ from memgpt_proxy.api.body import ClientGone, while_client_stays
 from memgpt_proxy.api.reading import Call, RequestReader
 from memgpt_proxy.api.replies import Reply, send_error
 from memgpt_proxy.errors import GatewayError, Stopping, log_failure
+from memgpt_proxy.values import dataclass
 
 
 class Turn(Protocol):

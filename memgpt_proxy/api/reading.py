@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from starlette.types import Receive, Scope
 
@@ -18,6 +18,7 @@ from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.names import Stop, known
 from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
+from memgpt_proxy.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
 from memgpt_proxy.memory.reconcile import Place
 from memgpt_proxy.memory.undo import Undo, discarded
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Fork, Namespace, Node, Role, TurnId
+from memgpt_proxy.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

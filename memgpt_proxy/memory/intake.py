@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.records import Namespace, Node, NodeId, Passage, Role
+from memgpt_proxy.values import dataclass
 
 _HEAD_CHARACTERS = 2000
 _AT_A_TIME = 100

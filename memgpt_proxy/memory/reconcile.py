@@ -9,7 +9,7 @@ events after it: only events are new utterances, history that we have is never s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from itertools import chain as chain_iterables
 from itertools import pairwise, repeat, takewhile
@@ -29,6 +29,7 @@ from memgpt_proxy.stores.records import (
     Role,
     TurnState,
 )
+from memgpt_proxy.values import dataclass
 
 _ANY = tuple(Role)
 _REPLIES = (Role.ASSISTANT,)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from memgpt_proxy.memory.failure import CallFailed
 from memgpt_proxy.stores.protocols import ContextStore, StaleVersion
 from memgpt_proxy.stores.records import Namespace, NodeId, TurnId, WorkingContext
+from memgpt_proxy.values import dataclass
 
 _ATTEMPTS = 50
 

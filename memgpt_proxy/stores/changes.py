@@ -6,9 +6,9 @@ A change can be carried out again: records have their own ids.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from memgpt_proxy.stores.records import Known, Passage, TurnId, TurnRecord, WorkingContext
+from memgpt_proxy.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

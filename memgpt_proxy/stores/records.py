@@ -9,9 +9,11 @@ front of it and, for a reply, the function calls and results that led to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from enum import StrEnum
 from typing import NewType
+
+from memgpt_proxy.values import dataclass
 
 Namespace = NewType("Namespace", str)
 """What one API key (and, within it, one end user) owns. An opaque keyed hash."""

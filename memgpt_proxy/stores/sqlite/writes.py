@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import orjson
 
@@ -14,6 +14,7 @@ from memgpt_proxy.stores.sqlite import erasing, rows, traces
 from memgpt_proxy.stores.sqlite.connection import store_error
 from memgpt_proxy.stores.sqlite.rows import Row
 from memgpt_proxy.stores.sqlite.taking_over import TakenOver, take_over
+from memgpt_proxy.values import dataclass
 
 MOST_ROWS = 64
 """Rows to one statement at most; each number of rows is a statement of its own to cache."""
