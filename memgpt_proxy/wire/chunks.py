@@ -34,9 +34,12 @@ def chunks_of(event: bytes) -> list[Chunk]:
     """Return the chunks that an event's data hold. Raises NoChunk."""
     whole = b'"message"' in event
     try:
-        value = orjson.loads(event)
+        value: Any = orjson.loads(event)
     except orjson.JSONDecodeError:
         return [_chunk(value, whole=whole) for value in _values(event)]
+    choices = value.get("choices") if isinstance(value, dict) else None
+    if choices and not whole:
+        return [value]  # as nearly all are
     return [_chunk(value, whole=whole)]
 
 

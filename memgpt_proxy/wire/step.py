@@ -1,7 +1,7 @@
 """One backend response, gathered from its chunks."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
@@ -75,7 +75,7 @@ class Progress:
     refusal: str = ""
     reasoned: bool = False
     """It had reasoning, apart from the content."""
-    calls: list[tuple[CallInProgress, str]] = field(default_factory=list)
+    calls: Sequence[tuple[CallInProgress, str]] = ()
 
 
 class StepReader:
