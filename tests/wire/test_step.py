@@ -107,7 +107,7 @@ def test_calls_by_index():
     first, second = step.calls
     assert (first.index, first.id, first.name, first.arguments) == (0, "a", "f", '{"x":1}')
     assert (second.index, second.id, second.name, second.arguments) == (1, "b", "g", "{}")
-    assert [each.calls for each in progress] == [
+    assert [list(each.calls) for each in progress] == [
         [(first, "")],
         [(first, '{"x"')],
         [(second, "{"), (first, "")],
