@@ -32,7 +32,7 @@ def is_done(event: bytes) -> bool:
 
 def chunks_of(event: bytes) -> list[Chunk]:
     """Return the chunks that an event's data hold. Raises NoChunk."""
-    whole = b'"message"' in event
+    whole = event.find(b'"message"') >= 0
     try:
         value: Any = orjson.loads(event)
     except orjson.JSONDecodeError:

@@ -63,7 +63,7 @@ class EventParser:
 
         Nearly every read is, and nothing else; None where it is not.
         """
-        if self._line or self._data or b"\r" in data or not 8 < len(data) <= self._limit:
+        if self._line or self._data or data.find(b"\r") >= 0 or not 8 < len(data) <= self._limit:
             return None
         if not (data.startswith(b"data: ") and data.endswith(b"\n\n")):
             return None
@@ -79,7 +79,7 @@ class EventParser:
         if self._at_start:
             self._at_start = False
             data = data.removeprefix(_BOM)
-        if b"\r" in data:
+        if data.find(b"\r") >= 0:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         lines = data.split(b"\n")
         lines.pop()
