@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
+from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
@@ -32,6 +32,7 @@ from redis.exceptions import (
 
 from memgpt_proxy.stores.redis.batches import Batches, Command
 from memgpt_proxy.stores.redis.circuit import Circuit, RedisFull, RedisUnavailable
+from memgpt_proxy.stores.redis.packing import OverSocket, OverTcp, OverTls
 from memgpt_proxy.stores.redis.url import RedisUrl, parse
 
 CONNECT_SECONDS = 1.0
@@ -204,12 +205,12 @@ def _client(said: RedisUrl, options: dict[str, Any]) -> Client:
     kind: type[AbstractConnection]
     match said.kind:
         case "server":
-            kind = SSLConnection if said.tls else Connection
+            kind = OverTls if said.tls else OverTcp
             host, port = said.hosts[0]
             options |= {"connection_class": kind, "host": host, "port": port, "db": said.db}
             return Redis.from_pool(ConnectionPool(**options))
         case "unix":
-            kind = UnixDomainSocketConnection
+            kind = OverSocket
             options |= {"connection_class": kind, "path": said.socket, "db": said.db}
             return Redis.from_pool(ConnectionPool(**options))
         case "sentinel":
