@@ -9,12 +9,13 @@ from __future__ import annotations
 import hiredis
 from redis.asyncio import Connection, SSLConnection
 from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
+from redis.typing import EncodableT
 
 
 class _Packing(AbstractConnection):
-    def pack_command(self, *args: str | bytes | float) -> list[bytes]:
+    def pack_command(self, *args: EncodableT) -> list[bytes]:
         """Return a command as bytes. Raises UnicodeEncodeError for half a character."""
-        return [hiredis.pack_command(args)]
+        return [hiredis.pack_command(args)]  # type: ignore[arg-type]  # its types know one word only
 
 
 class OverTcp(_Packing, Connection):
