@@ -292,8 +292,9 @@ class RunningTurn:
                 check_whole(hearing, chunks)
 
     async def _tell(self, sink: ReplySink, deltas: Sequence[Delta]) -> None:
-        self._answering = True
-        self._trace.spoke()
+        if not self._answering:
+            self._answering = True
+            self._trace.spoke()
         await sink.write(deltas)
 
     async def _accept(self, sink: ReplySink, reader: StepReader, headers: RawHeaders) -> None:
