@@ -70,7 +70,7 @@ def ratio(part: str, whole: str) -> str:
 
 REQUESTS = "http_server_request_duration_seconds"
 TURNS = "gen_ai_invoke_agent_duration_seconds"
-STEPS = "gen_ai_client_operation_duration_seconds"
+STEPS = "gen_ai_client_inference_duration_seconds"
 CALLS = "gen_ai_execute_tool_duration_seconds"
 STORE = "db_client_operation_duration_seconds"
 TOKENS = "gen_ai_client_inference_usage"
@@ -167,7 +167,7 @@ _BACKEND = Row(
             "How long the backend takes to begin.",
             (
                 Query(
-                    quantile(0.95, "gen_ai_client_operation_time_to_first_chunk_seconds", by=MODEL),
+                    quantile(0.95, "gen_ai_client_inference_time_to_first_chunk_seconds", by=MODEL),
                     f"{{{{{MODEL}}}}}",
                 ),
             ),

@@ -40,12 +40,18 @@ class TurnMeasure:
         self._step_began = time.perf_counter()
         self._accepted = False
 
-    def chunk_came(self) -> None:
-        """The backend has answered: its model is one that there is."""
-        if not self._accepted:
-            self._accepted = True
-            self._known = self._metrics.models.accepted(self._name)
-            self._model.first_chunk.observe(time.perf_counter() - self._step_began)
+    def chunk_came(self) -> float | None:
+        """The backend has answered: its model is one that there is.
+
+        Returns the seconds since the step began, if this is its first chunk.
+        """
+        if self._accepted:
+            return None
+        self._accepted = True
+        self._known = self._metrics.models.accepted(self._name)
+        seconds = time.perf_counter() - self._step_began
+        self._model.first_chunk.observe(seconds)
+        return seconds
 
     def spoke(self) -> None:
         """There are words for the client."""

@@ -122,7 +122,9 @@ class TurnTrace:
 
     def chunk_came(self) -> None:
         """More of the backend's answer is there."""
-        self._measure.chunk_came()
+        first = self._measure.chunk_came()
+        if first is not None and self._spans is not None:
+            self._spans.first_chunk_came(first)
 
     def spoke(self) -> None:
         """There are words for the client."""

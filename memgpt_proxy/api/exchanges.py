@@ -147,6 +147,7 @@ def _begin_span(spans: Spans, exchange: Exchange, scope: Scope) -> None:
             "http.request.method": exchange.method,
             "http.route": exchange.route,
             "url.path": exchange.path,
+            "url.scheme": scope["scheme"],
             "memgpt.request.id": exchange.id,
         },
     )

@@ -100,25 +100,21 @@ class TurnMetrics:
 
     def _measure_steps(self) -> None:
         self._steps = self._distribution(
-            "gen_ai_client_operation_duration_seconds",
+            "gen_ai_client_inference_duration_seconds",
             "Calls of the backend, one for each step",
             (_OPERATION, _MODEL, _ERROR),
             _OPERATION_SECONDS,
         )
         self._first_chunk = self._distribution(
-            "gen_ai_client_operation_time_to_first_chunk_seconds",
+            "gen_ai_client_inference_time_to_first_chunk_seconds",
             "From a call of the backend to the first chunk of its answer",
             (_OPERATION, _MODEL),
             _OPERATION_SECONDS,
         )
 
     def _measure_tokens(self) -> None:
-        self._usage = self._distribution(
-            "gen_ai_client_token_usage",
-            "Tokens of a step",
-            (_OPERATION, "gen_ai_token_type", _MODEL),
-            _TOKENS,
-        )
+        self._prompts = self._of_each("input", "Tokens of a step's prompt")
+        self._answers = self._of_each("output", "Tokens of a step's answer")
         self._input = self._tokens("input", "Tokens of prompts, cached ones among them")
         self._output = self._tokens("output", "Tokens of answers, those of reasoning among them")
         self._cached = self._tokens(
@@ -134,8 +130,8 @@ class TurnMetrics:
             first_token=self._first_token.labels(model),
             first_chunk=self._first_chunk.labels(CHAT, model),
             step=self._steps.labels(CHAT, model, ""),
-            prompt=self._usage.labels(CHAT, "input", model),
-            answer=self._usage.labels(CHAT, "output", model),
+            prompt=self._prompts.labels(CHAT, model),
+            answer=self._answers.labels(CHAT, model),
             input=self._input.labels(model),
             output=self._output.labels(model),
             cached=self._cached.labels(model),
@@ -146,6 +142,10 @@ class TurnMetrics:
         self, name: str, meaning: str, labels: tuple[str, ...], bounds: tuple[float, ...]
     ) -> Distribution:
         return Distribution(name, meaning, labels, bounds, self._registry)
+
+    def _of_each(self, kind: str, meaning: str) -> Distribution:
+        name = f"gen_ai_client_inference_operation_{kind}_tokens"
+        return self._distribution(name, meaning, (_OPERATION, _MODEL), _TOKENS)
 
     def _tokens(self, kind: str, meaning: str) -> Count:
         name = f"gen_ai_client_inference_usage_{kind}_tokens"
