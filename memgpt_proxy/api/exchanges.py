@@ -32,7 +32,7 @@ _OWN = ("/healthz", "/readyz", "/metrics", "/demo/")
 """Answered until the end, and neither logged nor counted: operators' probes, and steps of turns."""
 _ROUTES = frozenset({CHAT_COMPLETIONS, RESPONSES, "/v1/models", "/v1/embeddings"})
 _OTHER = "other"
-_SERVER_ERRORS = 500
+_FAULT = _SERVER_ERRORS = 500
 _LONGEST_PATH = 200
 """Bytes of a path that the access log shows."""
 
@@ -70,6 +70,9 @@ class Exchanges:
                 await self._waited_for(app, scope, receive, answering)
             else:
                 await app(scope, receive, answering)
+        except Exception:
+            exchange.status = exchange.status or _FAULT  # the server answers so, behind this
+            raise
         finally:
             self._ended(exchange)
 

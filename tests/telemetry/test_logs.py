@@ -68,6 +68,31 @@ def test_attempts_that_are_made_again_do_not_flood_the_log() -> None:
     assert json.loads(line)["message"] == "Node <n> has failed"
 
 
+NOBODY_LOGS_IT = """
+import sys, threading, warnings
+from memgpt_proxy.telemetry.logs import configure
+configure("info", as_json=True, stream=sys.stderr)
+warnings.warn("old", UserWarning)
+def fail(): raise ValueError("of a thread")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+raise ValueError("of all")
+"""
+
+
+def test_warnings_and_what_ends_a_thread_or_the_process_are_records_too() -> None:
+    command = [sys.executable, "-c", NOBODY_LOGS_IT]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    warned, thread, process = map(json.loads, ended.stderr.splitlines())
+    assert warned["level"] == "warning"
+    assert "UserWarning: old" in warned["message"]
+    assert (thread["level"], process["level"]) == ("critical", "critical")
+    assert thread["exception"].endswith("ValueError: of a thread")
+    assert process["exception"].endswith("ValueError: of all")
+
+
 @pytest.fixture
 def at_hand() -> Any:
     token = CURRENT.set(EXCHANGED)
