@@ -113,6 +113,8 @@ def _colour(number: int) -> str:
 
 def _shown(value: float, unit: str) -> str:
     """Return a value as a person reads it."""
+    if math.isnan(value):
+        return "–"
     match unit:
         case "percentunit":
             return f"{value:.1%}"
@@ -120,5 +122,7 @@ def _shown(value: float, unit: str) -> str:
             return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
         case "bytes":
             return f"{value / 2**20:.0f} MiB"
+        case _ if value >= 1000:
+            return f"{value / 1000:.3g} K"
         case _:
             return f"{value:.3g}"
