@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
@@ -116,6 +117,8 @@ class _Answering:
         if message["type"] == "http.response.start":
             self._exchange.status = message["status"]
             message["headers"] = self._headed(message.get("headers", ()))
+        elif not message.get("more_body"):
+            self._exchange.answered = time.perf_counter()
         return self._send(message)
 
     def _headed(self, headers: RawHeaders) -> RawHeaders:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
@@ -159,3 +160,28 @@ async def test_what_nobody_has_expected_counts_as_an_error_and_bears_its_id(
     told = json.loads(errors.getvalue())
     assert (told["level"], told["request_id"]) == ("error", "mine")
     assert told["exception"].endswith("RuntimeError: a fault of ours")
+
+
+async def test_what_follows_an_answer_is_no_part_of_its_duration(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a queue is flushed behind a reply, which takes a call of the summary model."""
+    exchanges = Exchanges(scene.telemetry, scene.draining, logs=False)
+    real, later = time.perf_counter, 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: real() + later)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal later
+        await PlainTextResponse("")(scope, receive, send)
+        later = 1000.0
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        await exchanges.answer(app, scope, receive, send)
+
+    transport = httpx.ASGITransport(front)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        await client.get("/v1/models")
+    found = samples(scene.telemetry.exposition("")[0].decode())
+    name = "http_server_request_duration_seconds_sum"
+    [seconds] = [each.value for each in found if each.name == name]
+    assert 0 < seconds < later
