@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from time import monotonic
 
+import httpx
 import pytest
 
 from tests.conftest import StartGateway, missing_part
@@ -14,6 +15,7 @@ from tests.support.backend import ScriptedBackend
 from tests.support.embedding_server import EmbeddingServer
 from tests.support.minilm import MiniLM, is_installed
 from tests.support.replies import call
+from tests.support.scrape import samples
 
 DEADLINE = 30.0
 
@@ -55,6 +57,12 @@ def found_once_embedded(
         if wanted in result:
             return result
     raise AssertionError(f"{wanted!r} is not found by {query!r}")
+
+
+def metric(person: Person, name: str, **labels: str) -> float:
+    told = samples(httpx.get(f"{person.base_url.removesuffix('/v1')}/metrics").text)
+    [value] = [each.value for each in told if (each.name, each.labels) == (name, labels)]
+    return value
 
 
 def tell(backend: ScriptedBackend, person: Person) -> None:
@@ -115,9 +123,12 @@ def test_a_server_that_is_away_costs_no_turn_and_is_waited_for(
     tell(backend, person)
     result = search(backend, person, "recall_storage_search", query="cat")
     assert SAID[0] in result
+    assert metric(person, "memgpt_searches_by_words_total") == 1
+    assert metric(person, "memgpt_queue_length", queue="embedding") >= len(SAID)
     server.start()
     server.wait_until_embedded("minilm", *SAID)
     found_once_embedded(backend, person, "feline", SAID[0])
+    assert metric(person, "memgpt_embedded_texts_total") >= len(SAID)
 
 
 def test_a_server_that_hangs_holds_up_no_turn(

@@ -65,6 +65,19 @@ def test_a_flush_whose_summary_fails(backend: ScriptedBackend, person: Person) -
     assert 2 <= counts["memgpt_evicted_messages_total"] <= 24
 
 
+def test_pressure_is_counted_once_a_fill(backend: ScriptedBackend, person: Person) -> None:
+    backend.script(
+        lambda body: text("So far.") if "tools" not in body else send("Yes.").but(usage=None)
+    )
+    counts = scraped(person)
+    for number in range(60):
+        if counts["memgpt_flushes_total"]:
+            break
+        person.say(f"tea {number} " * 60)
+        counts = scraped(person)
+    assert counts["memgpt_memory_pressure_alerts_total"] == counts["memgpt_flushes_total"] == 1
+
+
 def test_a_window_that_was_healed(backend: ScriptedBackend, person: Person) -> None:
     told = {"message": "prompt is too long: 4000 tokens > 3000 maximum", "type": "invalid"}
     backend.script(
@@ -87,7 +100,7 @@ def test_a_turn_of_two_steps_is_measured(
     appended = {"content": "Likes tea.", "request_heartbeat": True}
     backend.reply(
         call("working_context_append", appended).but(usage=Usage(200, 20, cached=150)),
-        send("Noted.").but(usage=Usage(300, 30)),
+        send("Noted.").but(usage=Usage(300, 30, reasoning=12)),
     )
     person.say("I like tea.")
     counts = scraped(person)
@@ -108,7 +121,7 @@ def test_a_turn_of_two_steps_is_measured(
     assert series(person, f"{usage}_input_tokens_total") == {(model,): 500}
     assert series(person, f"{usage}_output_tokens_total") == {(model,): 50}
     assert series(person, f"{usage}_cache_read_input_tokens_total") == {(model,): 150}
-    assert series(person, f"{usage}_reasoning_output_tokens_total") == {}
+    assert series(person, f"{usage}_reasoning_output_tokens_total") == {(model,): 12}
     of_each = "gen_ai_client_inference_operation"
     assert series(person, f"{of_each}_input_tokens_sum") == {("chat", model): 500}
     assert series(person, f"{of_each}_input_tokens_count") == {("chat", model): 2}
