@@ -65,6 +65,15 @@ def metric(person: Person, name: str, **labels: str) -> float:
     return value
 
 
+def searches(person: Person) -> float:
+    """How often vectors were searched, by the store's own measure."""
+    told = samples(httpx.get(f"{person.base_url.removesuffix('/v1')}/metrics").text)
+    name = "db_client_operation_duration_seconds_count"
+    found = [s for s in told if s.name == name and s.labels["db_operation_name"] == "nearest"]
+    assert all(each.labels["db_system_name"] == "sqlite" for each in found)
+    return sum(each.value for each in found)
+
+
 def tell(backend: ScriptedBackend, person: Person) -> None:
     backend.reply(*(send("I see.") for _ in SAID))
     for text in SAID:
@@ -103,12 +112,14 @@ def test_passages_are_found_by_meaning(
     model: str,
 ) -> None:
     person = Person(start_gateway(*options(server)).base_url, api_key, model)
+    assert searches(person) == 0
     note = "The user's dog is called Rex."
     backend.reply(call("archival_storage_insert", {"content": note}), send("Noted."))
     person.say("My dog is Rex.")
     server.wait_until_embedded("minilm", note)
     function = "archival_storage_search"
     found_once_embedded(backend, person, "name of the user's pet", note, function)
+    assert searches(person) >= 1
 
 
 def test_a_server_that_is_away_costs_no_turn_and_is_waited_for(
