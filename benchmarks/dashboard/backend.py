@@ -67,11 +67,12 @@ async def _answer(raw: bytes, chance: random.Random) -> AsyncIterator[bytes]:
             await asyncio.sleep(slow * 0.005)
     reason = "tool_calls" if "tools" in body else "stop"
     yield _chunk(body["model"], [{"index": 0, "delta": {}, "finish_reason": reason}])
+    cached = int(prompt * CACHED * chance.random() ** 0.2)
     usage = {
         "prompt_tokens": prompt,
         "completion_tokens": 3 * written,
         "total_tokens": prompt + 3 * written,
-        "prompt_tokens_details": {"cached_tokens": int(prompt * CACHED * chance.random() ** 0.2)},
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": prompt - cached},
         "completion_tokens_details": {"reasoning_tokens": written},
     }
     yield _chunk(body["model"], [], usage=usage)

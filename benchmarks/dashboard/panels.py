@@ -182,12 +182,13 @@ _BACKEND = Row(
         Panel(
             "Tokens",
             "short",
-            "A second. Cached ones are part of the input, those of reasoning of the output.",
+            "A second. What the cache took or gave is part of the input, reasoning of the output.",
             tuple(
                 Query(summed(f"{TOKENS}_{kind}_tokens_total"), legend)
                 for kind, legend in (
                     ("input", "input"),
                     ("cache_read_input", "cached"),
+                    ("cache_write_input", "written to the cache"),
                     ("output", "output"),
                     ("reasoning_output", "reasoning"),
                 )

@@ -71,6 +71,7 @@ class TurnMeasure:
         model.input.add(used.input)
         model.output.add(used.output)
         model.cached.add(used.cached)
+        model.cache_written.add(used.cache_written)
         model.reasoning.add(used.reasoning)
         self._steps += 1
         self._tokens += used.input + used.output
@@ -100,11 +101,12 @@ class TurnMeasure:
 
 
 class Used(NamedTuple):
-    """The tokens of one step. ``cached`` is a part of ``input``, ``reasoning`` of ``output``."""
+    """The tokens of one step: ``input`` and ``output``, and what parts of them were."""
 
     input: int
     output: int
     cached: int
+    cache_written: int
     reasoning: int
 
     @classmethod
@@ -116,6 +118,7 @@ class Used(NamedTuple):
             _count(usage.get("prompt_tokens")),
             _count(usage.get("completion_tokens")),
             _count(prompt.get("cached_tokens")),
+            _count(prompt.get("cache_write_tokens")),
             _count(answer.get("reasoning_tokens")),
         )
 

@@ -65,6 +65,7 @@ class TurnSpans:
         used = Used.of(usage)
         parts = {
             "gen_ai.usage.cache_read.input_tokens": used.cached,
+            "gen_ai.usage.cache_write.input_tokens": used.cache_written,
             "gen_ai.usage.reasoning.output_tokens": used.reasoning,
         }
         self._step.add(_tokens(used) | parts)

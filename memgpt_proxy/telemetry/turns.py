@@ -49,6 +49,7 @@ class OfModel:
     input: Tally
     output: Tally
     cached: Tally
+    cache_written: Tally
     reasoning: Tally
 
 
@@ -123,6 +124,9 @@ class TurnMetrics:
         self._cached = self._tokens(
             "cache_read_input", "Tokens of prompts that the backend had in its cache"
         )
+        self._cache_written = self._tokens(
+            "cache_write_input", "Tokens of prompts that the backend has put into its cache"
+        )
         self._reasoning = self._tokens("reasoning_output", "Tokens that models have thought with")
 
     def _of_model(self, model: str) -> OfModel:
@@ -138,6 +142,7 @@ class TurnMetrics:
             input=self._input.labels(model),
             output=self._output.labels(model),
             cached=self._cached.labels(model),
+            cache_written=self._cache_written.labels(model),
             reasoning=self._reasoning.labels(model),
         )
 

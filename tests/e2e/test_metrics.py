@@ -100,7 +100,7 @@ def test_a_turn_of_two_steps_is_measured(
     appended = {"content": "Likes tea.", "request_heartbeat": True}
     backend.reply(
         call("working_context_append", appended).but(usage=Usage(200, 20, cached=150)),
-        send("Noted.").but(usage=Usage(300, 30, reasoning=12)),
+        send("Noted.").but(usage=Usage(300, 30, reasoning=12, cache_written=90)),
     )
     person.say("I like tea.")
     counts = scraped(person)
@@ -121,6 +121,7 @@ def test_a_turn_of_two_steps_is_measured(
     assert series(person, f"{usage}_input_tokens_total") == {(model,): 500}
     assert series(person, f"{usage}_output_tokens_total") == {(model,): 50}
     assert series(person, f"{usage}_cache_read_input_tokens_total") == {(model,): 150}
+    assert series(person, f"{usage}_cache_write_input_tokens_total") == {(model,): 90}
     assert series(person, f"{usage}_reasoning_output_tokens_total") == {(model,): 12}
     of_each = "gen_ai_client_inference_operation"
     assert series(person, f"{of_each}_input_tokens_sum") == {("chat", model): 500}

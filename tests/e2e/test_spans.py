@@ -97,7 +97,9 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
 ) -> None:
     appended = {"content": WORDS, "request_heartbeat": True}
     backend.reply(
-        call("working_context_append", appended).but(usage=Usage(200, 20, cached=150)),
+        call("working_context_append", appended).but(
+            usage=Usage(200, 20, cached=150, cache_written=40)
+        ),
         send(WORDS).but(usage=Usage(300, 30)),
     )
     answer = ask(gateway, api_key, traceparent=within(trace))
@@ -116,6 +118,7 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
     assert {first.kind, second.kind} == {"client"}
     assert {first.parent, second.parent} == {turn.id}
     assert first.attributes["gen_ai.usage.cache_read.input_tokens"] == 150
+    assert first.attributes["gen_ai.usage.cache_write.input_tokens"] == 40
     assert first.attributes["gen_ai.request.stream"] is True
     assert 0 < first.attributes["gen_ai.response.time_to_first_chunk"] <= first.seconds
     assert first.attributes["gen_ai.response.finish_reasons"] == ["tool_calls"]
