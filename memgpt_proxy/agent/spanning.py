@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memgpt_proxy.agent.measuring import Used
 from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.exchange import Exchange
 from memgpt_proxy.telemetry.spans import Attributes, Kind, Span, Spans
 from memgpt_proxy.wire.chat import Usage
@@ -42,16 +43,7 @@ class TurnSpans:
         return cls(spans, exchange, exchange.within, model)
 
     def step_began(self) -> None:
-        self._step = self._within(
-            f"chat {self._model}",
-            Kind.CLIENT,
-            "chat",
-            {
-                "gen_ai.provider.name": _PROVIDER,
-                "gen_ai.request.model": self._model,
-                "gen_ai.request.stream": True,
-            },
-        )
+        self._step = self._within(f"chat {self._model}", Kind.CLIENT, "chat", _asked(self._model))
 
     def first_chunk_came(self, seconds: float) -> None:
         """The backend has begun to answer a step, so many seconds after it was asked."""
@@ -105,6 +97,21 @@ class TurnSpans:
     def _end(self, span: Span, error: str = "") -> None:
         span.end(error)
         self._exchange.within = self._turn
+
+
+def summary_began(telemetry: Telemetry, model: str) -> Span | None:
+    """Begin the span of a call for a summary, within whatever waits for it."""
+    model = model[:_LONGEST_NAME]
+    told = {"gen_ai.operation.name": "chat", **_asked(model)}
+    return telemetry.span(f"chat {model}", Kind.CLIENT, told)
+
+
+def _asked(model: str) -> Attributes:
+    return {
+        "gen_ai.provider.name": _PROVIDER,
+        "gen_ai.request.model": model,
+        "gen_ai.request.stream": True,
+    }
 
 
 def _tokens(used: Used) -> dict[str, int]:

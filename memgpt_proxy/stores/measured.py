@@ -29,8 +29,7 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 from memgpt_proxy.telemetry import Telemetry
-from memgpt_proxy.telemetry.exchange import CURRENT
-from memgpt_proxy.telemetry.spans import Kind, Span
+from memgpt_proxy.telemetry.spans import Kind
 
 Result = TypeVar("Result")
 
@@ -49,7 +48,8 @@ class Timed:
     async def __call__(self, operation: str, asked: Awaitable[Result]) -> Result:
         """Return what comes of ``asked``."""
         began, error = time.perf_counter(), ""
-        span = self._span(operation)
+        told = {"db.system.name": self._system, "db.operation.name": operation}
+        span = self._telemetry.span(operation, Kind.CLIENT, told)
         try:
             return await asked
         except (StoreError, asyncio.CancelledError) as failure:
@@ -60,16 +60,6 @@ class Timed:
             self._telemetry.store_asked(self._system, operation, error, seconds)
             if span is not None:
                 span.end(error)
-
-    def _span(self, operation: str) -> Span | None:
-        """Begin a span, where a request has asked for this and somebody wants to know."""
-        if self._telemetry.spans is None:
-            return None
-        exchange = CURRENT.get()
-        if exchange is None or exchange.within is None:
-            return None
-        told = {"db.system.name": self._system, "db.operation.name": operation}
-        return self._telemetry.spans.begin(operation, Kind.CLIENT, exchange.within, told)
 
 
 class MeasuredStore(Layer):

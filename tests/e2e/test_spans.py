@@ -14,12 +14,12 @@ import pytest
 from memgpt_proxy.app import create_app
 from memgpt_proxy.config import Settings
 from tests.conftest import StartGateway
-from tests.e2e.chatting import send
+from tests.e2e.chatting import assistant, send, user
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.otlp_receiver import OtlpReceiver, Span
 from tests.support.process import clean_environment, free_port
-from tests.support.replies import Usage, call, error
+from tests.support.replies import Usage, call, error, text
 
 CALLER = "b7ad6b7169203331"
 WORDS = "carnelian"
@@ -183,6 +183,36 @@ def test_a_client_that_leaves(
     assert (turn.parent, step.parent) == (request.id, turn.id)
     assert {turn.attributes["error.type"], step.attributes["error.type"]} == {"cancelled"}
     assert named(spans, "commit").parent == turn.id
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_summary_is_a_call_of_the_model_too(
+    start_gateway: StartGateway,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
+    *,
+    fails: bool,
+) -> None:
+    gateway = start_gateway(
+        *("--otlp-traces", "--context-window", "4096"), env=sent_to(receiver.endpoint)
+    )
+    backend.reply(error(500) if fails else text("So far."), send("Yes."))
+    said = [speak(f"tea {n} " * 60) for n in range(12) for speak in (user, assistant)]
+    httpx.post(
+        f"{gateway.base_url}/chat/completions",
+        json={"model": "m", "messages": [*said, user("the newest")]},
+        headers={"authorization": f"Bearer {api_key}", "traceparent": within(trace)},
+    )
+    spans = receiver.wait_for(REQUEST, trace)
+    told = {f"00-{trace}-{span.id}-01": span for span in spans if span.name == "chat m"}
+    assert len(told) == 2
+    summary, step = (told[recorded.headers["traceparent"]] for recorded in backend.requests)
+    assert {summary.parent, step.parent} == {named(spans, TURN).id}
+    assert (summary.kind, summary.failed, step.failed) == ("client", fails, False)
+    assert summary.attributes.get("error.type") == ("500" if fails else None)
+    assert summary.attributes["gen_ai.request.model"] == "m"
 
 
 def test_no_words_and_no_keys(
