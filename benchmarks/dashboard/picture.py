@@ -11,7 +11,10 @@ from pathlib import Path
 from benchmarks.dashboard.panels import ROWS, Panel
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 380, 190, 52, 22
-COLOURS = ("#5794f2", "#73bf69", "#fade2a", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d")
+COLOURS = (
+    *("#5794f2", "#73bf69", "#fade2a", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d"),
+    *("#ffee52", "#ffb357", "#ff7383", "#ca95e5", "#1f60c4", "#37872d", "#c4162a", "#8f3bb8"),
+)
 PAGE = """<!doctype html><meta charset="utf-8"><title>memgpt-proxy</title><style>
 body{{background:#111217;color:#ccccdc;font:12px system-ui,sans-serif;margin:16px;width:1640px}}
 h2{{font-size:14px;margin:14px 0 6px}} .row{{display:flex;gap:8px}}
