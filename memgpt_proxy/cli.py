@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from memgpt_proxy import __version__
 from memgpt_proxy.checking.command import check_command
+from memgpt_proxy.config import LogFormat
 from memgpt_proxy.moving.command import (
     erase_command,
     export_command,
@@ -18,6 +20,8 @@ from memgpt_proxy.moving.command import (
 from memgpt_proxy.options import CONTEXT, SettingsCommand, read_settings, setting_options
 from memgpt_proxy.reference import settings_reference
 from memgpt_proxy.serve import StartError, serve
+
+log = logging.getLogger(__name__)
 
 
 @click.group(context_settings=CONTEXT)
@@ -46,6 +50,9 @@ def serve_command(file: Path | None, **options: Any) -> None:
     try:
         serve(settings)
     except StartError as error:
+        if settings.log_format is LogFormat.JSON:  # programs read nothing else
+            log.critical("%s", error)
+            raise SystemExit(1) from error
         raise click.ClickException(str(error)) from error
 
 

@@ -20,7 +20,7 @@ from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.journal import Journal
 from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.limits import Limiter, Rates
-from memgpt_proxy.stores.measured import MeasuredStore
+from memgpt_proxy.stores.measured import MeasuredStore, Timed
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Owner
 from memgpt_proxy.stores.redis import RedisConnection, RedisLog, RedisUnavailable, connect
@@ -60,7 +60,7 @@ def shared(
 
     Without Redis nobody tells what other replicas write: then nothing is hot.
     """
-    measured = MeasuredStore(store, "elasticsearch", telemetry)
+    measured = MeasuredStore(store, Timed("elasticsearch", telemetry))
     max_bytes = settings.journal_mib * 2**20
     on_disk = DiskJournal(settings.data_dir / JOURNAL, max_bytes)
     if redis is None:

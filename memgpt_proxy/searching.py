@@ -17,6 +17,8 @@ from memgpt_proxy.memory.hybrid import HybridStore
 from memgpt_proxy.memory.queries import Queries
 from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
 from memgpt_proxy.stores.elasticsearch.vectors import ElasticsearchVectors
+from memgpt_proxy.stores.measured import Timed
+from memgpt_proxy.stores.measured_vectors import MeasuredVectors
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
@@ -48,15 +50,18 @@ def by_meaning(
     return HybridStore(store, vectors, embedder, Queries(embeddings, telemetry))
 
 
-def vectors_of(settings: Settings, store: SqliteStore | ElasticsearchStore) -> VectorStore:
+def vectors_of(
+    settings: Settings, store: SqliteStore | ElasticsearchStore, telemetry: Telemetry
+) -> VectorStore:
     """Return the vectors that belong to a store: in the same file, or the same cluster."""
     if isinstance(store, SqliteStore):
-        return SqliteVectors(store)
-    return ElasticsearchVectors(
+        return MeasuredVectors(SqliteVectors(store), Timed("sqlite", telemetry))
+    vectors = ElasticsearchVectors(
         elasticsearch_connection(settings),
         prefix=settings.elasticsearch_prefix,
         shards=settings.elasticsearch_shards,
     )
+    return MeasuredVectors(vectors, Timed("elasticsearch", telemetry))
 
 
 def _server(settings: Settings, backend_url: str, transport: httpx.AsyncBaseTransport) -> Backend:

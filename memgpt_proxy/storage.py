@@ -22,7 +22,7 @@ from memgpt_proxy.config import Durability, Settings
 from memgpt_proxy.stores.events import Events, LocalEvents
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.limits import Limiter, LocalLimiter, Rates
-from memgpt_proxy.stores.measured import MeasuredStore
+from memgpt_proxy.stores.measured import MeasuredStore, Timed
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.trace_writer import TraceWriter
@@ -96,7 +96,7 @@ def storage(
     if settings.embedding_model is not None:
         from memgpt_proxy.searching import by_meaning, vectors_of
 
-        vectors = vectors_of(settings, kept)
+        vectors = vectors_of(settings, kept, telemetry)
         store = by_meaning(settings, backend_url, transport, store, vectors, telemetry)
     traces = TraceWriter(kept)
     telemetry.queue("traces", traces.waiting)
@@ -123,7 +123,7 @@ def _stores(
         settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
     )
-    measured = MeasuredStore(embedded, "sqlite", telemetry)
+    measured = MeasuredStore(embedded, Timed("sqlite", telemetry))
     return embedded, HotStore(measured, settings.cache_mib * 2**20, telemetry=telemetry)
 
 

@@ -19,12 +19,15 @@ BYTES_PER_TOKEN = 4
 CACHED = 0.85
 PIECE = 12
 FAILURES = {429: 0.02, 500: 0.01}
+REMEMBER = "working_context_append"
 CALLS: dict[str, tuple[float, dict[str, Any]]] = {
-    "working_context_append": (0.12, {"content": "Likes tea."}),
+    REMEMBER: (0.12, {"content": "Likes tea."}),
     "archival_storage_insert": (0.08, {"content": "A note about tea."}),
     "recall_storage_search": (0.12, {"query": "tea"}),
     "archival_storage_search": (0.08, {"query": "tea"}),
 }
+AT_ONCE = "Remember this at once."
+"""A message that is remembered without a pause, so that two of them come to the store together."""
 REPLY = "Tea it is, then, with a little milk and nothing else at all. "
 
 
@@ -54,19 +57,22 @@ def app() -> Starlette:
 async def _answer(raw: bytes, chance: random.Random) -> AsyncIterator[bytes]:
     body = orjson.loads(raw)
     slow = 4 if body["model"] == "large" else 1
-    await asyncio.sleep(slow * chance.expovariate(20))
+    if not _is_at_once(body):
+        await asyncio.sleep(slow * chance.expovariate(20))
     prompt, written = len(raw) // BYTES_PER_TOKEN, 0
     for delta in _deltas(body, chance):
         written += 1
         yield _chunk(body["model"], [{"index": 0, "delta": delta, "finish_reason": None}])
-        await asyncio.sleep(slow * 0.005)
+        if not _is_at_once(body):
+            await asyncio.sleep(slow * 0.005)
     reason = "tool_calls" if "tools" in body else "stop"
     yield _chunk(body["model"], [{"index": 0, "delta": {}, "finish_reason": reason}])
+    cached = int(prompt * CACHED * chance.random() ** 0.2)
     usage = {
         "prompt_tokens": prompt,
         "completion_tokens": 3 * written,
         "total_tokens": prompt + 3 * written,
-        "prompt_tokens_details": {"cached_tokens": int(prompt * CACHED * chance.random() ** 0.2)},
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": prompt - cached},
         "completion_tokens_details": {"reasoning_tokens": written},
     }
     yield _chunk(body["model"], [], usage=usage)
@@ -85,8 +91,14 @@ def _deltas(body: dict[str, Any], chance: random.Random) -> list[dict[str, Any]]
     return [{"tool_calls": [each]} for each in (first, *rest)]
 
 
+def _is_at_once(body: dict[str, Any]) -> bool:
+    return AT_ONCE in str(body["messages"][-1]["content"])
+
+
 def _called(body: dict[str, Any], chance: random.Random) -> tuple[str, dict[str, Any]]:
     offered = {tool["function"]["name"] for tool in body["tools"]}
+    if _is_at_once(body):
+        return REMEMBER, {"content": f"Tea at {chance.random()}.", "request_heartbeat": True}
     point = chance.random()
     for name, (part, arguments) in CALLS.items():
         point -= part

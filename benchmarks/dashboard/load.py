@@ -8,11 +8,18 @@ from contextlib import suppress
 import httpx
 import orjson
 
-from benchmarks.dashboard.backend import MODELS
+from benchmarks.dashboard.backend import AT_ONCE, MODELS
 
 TURNS = 40
 """Turns of a conversation, enough for a small window to be flushed."""
 MESSAGE = "And what about the tea that we had in the garden, when it rained? "
+
+AT_ONCE_PART = 0.02
+"""Of their turns, those before which somebody has two things remembered at the same time."""
+LEAVING_PART = 0.01
+"""Those before which somebody asks, and leaves before there is an answer."""
+PATIENCE = 0.02
+"""Seconds after which who leaves does so."""
 
 
 async def talk(base_url: str, people: int, seconds: float) -> None:
@@ -30,6 +37,10 @@ async def _person(client: httpx.AsyncClient, number: int) -> None:
     for conversation in itertools.count():
         said = [{"role": "user", "content": f"Conversation {conversation}."}]
         for _ in range(TURNS):
+            if chance.random() < AT_ONCE_PART:
+                await _twice_at_once(client, headers)
+            if chance.random() < LEAVING_PART:
+                await _left(client, headers, said)
             reply = await _asked(client, headers, MODELS[number % 2], said)
             if reply is not None:
                 message = MESSAGE * chance.randrange(1, 8)
@@ -38,6 +49,20 @@ async def _person(client: httpx.AsyncClient, number: int) -> None:
                     {"role": "user", "content": message},
                 ]
             await asyncio.sleep(chance.expovariate(4))
+
+
+async def _twice_at_once(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """Have two edits of one working context race: one of them comes second."""
+    said = [{"role": "user", "content": AT_ONCE}]
+    await asyncio.gather(*(_asked(client, headers, model, said) for model in MODELS))
+
+
+async def _left(
+    client: httpx.AsyncClient, headers: dict[str, str], said: list[dict[str, str]]
+) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            await _asked(client, headers, MODELS[1], said)
 
 
 async def _asked(

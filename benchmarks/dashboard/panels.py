@@ -70,7 +70,7 @@ def ratio(part: str, whole: str) -> str:
 
 REQUESTS = "http_server_request_duration_seconds"
 TURNS = "gen_ai_invoke_agent_duration_seconds"
-STEPS = "gen_ai_client_operation_duration_seconds"
+STEPS = "gen_ai_client_inference_duration_seconds"
 CALLS = "gen_ai_execute_tool_duration_seconds"
 STORE = "db_client_operation_duration_seconds"
 TOKENS = "gen_ai_client_inference_usage"
@@ -167,7 +167,7 @@ _BACKEND = Row(
             "How long the backend takes to begin.",
             (
                 Query(
-                    quantile(0.95, "gen_ai_client_operation_time_to_first_chunk_seconds", by=MODEL),
+                    quantile(0.95, "gen_ai_client_inference_time_to_first_chunk_seconds", by=MODEL),
                     f"{{{{{MODEL}}}}}",
                 ),
             ),
@@ -182,12 +182,13 @@ _BACKEND = Row(
         Panel(
             "Tokens",
             "short",
-            "A second. Cached ones are part of the input, those of reasoning of the output.",
+            "A second. What the cache took or gave is part of the input, reasoning of the output.",
             tuple(
                 Query(summed(f"{TOKENS}_{kind}_tokens_total"), legend)
                 for kind, legend in (
                     ("input", "input"),
                     ("cache_read_input", "cached"),
+                    ("cache_write_input", "written to the cache"),
                     ("output", "output"),
                     ("reasoning_output", "reasoning"),
                 )

@@ -11,7 +11,10 @@ from pathlib import Path
 from benchmarks.dashboard.panels import ROWS, Panel
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 380, 190, 52, 22
-COLOURS = ("#5794f2", "#73bf69", "#fade2a", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d")
+COLOURS = (
+    *("#5794f2", "#73bf69", "#fade2a", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d"),
+    *("#ffee52", "#ffb357", "#ff7383", "#ca95e5", "#1f60c4", "#37872d", "#c4162a", "#8f3bb8"),
+)
 PAGE = """<!doctype html><meta charset="utf-8"><title>memgpt-proxy</title><style>
 body{{background:#111217;color:#ccccdc;font:12px system-ui,sans-serif;margin:16px;width:1640px}}
 h2{{font-size:14px;margin:14px 0 6px}} .row{{display:flex;gap:8px}}
@@ -113,6 +116,8 @@ def _colour(number: int) -> str:
 
 def _shown(value: float, unit: str) -> str:
     """Return a value as a person reads it."""
+    if math.isnan(value):
+        return "–"
     match unit:
         case "percentunit":
             return f"{value:.1%}"
@@ -120,5 +125,7 @@ def _shown(value: float, unit: str) -> str:
             return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
         case "bytes":
             return f"{value / 2**20:.0f} MiB"
+        case _ if value >= 1000:
+            return f"{value / 1000:.3g} K"
         case _:
             return f"{value:.3g}"

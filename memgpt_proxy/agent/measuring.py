@@ -40,12 +40,18 @@ class TurnMeasure:
         self._step_began = time.perf_counter()
         self._accepted = False
 
-    def chunk_came(self) -> None:
-        """The backend has answered: its model is one that there is."""
-        if not self._accepted:
-            self._accepted = True
-            self._known = self._metrics.models.accepted(self._name)
-            self._model.first_chunk.observe(time.perf_counter() - self._step_began)
+    def chunk_came(self) -> float | None:
+        """The backend has answered: its model is one that there is.
+
+        Returns the seconds since the step began, if this is its first chunk.
+        """
+        if self._accepted:
+            return None
+        self._accepted = True
+        self._known = self._metrics.models.accepted(self._name)
+        seconds = time.perf_counter() - self._step_began
+        self._model.first_chunk.observe(seconds)
+        return seconds
 
     def spoke(self) -> None:
         """There are words for the client."""
@@ -65,6 +71,7 @@ class TurnMeasure:
         model.input.add(used.input)
         model.output.add(used.output)
         model.cached.add(used.cached)
+        model.cache_written.add(used.cache_written)
         model.reasoning.add(used.reasoning)
         self._steps += 1
         self._tokens += used.input + used.output
@@ -94,11 +101,12 @@ class TurnMeasure:
 
 
 class Used(NamedTuple):
-    """The tokens of one step. ``cached`` is a part of ``input``, ``reasoning`` of ``output``."""
+    """The tokens of one step: ``input`` and ``output``, and what parts of them were."""
 
     input: int
     output: int
     cached: int
+    cache_written: int
     reasoning: int
 
     @classmethod
@@ -110,6 +118,7 @@ class Used(NamedTuple):
             _count(usage.get("prompt_tokens")),
             _count(usage.get("completion_tokens")),
             _count(prompt.get("cached_tokens")),
+            _count(prompt.get("cache_write_tokens")),
             _count(answer.get("reasoning_tokens")),
         )
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from memgpt_proxy.agent.measuring import Used
 from memgpt_proxy.backend.headers import RawHeaders
+from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.exchange import Exchange
 from memgpt_proxy.telemetry.spans import Attributes, Kind, Span, Spans
 from memgpt_proxy.wire.chat import Usage
@@ -44,16 +43,24 @@ class TurnSpans:
         return cls(spans, exchange, exchange.within, model)
 
     def step_began(self) -> None:
-        self._step = self._within(
-            f"chat {self._model}", Kind.CLIENT, "chat", {"gen_ai.request.model": self._model}
-        )
+        self._step = self._within(f"chat {self._model}", Kind.CLIENT, "chat", _asked(self._model))
+
+    def first_chunk_came(self, seconds: float) -> None:
+        """The backend has begun to answer a step, so many seconds after it was asked."""
+        self._step.add({"gen_ai.response.time_to_first_chunk": seconds})
 
     def headers(self, headers: RawHeaders) -> RawHeaders:
         """Return the headers of a step's request, given the client's."""
         return self._step.headers(headers)
 
     def step_ended(self, usage: Usage, finish_reason: str | None) -> None:
-        self._step.add(_used(usage))
+        used = Used.of(usage)
+        parts = {
+            "gen_ai.usage.cache_read.input_tokens": used.cached,
+            "gen_ai.usage.cache_write.input_tokens": used.cache_written,
+            "gen_ai.usage.reasoning.output_tokens": used.reasoning,
+        }
+        self._step.add(_tokens(used) | parts)
         if finish_reason is not None:
             self._step.add({"gen_ai.response.finish_reasons": [finish_reason]})
         self._end(self._step)
@@ -76,12 +83,12 @@ class TurnSpans:
         """The turn has ended; ``error`` is empty where it has come to a reply."""
         if self._exchange.within not in (self._turn, self._parent):
             self._end(self._call, error)  # it was broken off amid a call
-        self._turn.add({"memgpt.degraded": degraded, **_used(usage or {})})
+        self._turn.add({"memgpt.degraded": degraded, **_tokens(Used.of(usage or {}))})
         self._turn.end(error)
         self._exchange.within = self._parent
 
     def _within(self, name: str, kind: Kind, operation: str, more: Attributes) -> Span:
-        told = {"gen_ai.operation.name": operation, "gen_ai.provider.name": _PROVIDER, **more}
+        told = {"gen_ai.operation.name": operation, **more}
         parent = self._parent if operation == "invoke_agent" else self._turn
         span = self._spans.begin(name, kind, parent, told)
         self._exchange.within = span
@@ -92,11 +99,23 @@ class TurnSpans:
         self._exchange.within = self._turn
 
 
-def _used(usage: Usage) -> Mapping[str, int]:
-    used = Used.of(usage)
+def summary_began(telemetry: Telemetry, model: str) -> Span | None:
+    """Begin the span of a call for a summary, within whatever waits for it."""
+    model = model[:_LONGEST_NAME]
+    told = {"gen_ai.operation.name": "chat", **_asked(model)}
+    return telemetry.span(f"chat {model}", Kind.CLIENT, told)
+
+
+def _asked(model: str) -> Attributes:
+    return {
+        "gen_ai.provider.name": _PROVIDER,
+        "gen_ai.request.model": model,
+        "gen_ai.request.stream": True,
+    }
+
+
+def _tokens(used: Used) -> dict[str, int]:
     return {
         "gen_ai.usage.input_tokens": used.input,
         "gen_ai.usage.output_tokens": used.output,
-        "gen_ai.usage.cache_read.input_tokens": used.cached,
-        "gen_ai.usage.reasoning.output_tokens": used.reasoning,
     }

@@ -13,6 +13,7 @@ from memgpt_proxy.agent.functions import FUNCTIONS
 from memgpt_proxy.agent.profiles import Adapting, Profiles
 from memgpt_proxy.agent.reply import CUT_SHORT
 from memgpt_proxy.agent.thinking import Thinker
+from memgpt_proxy.agent.tracing import summarizing
 from memgpt_proxy.backend.client import Backends, Route, available
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import BackendRefused, GatewayError
@@ -103,8 +104,9 @@ class Summarizer:
     async def _ask(self, request: _Request, text: str, headers: RawHeaders) -> str:
         """Return the summary that the backend writes; empty where it fails to."""
         try:
-            async with asyncio.timeout(self._seconds):
-                return await self._read(request, text, headers)
+            with summarizing(self._telemetry, request.route.model, headers) as own:
+                async with asyncio.timeout(self._seconds):
+                    return await self._read(request, text, own)
         except (GatewayError, MalformedChunk, TimeoutError) as error:
             log.warning("no summary was written: %s", type(error).__name__)
             return ""

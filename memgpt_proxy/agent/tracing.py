@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from secrets import token_hex
@@ -20,7 +21,7 @@ import orjson
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
 from memgpt_proxy.agent.measuring import TurnMeasure
 from memgpt_proxy.agent.reply import Step
-from memgpt_proxy.agent.spanning import TurnSpans
+from memgpt_proxy.agent.spanning import TurnSpans, summary_began
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import (
     BackendBroken,
@@ -122,7 +123,9 @@ class TurnTrace:
 
     def chunk_came(self) -> None:
         """More of the backend's answer is there."""
-        self._measure.chunk_came()
+        first = self._measure.chunk_came()
+        if first is not None and self._spans is not None:
+            self._spans.first_chunk_came(first)
 
     def spoke(self) -> None:
         """There are words for the client."""
@@ -250,6 +253,23 @@ class StepUnderWay:
     ) -> None:
         if error is not None:
             self._trace.step_failed(error)
+
+
+@contextmanager
+def summarizing(telemetry: Telemetry, model: str, headers: RawHeaders) -> Iterator[RawHeaders]:
+    """Tell of a call for a summary; gives the headers of its request, given the client's."""
+    span = summary_began(telemetry, model)
+    if span is None:
+        yield headers
+        return
+    error = ""
+    try:
+        yield span.headers(headers)
+    except BaseException as raised:
+        error = failure(raised)
+        raise
+    finally:
+        span.end(error)
 
 
 def failure(error: BaseException) -> str:

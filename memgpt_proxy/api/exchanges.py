@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ _OWN = ("/healthz", "/readyz", "/metrics", "/demo/")
 """Answered until the end, and neither logged nor counted: operators' probes, and steps of turns."""
 _ROUTES = frozenset({CHAT_COMPLETIONS, RESPONSES, "/v1/models", "/v1/embeddings"})
 _OTHER = "other"
-_SERVER_ERRORS = 500
+_FAULT = _SERVER_ERRORS = 500
 _LONGEST_PATH = 200
 """Bytes of a path that the access log shows."""
 
@@ -70,6 +71,9 @@ class Exchanges:
                 await self._waited_for(app, scope, receive, answering)
             else:
                 await app(scope, receive, answering)
+        except Exception:
+            exchange.status = exchange.status or _FAULT  # the server answers so, behind this
+            raise
         finally:
             self._ended(exchange)
 
@@ -113,6 +117,8 @@ class _Answering:
         if message["type"] == "http.response.start":
             self._exchange.status = message["status"]
             message["headers"] = self._headed(message.get("headers", ()))
+        elif not message.get("more_body"):
+            self._exchange.answered = time.perf_counter()
         return self._send(message)
 
     def _headed(self, headers: RawHeaders) -> RawHeaders:
@@ -147,6 +153,7 @@ def _begin_span(spans: Spans, exchange: Exchange, scope: Scope) -> None:
             "http.request.method": exchange.method,
             "http.route": exchange.route,
             "url.path": exchange.path,
+            "url.scheme": scope["scheme"],
             "memgpt.request.id": exchange.id,
         },
     )

@@ -95,7 +95,10 @@ async def _node(connection: Connection, url: str) -> Finding:
 
 def _advice(error: StoreUnavailable) -> str:
     if "TLS" in str(error):
-        return "check elasticsearch_ca_file, and whether the URL's host is the certificate's"
+        return (
+            "check elasticsearch_ca_file, whether the URL's host is the certificate's, and whether "
+            "the server speaks TLS at all, or http:// is meant"
+        )
     return "is it running, and elasticsearch_url right?"
 
 

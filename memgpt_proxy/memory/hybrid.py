@@ -151,8 +151,11 @@ class HybridStore(Layer):
 
     async def _near(self, namespace: Namespace, kind: Kind, query: str) -> list[Hit]:
         """Return what is near to a query in meaning; nothing where that cannot be told now."""
+        if not parse(query).terms:
+            return []
         measure = self._embedder.measure
-        if measure is None or not parse(query).terms:
+        if measure is None:  # the server was not there yet
+            self._queries.go_without()
             return []
         vector = await self._queries.vector(clean(query))
         if vector is None or len(vector) != measure.space.dimensions:

@@ -45,10 +45,14 @@ class Queries:
             return kept
         vector = await self._asked(query)
         if vector is None:
-            self._telemetry.searched_by_words()
+            self.go_without()
         else:
             self._keep(query, vector)
         return vector
+
+    def go_without(self) -> None:
+        """A search goes by words alone."""
+        self._telemetry.searched_by_words()
 
     async def _asked(self, query: str) -> Vector | None:
         loop = asyncio.get_running_loop()

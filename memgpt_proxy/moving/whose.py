@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,13 +61,20 @@ class Whose:
 
     def _key(self) -> str | None:
         if self.key_from_env is None:
-            key: str | None = (
-                click.prompt("API key", hide_input=True, err=True) if self.key else None
-            )
-            return key
+            return _asked_for() if self.key else None
         if key := os.environ.get(self.key_from_env):
             return key
         raise click.UsageError(f"there is no environment variable {self.key_from_env}")
+
+
+def _asked_for() -> str:
+    """Return a key: asked for on a terminal, else the next line of the standard input."""
+    if sys.stdin.isatty():
+        typed: str = click.prompt("API key", hide_input=True, err=True)
+        return typed
+    if key := sys.stdin.readline().rstrip("\r\n"):
+        return key
+    raise click.UsageError("--key reads a line of the standard input, and there is none")
 
 
 def namespace_secret(place: Place, settings: Settings) -> bytes:

@@ -29,27 +29,27 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 from memgpt_proxy.telemetry import Telemetry
-from memgpt_proxy.telemetry.exchange import CURRENT
-from memgpt_proxy.telemetry.spans import Kind, Span
+from memgpt_proxy.telemetry.spans import Kind
 
 Result = TypeVar("Result")
 
 
-class MeasuredStore(Layer):
-    """Tells how long each call of the store behind it takes, and which fail.
+class Timed:
+    """Times what a store is asked for, tells what fails, and begins a span of it.
 
     Args:
         system: The name of its family, as OpenTelemetry's conventions for databases have it.
     """
 
-    def __init__(self, inner: Store, system: str, telemetry: Telemetry) -> None:
-        super().__init__(inner)
+    def __init__(self, system: str, telemetry: Telemetry) -> None:
         self._system = system
         self._telemetry = telemetry
 
-    async def _timed(self, operation: str, asked: Awaitable[Result]) -> Result:
+    async def __call__(self, operation: str, asked: Awaitable[Result]) -> Result:
+        """Return what comes of ``asked``."""
         began, error = time.perf_counter(), ""
-        span = self._span(operation)
+        told = {"db.system.name": self._system, "db.operation.name": operation}
+        span = self._telemetry.span(operation, Kind.CLIENT, told)
         try:
             return await asked
         except (StoreError, asyncio.CancelledError) as failure:
@@ -61,15 +61,13 @@ class MeasuredStore(Layer):
             if span is not None:
                 span.end(error)
 
-    def _span(self, operation: str) -> Span | None:
-        """Begin a span, where a request has asked for this and somebody wants to know."""
-        if self._telemetry.spans is None:
-            return None
-        exchange = CURRENT.get()
-        if exchange is None or exchange.within is None:
-            return None
-        told = {"db.system.name": self._system, "db.operation.name": operation}
-        return self._telemetry.spans.begin(operation, Kind.CLIENT, exchange.within, told)
+
+class MeasuredStore(Layer):
+    """Tells how long each call of the store behind it takes, and which fail."""
+
+    def __init__(self, inner: Store, timed: Timed) -> None:
+        super().__init__(inner)
+        self._timed = timed
 
     async def counts(self, namespace: Namespace) -> Counts:
         return await self._timed("counts", self.inner.counts(namespace))

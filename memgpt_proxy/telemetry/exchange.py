@@ -32,6 +32,8 @@ class Exchange:
         route: What of its path may stand in a metric.
         began: When it came, in seconds of ``time.perf_counter``.
         status: Of the answer; 0 as long as there is none.
+        answered: When the last of the answer was there to be sent, by the same clock; None until
+            then. What its turn does behind it is no part of it.
         first_token: Seconds until the first word of the reply was there.
         steps: Calls of the backend in its turn.
         tokens: Tokens that these used.
@@ -45,6 +47,7 @@ class Exchange:
     route: str
     began: float = field(default_factory=time.perf_counter)
     status: int = 0
+    answered: float | None = None
     first_token: float | None = None
     steps: int = 0
     tokens: int = 0
@@ -54,8 +57,8 @@ class Exchange:
 
     @property
     def passed(self) -> float:
-        """Seconds since it came."""
-        return time.perf_counter() - self.began
+        """Seconds since it came, up to the end of its answer."""
+        return (self.answered or time.perf_counter()) - self.began
 
 
 def request_id(given: bytes | None) -> str:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import TextIO
 
 import orjson
 
 from memgpt_proxy.telemetry.exchange import CURRENT, Exchange
 
+log = logging.getLogger(__name__)
+
 EXCHANGE = "exchange"
 """The attribute of a record of the access log."""
 
 _NAMED = "request_id"
+_SELDOM_SECONDS = 60.0
 
 
 def configure(level: str, *, as_json: bool, stream: TextIO) -> None:
@@ -26,8 +35,45 @@ def configure(level: str, *, as_json: bool, stream: TextIO) -> None:
     logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # it has one for each request
     # Each attempt that is made again has a traceback there; the last one is an error of the call.
     logging.getLogger("elastic_transport.transport").setLevel(logging.ERROR)
+    # It has one or two for each attempt, every few seconds for as long as the receiver is away.
+    spans = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    spans.addFilter(Seldom(_SELDOM_SECONDS))
+    logging.captureWarnings(capture=True)
+    if as_json:  # whoever reads that reads nothing else
+        sys.excepthook = _tell_what_ends_it
+        threading.excepthook = _tell_what_ends_a_thread
     # What no line shows need not be found out for each record (the standard library's advice).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class Seldom(logging.Filter):
+    """Lets a record through, and the next one only after so many seconds."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._next = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is to be written."""
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
+def _tell_what_ends_it(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    log.critical("it ends by an error that nothing has expected", exc_info=(kind, error, trace))
+
+
+def _tell_what_ends_a_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None:
+        told = (ended.exc_type, ended.exc_value, ended.exc_traceback)
+        log.critical("a thread ends by an error that nothing has expected", exc_info=told)
 
 
 class TextFormatter(logging.Formatter):

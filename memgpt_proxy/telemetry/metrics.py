@@ -14,8 +14,9 @@ from prometheus_client.exposition import choose_encoder
 
 from memgpt_proxy import __version__
 from memgpt_proxy.telemetry.backends import BackendTelemetry
+from memgpt_proxy.telemetry.exchange import CURRENT
 from memgpt_proxy.telemetry.instruments import Count, Distribution, Tally
-from memgpt_proxy.telemetry.spans import Spans
+from memgpt_proxy.telemetry.spans import Attributes, Kind, Span, Spans
 from memgpt_proxy.telemetry.turns import TurnMetrics
 
 _HTTP_SECONDS = (
@@ -60,6 +61,18 @@ class Telemetry:
             self._registry,
         )
         self._streams = self._gauge("active_streams", "Requests under /v1 that are being answered")
+
+    def span(self, name: str, kind: Kind, told: Attributes) -> Span | None:
+        """Begin a span within what is under way for the request at hand.
+
+        None where no request has asked for it, or nobody wants to know.
+        """
+        if self.spans is None:
+            return None
+        exchange = CURRENT.get()
+        if exchange is None or exchange.within is None:
+            return None
+        return self.spans.begin(name, kind, exchange.within, told)
 
     def streams(self, running: Callable[[], int]) -> None:
         """Tell how many requests are being answered, by what knows."""

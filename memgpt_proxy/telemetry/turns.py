@@ -22,13 +22,16 @@ _ERROR = "error_type"
 
 _OPERATION_SECONDS = tuple(0.01 * 2**n for n in range(14))
 _TURN_SECONDS = tuple(0.1 * 2**n for n in range(13))
-_TOKEN_SECONDS = (
-    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
-    *(1.0, 2.5, 5.0, 7.5, 10.0),
-)
 _TOKENS = tuple(float(4**n) for n in range(14))
 _CALLS = tuple(float(2**n) for n in range(8))
 """Bounds that the conventions advise."""
+_TOKEN_SECONDS = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
+    *(1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0),
+)
+"""Those advised, and three more: steps that use memory may go before the first word."""
+_CALL_SECONDS = (0.001, 0.0025, 0.005, *_OPERATION_SECONDS)
+"""Likewise: a memory function mostly takes less than the least of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class OfModel:
     input: Tally
     output: Tally
     cached: Tally
+    cache_written: Tally
     reasoning: Tally
 
 
@@ -95,34 +99,33 @@ class TurnMetrics:
             "gen_ai_execute_tool_duration_seconds",
             "Calls of memory functions",
             ("gen_ai_tool_name", _ERROR),
-            _OPERATION_SECONDS,
+            _CALL_SECONDS,
         )
 
     def _measure_steps(self) -> None:
         self._steps = self._distribution(
-            "gen_ai_client_operation_duration_seconds",
+            "gen_ai_client_inference_duration_seconds",
             "Calls of the backend, one for each step",
             (_OPERATION, _MODEL, _ERROR),
             _OPERATION_SECONDS,
         )
         self._first_chunk = self._distribution(
-            "gen_ai_client_operation_time_to_first_chunk_seconds",
+            "gen_ai_client_inference_time_to_first_chunk_seconds",
             "From a call of the backend to the first chunk of its answer",
             (_OPERATION, _MODEL),
             _OPERATION_SECONDS,
         )
 
     def _measure_tokens(self) -> None:
-        self._usage = self._distribution(
-            "gen_ai_client_token_usage",
-            "Tokens of a step",
-            (_OPERATION, "gen_ai_token_type", _MODEL),
-            _TOKENS,
-        )
+        self._prompts = self._of_each("input", "Tokens of a step's prompt")
+        self._answers = self._of_each("output", "Tokens of a step's answer")
         self._input = self._tokens("input", "Tokens of prompts, cached ones among them")
         self._output = self._tokens("output", "Tokens of answers, those of reasoning among them")
         self._cached = self._tokens(
             "cache_read_input", "Tokens of prompts that the backend had in its cache"
+        )
+        self._cache_written = self._tokens(
+            "cache_write_input", "Tokens of prompts that the backend has put into its cache"
         )
         self._reasoning = self._tokens("reasoning_output", "Tokens that models have thought with")
 
@@ -134,11 +137,12 @@ class TurnMetrics:
             first_token=self._first_token.labels(model),
             first_chunk=self._first_chunk.labels(CHAT, model),
             step=self._steps.labels(CHAT, model, ""),
-            prompt=self._usage.labels(CHAT, "input", model),
-            answer=self._usage.labels(CHAT, "output", model),
+            prompt=self._prompts.labels(CHAT, model),
+            answer=self._answers.labels(CHAT, model),
             input=self._input.labels(model),
             output=self._output.labels(model),
             cached=self._cached.labels(model),
+            cache_written=self._cache_written.labels(model),
             reasoning=self._reasoning.labels(model),
         )
 
@@ -146,6 +150,10 @@ class TurnMetrics:
         self, name: str, meaning: str, labels: tuple[str, ...], bounds: tuple[float, ...]
     ) -> Distribution:
         return Distribution(name, meaning, labels, bounds, self._registry)
+
+    def _of_each(self, kind: str, meaning: str) -> Distribution:
+        name = f"gen_ai_client_inference_operation_{kind}_tokens"
+        return self._distribution(name, meaning, (_OPERATION, _MODEL), _TOKENS)
 
     def _tokens(self, kind: str, meaning: str) -> Count:
         name = f"gen_ai_client_inference_usage_{kind}_tokens"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import io
+import json
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +20,7 @@ from memgpt_proxy.api.exchanges import Exchanges
 from memgpt_proxy.draining import Draining
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.exchange import CURRENT
+from memgpt_proxy.telemetry.logs import JsonFormatter
 from tests.support.scrape import samples
 
 
@@ -32,9 +40,14 @@ class Scene:
         self.client = httpx.AsyncClient(transport=transport, base_url="http://gateway")
 
     def routes(self) -> list[str]:
-        name = "http_server_request_duration_seconds_count"
-        found = samples(self.telemetry.exposition("")[0].decode())
-        return [each.labels["http_route"] for each in found if each.name == name]
+        return counted(self.telemetry, "http_route")
+
+
+def counted(telemetry: Telemetry, label: str) -> list[str]:
+    """What a label says of the requests that have ended."""
+    name = "http_server_request_duration_seconds_count"
+    found = samples(telemetry.exposition("")[0].decode())
+    return [each.labels[label] for each in found if each.name == name]
 
 
 @pytest.fixture
@@ -109,3 +122,66 @@ async def test_an_exchange_is_found_by_what_it_calls(scene: Scene) -> None:
     assert exchange is not None
     assert (exchange.id, exchange.path) == ("mine", "/v1/models/%0A")
     assert exchange.status == 200
+
+
+@pytest.fixture
+def errors() -> Iterator[io.StringIO]:
+    """What the server logs of errors, as JSON."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(handler)
+    yield written
+    logger.removeHandler(handler)
+
+
+async def test_what_nobody_has_expected_counts_as_an_error_and_bears_its_id(
+    scene: Scene, errors: io.StringIO
+) -> None:
+    exchanges = Exchanges(scene.telemetry, scene.draining, logs=False)
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("a fault of ours")
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        await exchanges.answer(broken, scope, receive, send)
+
+    config = uvicorn.Config(front, lifespan="off", log_config=None, log_level=logging.ERROR)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with asyncio.TaskGroup() as group, httpx.AsyncClient() as client:
+            group.create_task(server.serve(sockets=[listener]))
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/models"
+            answer = await client.get(url, headers={"x-request-id": "mine"})
+            server.should_exit = True
+    assert answer.status_code == 500
+    assert counted(scene.telemetry, "http_response_status_code") == ["500"]
+    told = json.loads(errors.getvalue())
+    assert (told["level"], told["request_id"]) == ("error", "mine")
+    assert told["exception"].endswith("RuntimeError: a fault of ours")
+
+
+async def test_what_follows_an_answer_is_no_part_of_its_duration(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a queue is flushed behind a reply, which takes a call of the summary model."""
+    exchanges = Exchanges(scene.telemetry, scene.draining, logs=False)
+    real, later = time.perf_counter, 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: real() + later)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal later
+        await PlainTextResponse("")(scope, receive, send)
+        later = 1000.0
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        await exchanges.answer(app, scope, receive, send)
+
+    transport = httpx.ASGITransport(front)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        await client.get("/v1/models")
+    found = samples(scene.telemetry.exposition("")[0].decode())
+    name = "http_server_request_duration_seconds_sum"
+    [seconds] = [each.value for each in found if each.name == name]
+    assert 0 < seconds < later

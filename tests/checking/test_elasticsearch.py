@@ -110,6 +110,13 @@ async def test_nothing_listens() -> None:
     assert finding.level is Level.FAIL
 
 
+async def test_tls_with_a_server_that_speaks_none() -> None:
+    with answering({}) as url:
+        [finding] = await looked(url.replace("http:", "https:"))
+    assert finding.level is Level.FAIL
+    assert "whether the server speaks TLS at all, or http:// is meant" in finding.said
+
+
 @pytest.mark.parametrize("version", ["7.17.28", "10.0.0", "?"])
 async def test_another_version_is_refused_in_one_line(version: str) -> None:
     with answering({"/": {"version": {"number": version}}}) as url:

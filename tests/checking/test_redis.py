@@ -14,7 +14,7 @@ from memgpt_proxy.checking.redis import redis
 from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.redis import connect
 from memgpt_proxy.stores.redis.sharing import leave_mark, mark
-from tests.checking.servers import redis_that_says
+from tests.checking.servers import answering, redis_that_says
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
 
@@ -164,6 +164,13 @@ async def test_nothing_listens() -> None:
     [finding] = await looked(f"redis://ann:{PASSWORD}@127.0.0.1:{free_port()}")
     assert finding.level is Level.FAIL
     assert "is it running" in finding.said
+
+
+async def test_tls_with_a_server_that_speaks_none() -> None:
+    with answering({}) as url:
+        [finding] = await looked(url.replace("http:", "rediss:"))
+    assert finding.level is Level.FAIL
+    assert "the server does not speak TLS, perhaps redis:// is meant" in finding.said
 
 
 async def test_what_is_no_url() -> None:

@@ -14,7 +14,10 @@ from memgpt_proxy.errors import BackendRefused, GatewayError, InvalidRequest
 from tests.docs.fenced import CHECKOUT
 from tests.docs.fenced import PAGES as ALL_PAGES
 
-PAGES = ("operations.md", "observability.md", "security.md", "search.md", "scaling.md")
+PAGES = (
+    *("operations.md", "observability.md", "security.md", "search.md", "scaling.md"),
+    *("deployment.md", "backends.md", "limits.md", "stores.md"),
+)
 OF_FIELDS = {"compatibility.md", "responses.md"}
 """Pages about OpenAI's fields, whose names look like those of settings."""
 

@@ -62,6 +62,28 @@ def test_a_full_disk(
         assert (answer.status_code, "x-memgpt-degraded" in answer.headers) == (200, False)
 
 
+def test_a_disk_with_room_for_small_turns_alone(
+    backend: ScriptedBackend, disk: SmallDisk, tmp_path: Path, api_key: str, model: str
+) -> None:
+    window = ("--context-window", "131072")
+    with GatewayProcess(tmp_path / "gateway", backend.base_url, *window) as gateway:
+        greet(backend, gateway, api_key, model)
+        disk.fill(but=128 * 1024)
+        assert readiness(gateway) == (200, {"status": "ok"})
+
+        backend.reply(send("Long, is it not?"))
+        words = [user("tea and cake " * 15_000)]
+        answer = raw(gateway.base_url, api_key, model=model, messages=words)
+        assert (answer.status_code, answer.headers["x-memgpt-degraded"]) == (200, "true")
+        assert readiness(gateway) == (200, {"status": "degraded", "store": "full"})
+
+        greet(backend, gateway, api_key, model)
+        assert readiness(gateway) == (200, {"status": "degraded", "store": "full"})
+
+        disk.make_room()
+        assert readiness(gateway) == (200, {"status": "ok"})
+
+
 def test_a_disk_that_is_full_at_the_first_start(
     backend: ScriptedBackend, disk: SmallDisk, tmp_path: Path
 ) -> None:

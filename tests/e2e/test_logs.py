@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +17,7 @@ from tests.conftest import StartGateway
 from tests.e2e.chatting import Person, send
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
-from tests.support.process import until
+from tests.support.process import clean_environment, until
 from tests.support.replies import Usage, call, error
 
 SECRET_WORDS = "carnelian"
@@ -128,6 +132,21 @@ def test_programs_read_nothing_but_json(
     assert gateway.stop() == 0
     lines = [json.loads(line) for line in gateway.log().splitlines()]
     assert gateway.base_url in lines[0]["message"]
+
+
+def test_why_it_cannot_start_is_json_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "memgpt_proxy", "serve", "--log-format", "json"]
+    command += ["--data-dir", str(tmp_path), "--port"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [*command, str(port)], env=clean_environment(), capture_output=True, check=False
+        )
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    [line] = ended.stderr.splitlines()
+    told = json.loads(line)
+    assert told["level"] == "critical"
+    assert told["message"].startswith(f"cannot listen on 127.0.0.1:{port}: ")
 
 
 @pytest.mark.parametrize("level", ["info", "debug"])

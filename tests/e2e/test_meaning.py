@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from time import monotonic
 
+import httpx
 import pytest
 
 from tests.conftest import StartGateway, missing_part
@@ -14,6 +15,7 @@ from tests.support.backend import ScriptedBackend
 from tests.support.embedding_server import EmbeddingServer
 from tests.support.minilm import MiniLM, is_installed
 from tests.support.replies import call
+from tests.support.scrape import samples
 
 DEADLINE = 30.0
 
@@ -57,6 +59,21 @@ def found_once_embedded(
     raise AssertionError(f"{wanted!r} is not found by {query!r}")
 
 
+def metric(person: Person, name: str, **labels: str) -> float:
+    told = samples(httpx.get(f"{person.base_url.removesuffix('/v1')}/metrics").text)
+    [value] = [each.value for each in told if (each.name, each.labels) == (name, labels)]
+    return value
+
+
+def searches(person: Person) -> float:
+    """How often vectors were searched, by the store's own measure."""
+    told = samples(httpx.get(f"{person.base_url.removesuffix('/v1')}/metrics").text)
+    name = "db_client_operation_duration_seconds_count"
+    found = [s for s in told if s.name == name and s.labels["db_operation_name"] == "nearest"]
+    assert all(each.labels["db_system_name"] == "sqlite" for each in found)
+    return sum(each.value for each in found)
+
+
 def tell(backend: ScriptedBackend, person: Person) -> None:
     backend.reply(*(send("I see.") for _ in SAID))
     for text in SAID:
@@ -95,12 +112,14 @@ def test_passages_are_found_by_meaning(
     model: str,
 ) -> None:
     person = Person(start_gateway(*options(server)).base_url, api_key, model)
+    assert searches(person) == 0
     note = "The user's dog is called Rex."
     backend.reply(call("archival_storage_insert", {"content": note}), send("Noted."))
     person.say("My dog is Rex.")
     server.wait_until_embedded("minilm", note)
     function = "archival_storage_search"
     found_once_embedded(backend, person, "name of the user's pet", note, function)
+    assert searches(person) >= 1
 
 
 def test_a_server_that_is_away_costs_no_turn_and_is_waited_for(
@@ -115,9 +134,12 @@ def test_a_server_that_is_away_costs_no_turn_and_is_waited_for(
     tell(backend, person)
     result = search(backend, person, "recall_storage_search", query="cat")
     assert SAID[0] in result
+    assert metric(person, "memgpt_searches_by_words_total") == 1
+    assert metric(person, "memgpt_queue_length", queue="embedding") >= len(SAID)
     server.start()
     server.wait_until_embedded("minilm", *SAID)
     found_once_embedded(backend, person, "feline", SAID[0])
+    assert metric(person, "memgpt_embedded_texts_total") >= len(SAID)
 
 
 def test_a_server_that_hangs_holds_up_no_turn(

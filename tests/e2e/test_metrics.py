@@ -65,6 +65,19 @@ def test_a_flush_whose_summary_fails(backend: ScriptedBackend, person: Person) -
     assert 2 <= counts["memgpt_evicted_messages_total"] <= 24
 
 
+def test_pressure_is_counted_once_a_fill(backend: ScriptedBackend, person: Person) -> None:
+    backend.script(
+        lambda body: text("So far.") if "tools" not in body else send("Yes.").but(usage=None)
+    )
+    counts = scraped(person)
+    for number in range(60):
+        if counts["memgpt_flushes_total"]:
+            break
+        person.say(f"tea {number} " * 60)
+        counts = scraped(person)
+    assert counts["memgpt_memory_pressure_alerts_total"] == counts["memgpt_flushes_total"] == 1
+
+
 def test_a_window_that_was_healed(backend: ScriptedBackend, person: Person) -> None:
     told = {"message": "prompt is too long: 4000 tokens > 3000 maximum", "type": "invalid"}
     backend.script(
@@ -87,7 +100,7 @@ def test_a_turn_of_two_steps_is_measured(
     appended = {"content": "Likes tea.", "request_heartbeat": True}
     backend.reply(
         call("working_context_append", appended).but(usage=Usage(200, 20, cached=150)),
-        send("Noted.").but(usage=Usage(300, 30)),
+        send("Noted.").but(usage=Usage(300, 30, reasoning=12, cache_written=90)),
     )
     person.say("I like tea.")
     counts = scraped(person)
@@ -101,18 +114,19 @@ def test_a_turn_of_two_steps_is_measured(
     assert series(person, "gen_ai_invoke_agent_inference_calls_sum") == {(model,): 2}
     assert series(person, "gen_ai_server_time_to_first_token_seconds_count") == {(model,): 1}
     steps = {("", "chat", model): 2.0}
-    assert series(person, "gen_ai_client_operation_duration_seconds_count") == steps
-    first = "gen_ai_client_operation_time_to_first_chunk_seconds_count"
+    assert series(person, "gen_ai_client_inference_duration_seconds_count") == steps
+    first = "gen_ai_client_inference_time_to_first_chunk_seconds_count"
     assert series(person, first) == {("chat", model): 2}
     usage = "gen_ai_client_inference_usage"
     assert series(person, f"{usage}_input_tokens_total") == {(model,): 500}
     assert series(person, f"{usage}_output_tokens_total") == {(model,): 50}
     assert series(person, f"{usage}_cache_read_input_tokens_total") == {(model,): 150}
-    assert series(person, f"{usage}_reasoning_output_tokens_total") == {}
-    assert series(person, "gen_ai_client_token_usage_sum") == {
-        ("chat", model, "input"): 500,
-        ("chat", model, "output"): 50,
-    }
+    assert series(person, f"{usage}_cache_write_input_tokens_total") == {(model,): 90}
+    assert series(person, f"{usage}_reasoning_output_tokens_total") == {(model,): 12}
+    of_each = "gen_ai_client_inference_operation"
+    assert series(person, f"{of_each}_input_tokens_sum") == {("chat", model): 500}
+    assert series(person, f"{of_each}_input_tokens_count") == {("chat", model): 2}
+    assert series(person, f"{of_each}_output_tokens_sum") == {("chat", model): 50}
     assert series(person, "gen_ai_execute_tool_duration_seconds_count") == {
         ("", "working_context_append"): 1
     }
@@ -134,7 +148,7 @@ def test_failures_are_told_apart(backend: ScriptedBackend, person: Person, model
     for _ in range(3):
         with pytest.raises(openai.APIError):
             person.ask([user("hello")])
-    failed = series(person, "gen_ai_client_operation_duration_seconds_count")
+    failed = series(person, "gen_ai_client_inference_duration_seconds_count")
     kinds = {"", "429", "_OTHER", "backend_broken"}
     assert failed == {(kind, "chat", model): 1.0 for kind in kinds}
     turns = series(person, "gen_ai_invoke_agent_duration_seconds_count")
@@ -147,5 +161,5 @@ def test_a_model_is_told_apart_once_its_backend_knows_it(
     backend.reply(error(404))
     with pytest.raises(openai.NotFoundError):
         person.say("hello")
-    failed = series(person, "gen_ai_client_operation_duration_seconds_count")
+    failed = series(person, "gen_ai_client_inference_duration_seconds_count")
     assert failed == {("404", "chat", "other"): 1}

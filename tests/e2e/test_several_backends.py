@@ -280,13 +280,16 @@ def test_a_fallback_does_not_take_the_clients_key_along(
 def test_what_passes_is_not_seen_and_stored_once(
     pair: tuple[ScriptedBackend, ScriptedBackend], start: Start, failure: Any
 ) -> None:
-    sam = person(start(entry("a", pair[0], "*")))
+    base_url = start(entry("a", pair[0], "*"))
+    sam = person(base_url)
     pair[0].reply(failure, send("Hello"), send("Sam"))
     assert sam.say("My name is Sam").text == "Hello"
     assert sam.say("Who am I?").text == "Sam"
     asked = [m["content"] for m in pair[0].requests[2].body["messages"] if m["role"] == "user"]
     assert asked.count("My name is Sam") == 1
     assert pair[0].requests[0].raw == pair[0].requests[1].raw
+    metrics = httpx.get(base_url.removesuffix("/v1") + "/metrics").text
+    assert 'memgpt_backend_retries_total{backend="a"} 1.0' in metrics
 
 
 def test_a_long_pause_is_the_clients_to_make(

@@ -14,16 +14,17 @@ import pytest
 from memgpt_proxy.app import create_app
 from memgpt_proxy.config import Settings
 from tests.conftest import StartGateway
-from tests.e2e.chatting import send
+from tests.e2e.chatting import assistant, send, user
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.otlp_receiver import OtlpReceiver, Span
 from tests.support.process import clean_environment, free_port
-from tests.support.replies import Usage, call, error
+from tests.support.replies import Usage, call, error, text
 
 CALLER = "b7ad6b7169203331"
 WORDS = "carnelian"
 REQUEST = "POST /v1/chat/completions"
+TURN = "invoke_agent memgpt"
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +65,20 @@ def sent_to(endpoint: str) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"}
 
 
-def ask(gateway: GatewayProcess, key: str, **headers: str) -> httpx.Response:
+def body(*, stream: bool) -> dict[str, object]:
+    return {
+        "model": "m",
+        "messages": [{"role": "user", "content": WORDS}],
+        "stream": stream,
+    }
+
+
+def ask(
+    gateway: GatewayProcess, key: str, *, stream: bool = False, **headers: str
+) -> httpx.Response:
     return httpx.post(
         f"{gateway.base_url}/chat/completions",
-        json={"model": "m", "messages": [{"role": "user", "content": WORDS}]},
+        json=body(stream=stream),
         headers={"authorization": f"Bearer {key}", **headers},
     )
 
@@ -86,7 +97,9 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
 ) -> None:
     appended = {"content": WORDS, "request_heartbeat": True}
     backend.reply(
-        call("working_context_append", appended).but(usage=Usage(200, 20, cached=150)),
+        call("working_context_append", appended).but(
+            usage=Usage(200, 20, cached=150, cache_written=40)
+        ),
         send(WORDS).but(usage=Usage(300, 30)),
     )
     answer = ask(gateway, api_key, traceparent=within(trace))
@@ -95,8 +108,9 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
     request = named(spans, REQUEST)
     assert (request.kind, request.parent, request.failed) == ("server", CALLER, False)
     assert request.attributes["http.response.status_code"] == 200
+    assert request.attributes["url.scheme"] == "http"
     assert request.attributes["memgpt.request.id"] == answer.headers["x-request-id"]
-    turn = named(spans, "invoke_agent memgpt")
+    turn = named(spans, TURN)
     assert (turn.kind, turn.parent) == ("internal", request.id)
     assert turn.attributes["gen_ai.usage.input_tokens"] == 500
     assert turn.attributes["memgpt.degraded"] is False
@@ -104,6 +118,9 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
     assert {first.kind, second.kind} == {"client"}
     assert {first.parent, second.parent} == {turn.id}
     assert first.attributes["gen_ai.usage.cache_read.input_tokens"] == 150
+    assert first.attributes["gen_ai.usage.cache_write.input_tokens"] == 40
+    assert first.attributes["gen_ai.request.stream"] is True
+    assert 0 < first.attributes["gen_ai.response.time_to_first_chunk"] <= first.seconds
     assert first.attributes["gen_ai.response.finish_reasons"] == ["tool_calls"]
     function = named(spans, "execute_tool working_context_append")
     assert (function.kind, function.parent) == ("internal", turn.id)
@@ -114,6 +131,88 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
     assert named(spans, "commit").parent == turn.id
     sent = [recorded.headers["traceparent"] for recorded in backend.requests]
     assert sent == [f"00-{trace}-{step.id}-01" for step in (first, second)]
+
+
+def test_what_the_conventions_give_to_a_call_of_a_model_alone(
+    gateway: GatewayProcess,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
+) -> None:
+    appended = {"content": WORDS, "request_heartbeat": True}
+    backend.reply(call("working_context_append", appended), send(WORDS))
+    ask(gateway, api_key, traceparent=within(trace))
+    spans = receiver.wait_for(REQUEST, trace)
+    of_a_call = {"gen_ai.provider.name", "gen_ai.usage.cache_read.input_tokens"}
+    told = {span.name for span in spans if of_a_call & span.attributes.keys()}
+    assert told == {"chat m"}
+
+
+def test_a_stream_that_breaks_amid_the_reply(
+    gateway: GatewayProcess,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
+) -> None:
+    backend.reply(send("Half of the reply").die_after(events=6))
+    answer = ask(gateway, api_key, stream=True, traceparent=within(trace))
+    assert answer.status_code == 200
+    spans = receiver.wait_for(REQUEST, trace)
+    request, turn, step = (named(spans, name) for name in (REQUEST, TURN, "chat m"))
+    assert (turn.parent, step.parent) == (request.id, turn.id)
+    assert {turn.attributes["error.type"], step.attributes["error.type"]} == {"backend_broken"}
+    assert named(spans, "commit").parent == turn.id
+
+
+def test_a_client_that_leaves(
+    gateway: GatewayProcess,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
+) -> None:
+    backend.reply(send("Half of the reply").but(hang=True))
+    headers = {"authorization": f"Bearer {api_key}", "traceparent": within(trace)}
+    url = f"{gateway.base_url}/chat/completions"
+    with httpx.stream("POST", url, json=body(stream=True), headers=headers) as answer:
+        assert next(answer.iter_lines())
+    spans = receiver.wait_for(REQUEST, trace)
+    request, turn, step = (named(spans, name) for name in (REQUEST, TURN, "chat m"))
+    assert (turn.parent, step.parent) == (request.id, turn.id)
+    assert {turn.attributes["error.type"], step.attributes["error.type"]} == {"cancelled"}
+    assert named(spans, "commit").parent == turn.id
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_summary_is_a_call_of_the_model_too(
+    start_gateway: StartGateway,
+    receiver: OtlpReceiver,
+    backend: ScriptedBackend,
+    api_key: str,
+    trace: str,
+    *,
+    fails: bool,
+) -> None:
+    gateway = start_gateway(
+        *("--otlp-traces", "--context-window", "4096"), env=sent_to(receiver.endpoint)
+    )
+    backend.reply(error(500) if fails else text("So far."), send("Yes."))
+    said = [speak(f"tea {n} " * 60) for n in range(12) for speak in (user, assistant)]
+    httpx.post(
+        f"{gateway.base_url}/chat/completions",
+        json={"model": "m", "messages": [*said, user("the newest")]},
+        headers={"authorization": f"Bearer {api_key}", "traceparent": within(trace)},
+    )
+    spans = receiver.wait_for(REQUEST, trace)
+    told = {f"00-{trace}-{span.id}-01": span for span in spans if span.name == "chat m"}
+    assert len(told) == 2
+    summary, step = (told[recorded.headers["traceparent"]] for recorded in backend.requests)
+    assert {summary.parent, step.parent} == {named(spans, TURN).id}
+    assert (summary.kind, summary.failed, step.failed) == ("client", fails, False)
+    assert summary.attributes.get("error.type") == ("500" if fails else None)
+    assert summary.attributes["gen_ai.request.model"] == "m"
 
 
 def test_no_words_and_no_keys(
@@ -142,7 +241,7 @@ def test_a_failure_shows(
     backend.reply(error(500))
     assert ask(gateway, api_key, traceparent=within(trace)).status_code == 500
     spans = receiver.wait_for(REQUEST, trace)
-    for name in (REQUEST, "invoke_agent memgpt", "chat m"):
+    for name in (REQUEST, TURN, "chat m"):
         span = named(spans, name)
         assert span.failed
         assert span.attributes["error.type"] == "500"

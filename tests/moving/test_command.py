@@ -144,6 +144,22 @@ def test_what_one_key_owns(old: Path, new: Path, user: tuple[str, ...], at: int)
     assert owners_in(new) == [owner_of(namespaces(old)[at])]
 
 
+def test_a_key_that_is_piped_is_read_without_a_word(old: Path) -> None:
+    command = [sys.executable, "-m", "memgpt_proxy", "export", "--from", f"sqlite:{old}", "--key"]
+    for given in (f"{KEY}\n", f"{KEY}\r\n", KEY):
+        asked = subprocess.run(
+            command, input=given.encode(), env=clean_environment(), capture_output=True, check=False
+        )
+        assert (asked.returncode, asked.stderr) == (0, b"")
+        assert asked.stdout.count(b"\n") > 1
+    nothing = subprocess.run(
+        command, stdin=subprocess.DEVNULL, env=clean_environment(), capture_output=True, check=False
+    )
+    assert nothing.returncode == 2
+    last = nothing.stderr.decode().splitlines()[-1]
+    assert last == "Error: --key reads a line of the standard input, and there is none"
+
+
 def test_a_key_from_the_environment(old: Path, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_KEY", KEY)
     # What the new gateway is given does not say whose the old records are.

@@ -92,6 +92,12 @@ def measured(telemetry: Telemetry) -> dict[str, float]:
     return {s.name: s.value for f in families for s in f.samples if "journal" in s.name}
 
 
+def is_away(telemetry: Telemetry) -> float:
+    told = samples(telemetry.exposition("")[0].decode())
+    [value] = [each.value for each in told if each.name == "memgpt_store_away"]
+    return value
+
+
 def waiting(telemetry: Telemetry) -> dict[str, float]:
     """How many writes wait in each journal, as the metric tells."""
     told = samples(telemetry.exposition("")[0].decode())
@@ -284,6 +290,17 @@ class TestRefused:
         assert not isinstance(refused.value, StoreUnavailable)
         assert not store.degraded
         assert await disk.waiting() == 0
+
+    async def test_a_metric_tells_that_it_is_away(
+        self, store: JournaledStore, switch: Switch, telemetry: Telemetry
+    ) -> None:
+        assert is_away(telemetry) == 0
+        switch.here = False
+        await store.commit(ALICE, record(message("m0", "hi")))
+        assert is_away(telemetry) == 1
+        switch.here = True
+        assert await store.come_back()
+        assert is_away(telemetry) == 0
 
     async def test_what_it_refuses_for_good_is_put_aside(
         self,

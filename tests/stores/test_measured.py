@@ -6,14 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from memgpt_proxy.stores.measured import MeasuredStore
+from memgpt_proxy.stores.measured import MeasuredStore, Timed
+from memgpt_proxy.stores.measured_vectors import MeasuredVectors
 from memgpt_proxy.stores.protocols import StaleVersion, StoreUnavailable
 from memgpt_proxy.stores.records import NO_TURN, ROOT
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
+from memgpt_proxy.stores.vectors import BEGINNING, Embedded, Space
+from memgpt_proxy.stores.vectors import Kind as VectorKind
 from memgpt_proxy.telemetry import Telemetry
-from tests.stores.build import ALICE, message, record
+from tests.stores.build import ALICE, message, passage, record
 from tests.stores.switched import Switch
 from tests.support.scrape import samples
 
@@ -38,7 +43,7 @@ async def switch(tmp_path: Path) -> AsyncIterator[Switch]:
 
 async def test_what_is_asked_is_timed(switch: Switch) -> None:
     telemetry = Telemetry()
-    store = MeasuredStore(switch.store, "sqlite", telemetry)
+    store = MeasuredStore(switch.store, Timed("sqlite", telemetry))
     await store.commit(ALICE, record(message("m0", "tea")))
     await store.commit(ALICE, record(message("m1", "tea")))
     page = await store.search_messages(ALICE, "tea", limit=10, offset=0)
@@ -46,9 +51,28 @@ async def test_what_is_asked_is_timed(switch: Switch) -> None:
     assert calls(telemetry) == {("commit", ""): 2, ("search_messages", ""): 1}
 
 
+async def test_vectors_are_timed_as_well(tmp_path: Path) -> None:
+    embedded = SqliteStore(tmp_path / "memory.db")
+    await embedded.open()
+    telemetry, space = Telemetry(), Space("tiny", 2)
+    vectors = MeasuredVectors(SqliteVectors(embedded), Timed("sqlite", telemetry))
+    await vectors.open()
+    await embedded.insert_passages(ALICE, [passage("p", "tea")])
+    [lacking] = (await vectors.lacking(space, BEGINNING, limit=10)).texts
+    vector = np.array([1, 0], dtype=np.float32)
+    await vectors.put_vectors(space, [Embedded(lacking.name, vector)])
+    [near] = await vectors.nearest(ALICE, VectorKind.PASSAGE, space, vector, limit=10)
+    await vectors.remove_others(space)
+    assert near.hit.text == "tea"
+    operations = ("lacking", "put_vectors", "nearest", "remove_others")
+    assert calls(telemetry) == {(operation, ""): 1 for operation in operations}
+    await vectors.close()
+    await embedded.close()
+
+
 async def test_failures_are_told_apart(switch: Switch) -> None:
     telemetry = Telemetry()
-    store = MeasuredStore(switch.store, "sqlite", telemetry)
+    store = MeasuredStore(switch.store, Timed("sqlite", telemetry))
     with pytest.raises(StaleVersion):
         await store.write_context(ALICE, 7, "tea", ROOT, NO_TURN)
     switch.here = False
@@ -62,7 +86,7 @@ async def test_failures_are_told_apart(switch: Switch) -> None:
 
 async def test_what_is_cancelled_is_no_success(switch: Switch) -> None:
     telemetry = Telemetry()
-    store = MeasuredStore(switch.store, "sqlite", telemetry)
+    store = MeasuredStore(switch.store, Timed("sqlite", telemetry))
     asked = asyncio.get_running_loop().create_task(store.counts(ALICE))
     await asyncio.sleep(0)
     asked.cancel()

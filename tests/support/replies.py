@@ -68,14 +68,21 @@ class Usage:
     prompt: int = 100
     completion: int = 10
     cached: int = 0
+    reasoning: int = 0
+    cache_written: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        told: dict[str, Any] = {
             "prompt_tokens": self.prompt,
             "completion_tokens": self.completion,
             "total_tokens": self.prompt + self.completion,
             "prompt_tokens_details": {"cached_tokens": self.cached},
         }
+        if self.cache_written:
+            told["prompt_tokens_details"]["cache_write_tokens"] = self.cache_written
+        if self.reasoning:
+            told["completion_tokens_details"] = {"reasoning_tokens": self.reasoning}
+        return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,10 +18,10 @@ class SmallDisk:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def fill(self) -> None:
-        """Write until it takes no more."""
+    def fill(self, *, but: int = 0) -> None:
+        """Write until it takes no more; or until so many bytes are free, about."""
         with suppress(OSError), (self.path / _FILLER).open("ab", buffering=0) as filler:
-            while filler.write(_STEP):
+            while shutil.disk_usage(self.path).free > but and filler.write(_STEP):
                 """It goes on until there is no room."""
 
     def make_room(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from memgpt_proxy.telemetry.exchange import CURRENT, Exchange, request_id
-from memgpt_proxy.telemetry.logs import EXCHANGE, JsonFormatter, TextFormatter
+from memgpt_proxy.telemetry.logs import EXCHANGE, JsonFormatter, Seldom, TextFormatter
 
 EXCHANGED = Exchange("req-1", "POST", "/v1/chat/completions", "/v1/chat/completions", status=200)
 
@@ -66,6 +66,60 @@ def test_attempts_that_are_made_again_do_not_flood_the_log() -> None:
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     [line] = told.splitlines()
     assert json.loads(line)["message"] == "Node <n> has failed"
+
+
+RECEIVER_AWAY = """
+import logging, sys
+from memgpt_proxy.telemetry.logs import configure
+configure("info", as_json=True, stream=sys.stdout)
+exporter = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+for attempt in range(3):
+    exporter.warning("Transient error %s, retrying in %.2fs.", "refused", attempt)
+exporter.error("Failed to export spans batch")
+logging.getLogger("memgpt_proxy").warning("of another")
+"""
+
+
+def test_a_receiver_of_spans_that_is_away_does_not_flood_the_log() -> None:
+    command = [sys.executable, "-c", RECEIVER_AWAY]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    messages = [json.loads(line)["message"] for line in told.splitlines()]
+    assert messages == ["Transient error refused, retrying in 0.00s.", "of another"]
+
+
+def test_what_is_told_seldom_is_told_again() -> None:
+    now = 1000.0
+    seldom = Seldom(60.0, clock=lambda: now)
+    assert [seldom.filter(record("away")) for _ in range(3)] == [True, False, False]
+    now = 1059.0
+    assert not seldom.filter(record("away"))
+    now = 1060.0
+    assert [seldom.filter(record("away")) for _ in range(2)] == [True, False]
+
+
+NOBODY_LOGS_IT = """
+import sys, threading, warnings
+from memgpt_proxy.telemetry.logs import configure
+configure("info", as_json=True, stream=sys.stderr)
+warnings.warn("old", UserWarning)
+def fail(): raise ValueError("of a thread")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+raise ValueError("of all")
+"""
+
+
+def test_warnings_and_what_ends_a_thread_or_the_process_are_records_too() -> None:
+    command = [sys.executable, "-c", NOBODY_LOGS_IT]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    warned, thread, process = map(json.loads, ended.stderr.splitlines())
+    assert warned["level"] == "warning"
+    assert "UserWarning: old" in warned["message"]
+    assert (thread["level"], process["level"]) == ("critical", "critical")
+    assert thread["exception"].endswith("ValueError: of a thread")
+    assert process["exception"].endswith("ValueError: of all")
 
 
 @pytest.fixture

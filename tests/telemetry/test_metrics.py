@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
+import yaml
 from prometheus_client.openmetrics import parser as openmetrics
 
 from memgpt_proxy.telemetry import Telemetry
 from tests.support.scrape import Sample, samples
+from tests.telemetry.exercised import exercised
+
+VALUES = Path(__file__).parents[2] / "charts" / "memgpt-proxy" / "values.yaml"
 
 
 def told(telemetry: Telemetry) -> dict[str, float]:
@@ -136,3 +143,12 @@ def test_the_format_is_what_the_scraper_takes() -> None:
     assert kind.startswith("application/openmetrics-text")
     assert list(openmetrics.text_string_to_metric_families(text.decode()))
     assert Telemetry().exposition("text/html")[1].startswith("text/plain")
+
+
+def test_first_tokens_are_told_apart_beyond_what_the_chart_alarms_at() -> None:
+    """A quantile is never more than the last bound of a histogram: no alarm would come."""
+    alarms_at = yaml.safe_load(VALUES.read_text())["prometheusRule"]["firstTokenSeconds"]
+    name = "gen_ai_server_time_to_first_token_seconds_bucket"
+    buckets = samples(exercised().exposition("")[0].decode())
+    bounds = {float(each.labels["le"]) for each in buckets if each.name == name} - {math.inf}
+    assert max(bounds) > 2 * alarms_at

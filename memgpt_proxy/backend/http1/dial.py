@@ -49,7 +49,7 @@ class Dialer:
         except TimeoutError as error:
             raise httpx.ConnectTimeout("The connection took too long.") from error
         except (OSError, UnicodeError) as error:
-            raise httpx.ConnectError(str(error) or type(error).__name__) from error
+            raise httpx.ConnectError(_why(error, origin)) from error
 
     async def _dial(self, origin: Origin, protocol: Callable[[], asyncio.Protocol]) -> None:
         scheme, host, port = origin
@@ -68,6 +68,20 @@ class Dialer:
             self._ssl_context = httpx.create_ssl_context()
             self._ssl_context.set_alpn_protocols(["http/1.1"])
         return self._ssl_context
+
+
+def _why(error: OSError | UnicodeError, origin: Origin) -> str:
+    """Return what an operator is told of an address that cannot be connected to."""
+    said = str(error) or type(error).__name__
+    match error:
+        case socket.gaierror():
+            return f"no address was found for {origin[1]}: {error.strerror}"
+        case UnicodeError():
+            return f"no address was found for {origin[1]}: {said}"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            return "the server does not speak TLS, perhaps http:// is meant"
+        case _:
+            return said
 
 
 def alternating(addresses: Sequence[Address]) -> list[Address]:

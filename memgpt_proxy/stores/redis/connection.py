@@ -237,6 +237,8 @@ def _check_certificates(ca_file: Path) -> None:
 
 def _reason(error: Exception) -> str:
     """Return what went wrong, without what was sent: answers of a server may repeat that."""
+    if "WRONG_VERSION_NUMBER" in str(error):
+        return "the server does not speak TLS, perhaps redis:// is meant"
     if type(error) in (RedisConnectionError, RedisTimeoutError) or isinstance(error, OSError):
         return str(error) or "it took too long"
     name = type(error).__name__

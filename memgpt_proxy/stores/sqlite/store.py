@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from memgpt_proxy.stores.portable import START, Mark, Portable, Portion
-from memgpt_proxy.stores.protocols import Remains, StoreError
+from memgpt_proxy.stores.protocols import Remains, StoreError, StoreFull
 from memgpt_proxy.stores.query import parse
 from memgpt_proxy.stores.records import (
     ContentId,
@@ -34,11 +34,12 @@ from memgpt_proxy.stores.records import (
     TurnState,
     WorkingContext,
 )
-from memgpt_proxy.stores.sqlite import erasing, exporting, pages, reads, rows, traces, writes
+from memgpt_proxy.stores.sqlite import erasing, exporting, pages, reads, rows, traces
 from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
 from memgpt_proxy.stores.sqlite.erasing import Stage, Step
 from memgpt_proxy.stores.sqlite.exporting import Kind, Position
 from memgpt_proxy.stores.sqlite.pages import Window
+from memgpt_proxy.stores.sqlite.room import Room
 from memgpt_proxy.stores.sqlite.taking_over import TakenOver
 from memgpt_proxy.stores.sqlite.threads import Threads
 from memgpt_proxy.stores.sqlite.writes import Forked, NewVersion, Visibility, Write
@@ -84,13 +85,14 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, synchronous: Synchronous = "normal") -> None:
         self.file = path
+        self._room = Room(path.parent)
         self._writer: Threads[Write, tuple[str, ...]] = Threads(
             "sqlite-writer",
             count=1,
             most=MOST_WRITES,
             gather=GATHER_WRITES,
             connect=partial(connect_writer, path, synchronous),
-            carry_out=writes.carry_out,
+            carry_out=self._room.carry_out,
         )
         self._readers: Threads[Read, object] = Threads(
             "sqlite-reader",
@@ -134,9 +136,14 @@ class SqliteStore:
         await self._writer.stop()
 
     async def ping(self) -> None:
-        """Return when the schema can be read, and a transaction was committed."""
+        """Return when the schema can be read, a transaction was committed, and no write lacks room.
+
+        What a small one finds may be too little for the messages of a turn.
+        """
         await self.counts(Namespace(""))
         await self._writer.submit(Write(probe=True))
+        if await asyncio.to_thread(self._room.is_lacking):
+            raise StoreFull("the database has taken no larger write since its disk was found full")
 
     async def read_turn(
         self, namespace: Namespace, chain: Sequence[NodeId], *, enough: int

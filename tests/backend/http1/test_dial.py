@@ -110,8 +110,9 @@ async def test_tls_with_a_server_that_speaks_none() -> None:
         await peer.gone()
 
     async with serve(handler) as server, Http1Transport(1) as transport:
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx.ConnectError) as caught:
             await ask(transport, get(server.url(scheme="https")))
+    assert str(caught.value) == "the server does not speak TLS, perhaps http:// is meant"
 
 
 async def silent_at_first(peer: Peer) -> None:
@@ -159,7 +160,7 @@ async def test_nobody_listens() -> None:
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".invalid"])
 async def test_a_name_that_does_not_resolve(host: str) -> None:
     async with Http1Transport(1) as transport:
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx.ConnectError, match=f"^no address was found for {host}: "):
             await ask(transport, get(f"http://{host}/"))
 
 
