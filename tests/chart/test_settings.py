@@ -13,7 +13,9 @@ import yaml
 
 from memgpt_proxy.backends_file import read_backends
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.draining import Draining
 from memgpt_proxy.reference import settings_reference
+from memgpt_proxy.server import KEEP_ALIVE_SECONDS, Server
 from memgpt_proxy.settings_sources import load_settings
 from tests.conftest import StartGateway
 from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, written
@@ -35,6 +37,9 @@ TEMPLATE = "templates/dashboards.yaml"
 
 WITH_ELASTICSEARCH = {"bundled", "everything", "fleet", "production"}
 """Cases whose memory is there."""
+
+GOOGLES_SECONDS = 600
+"""How long Google's load balancers keep an idle connection to a backend."""
 
 chart = pytest.mark.chart
 
@@ -228,6 +233,17 @@ def test_the_production_values_do_what_is_said_of_them(helm: Helm) -> None:
     assert {"443", "9200", "6380", "53"} <= egress_ports(manifests)
     for kind in ("PodDisruptionBudget", "ServiceMonitor", "PrometheusRule"):
         assert len(of_kind(manifests, kind)) == 1, kind
+
+
+@chart
+def test_no_load_balancer_outlasts_the_connections_of_the_gateway(helm: Helm) -> None:
+    values = yaml.safe_load(CASES["embedded"].read_text())
+    values["ingress"] |= {"streaming": "alb", "timeoutSeconds": 3600}
+    [ingress] = of_kind(helm.manifests(values), "Ingress")
+    told = ingress["metadata"]["annotations"]["alb.ingress.kubernetes.io/load-balancer-attributes"]
+    server = Server(Any, Draining(), delay=0, grace=0)  # type: ignore[arg-type]
+    assert 0 < int(told.removeprefix("idle_timeout.timeout_seconds=")) < KEEP_ALIVE_SECONDS
+    assert server.config.timeout_keep_alive == KEEP_ALIVE_SECONDS > GOOGLES_SECONDS
 
 
 @pytest.mark.parametrize("case", sorted(CASES))

@@ -106,11 +106,11 @@ class ServerProcess:
         """Ask the process to end, wait for it, and return its exit status; None if it had ended."""
         return self._end(signal.SIGTERM)
 
-    def wait_for_end(self) -> int:
+    def wait_for_end(self, seconds: float = STOP_SECONDS) -> int:
         """Wait until the process ends, which it was told to; return its exit status."""
         process, self._process = self._process, None
         assert process is not None, "not started"
-        return process.wait(STOP_SECONDS)
+        return process.wait(seconds)
 
     def restart(self) -> Self:
         self.stop()
