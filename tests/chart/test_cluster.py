@@ -289,3 +289,20 @@ def test_a_long_name_is_short_enough_for_all_that_is_made_of_it(release: Release
     assert {phase for name, phase in release.hooks().items() if "migration" in name} == {
         "Succeeded"
     }
+
+
+def test_the_size_of_a_volume_is_changed_as_is_told(release: Release) -> None:
+    """docs/deployment.md: the StatefulSet is made anew around its pod, which goes on."""
+    release.cluster.volume(f"{release.namespace}-1")
+    smaller = case("embedded", embedded={"persistence": {"storageClassName": "-"}})
+    larger = case("embedded", embedded={"persistence": {"storageClassName": "-", "size": "16Gi"}})
+    release.install(smaller)
+    pod = release.get("v1", "pods", f"{NAME}-0")["metadata"]["uid"]
+    with pytest.raises(HelmError, match="updates to statefulset spec"):
+        release.upgrade(larger)
+    path = f"/apis/apps/v1/namespaces/{release.namespace}/statefulsets/{NAME}"
+    release.cluster.delete(path, orphan=True)
+    release.cluster.wait(lambda: release.cluster.get(path) is None)
+    release.upgrade(larger)
+    assert release.get("v1", "pods", f"{NAME}-0")["metadata"]["uid"] == pod
+    assert release.names("v1", "persistentvolumeclaims") == [f"data-{NAME}-0"]

@@ -76,8 +76,7 @@ def test_spans_are_sent(helm: Helm) -> None:
 
 
 def test_several_backends_are_reached(helm: Helm) -> None:
-    values = case("backends", networkPolicy={})
-    policies = of_the_release(helm.manifests(values))
+    policies = of_the_release(helm.manifests(CASES["backends"]))
     assert allowed(policies, GATEWAY, INTERNET, 443)
     assert allowed(policies, GATEWAY, Peer("models"), 8000)
 
