@@ -37,8 +37,8 @@
 {{- if gt (int (include "memgpt-proxy.replicas" .)) 1 -}}
 {{- fail (printf "replicas is %v without Elasticsearch: the embedded store serves one replica. Set elasticsearch.url." .Values.replicas) -}}
 {{- end -}}
-{{- if .Values.autoscaling.enabled -}}
-{{- fail "autoscaling.enabled without Elasticsearch: the embedded store serves one replica. Set elasticsearch.url." -}}
+{{- if or .Values.autoscaling.enabled .Values.autoscaling.external -}}
+{{- fail "autoscaling without Elasticsearch: the embedded store serves one replica. Set elasticsearch.url." -}}
 {{- end -}}
 {{- end -}}
 
@@ -67,6 +67,9 @@
 {{- /* Kubernetes would choose a metric of its own, and refuse a minimum above the maximum. */ -}}
 {{- define "memgpt-proxy.checkAutoscaling" -}}
 {{- with .Values.autoscaling -}}
+{{- if and .enabled .external -}}
+{{- fail "Set one of autoscaling.enabled and autoscaling.external." -}}
+{{- end -}}
 {{- if and .enabled (not .targetCPUUtilizationPercentage) (not .activeStreams.enabled) -}}
 {{- fail "autoscaling.enabled without a metric: set autoscaling.targetCPUUtilizationPercentage or autoscaling.activeStreams.enabled." -}}
 {{- end -}}
