@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import openai
@@ -163,3 +164,23 @@ def test_a_stop_fits_into_its_grace_with_everything_away(
         assert gateway.wait_for_end(1 + GRACE) == 0
         listener.join(10)
         assert "replies are ended by the stop" in gateway.log()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway_that_is_starting_can_be_stopped(
+    backend: ScriptedBackend, tmp_path: Path, signum: signal.Signals
+) -> None:
+    """As the first process of a container it would not see a signal that it does not handle."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        env = {
+            "MEMGPT_ELASTICSEARCH_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "MEMGPT_NAMESPACE_SECRET": "0123456789abcdef0123456789abcdef",
+        }
+        gateway = GatewayProcess(tmp_path, backend.base_url, env=env)
+        gateway.launch()
+        with silent.accept()[0]:
+            os.kill(gateway.pid, signum)
+            assert gateway.wait_for_end() == 0
+    assert "Traceback" not in gateway.log()
+    assert "Stopped at once." in gateway.log()
