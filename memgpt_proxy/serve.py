@@ -7,9 +7,11 @@ import gc
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import click
@@ -92,15 +94,31 @@ def serve(settings: Settings) -> None:
             "share no limits and no live events. Set the same one for all of them"
         )
     try:
-        with claimed(settings.data_dir), closing(_listen(settings)) as listener:
+        with _heeding(), claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))
         log.info("Stopped.")
+    except KeyboardInterrupt:  # by a signal while it started, or by a third one while it closed
+        log.info("Stopped at once.")
     except StoreError as error:
         raise StartError(f"{_where(settings)}: {error}") from error
     except DataDirInUse as error:
         raise StartError(f"{error}, or choose another directory with --data-dir") from error
     except (DataDirError, SettingsError, ValueError) as error:
         raise StartError(str(error)) from error
+
+
+@contextmanager
+def _heeding() -> Iterator[None]:
+    """Let SIGTERM interrupt as SIGINT does, wherever the server does not take both itself.
+
+    The first process of a container does not see a signal that it has no handler for: one that is
+    stopped while it starts would be killed only at the end of its grace.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _log_as_told(settings: Settings) -> None:

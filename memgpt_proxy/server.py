@@ -19,6 +19,11 @@ from memgpt_proxy.timed_http import TimedHttp
 
 log = logging.getLogger(__name__)
 
+KEEP_ALIVE_SECONDS = 620
+"""How long an idle connection is kept: longer than load balancers keep theirs (Google's 600 s).
+
+Else they send a request into one that is just being closed, and answer it with a 502."""
+
 _BACKLOG = 2048
 _COMMIT_SECONDS = 10.0
 """How long turns that are ended by the stop may take to store what was said."""
@@ -51,7 +56,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 date_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=75,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_CLOSE_SECONDS,
                 backlog=_BACKLOG,
             )

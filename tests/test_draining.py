@@ -6,9 +6,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import openai
+import pytest
 
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
@@ -17,6 +20,8 @@ from tests.support.process import until
 from tests.support.replies import Gate, text, wait
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "And you?"}]}
+GRACE = 30
+"""Seconds beside those of draining that docs/operations.md asks for, and the chart gives."""
 KEY = {"authorization": "Bearer sk-drain"}
 
 
@@ -134,3 +139,48 @@ def test_replies_that_take_too_long_are_ended_and_kept(
     httpx.post(f"{gateway.base_url}/chat/completions", json=question, headers=listener.headers)
     prompt = backend.requests[-1].body["messages"]
     assert [m["content"] for m in prompt[2:]] == ["Tell me.", "Once upon ", "And?"]
+
+
+@pytest.mark.slow
+def test_a_stop_fits_into_its_grace_with_everything_away(
+    backend: ScriptedBackend, start_gateway: Callable[..., GatewayProcess]
+) -> None:
+    """Servers that take connections and say nothing, and a reply that does not end by itself."""
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        ports = [each.getsockname()[1] for each in silent]
+        env = {
+            "MEMGPT_ELASTICSEARCH_URL": f"http://127.0.0.1:{ports[0]}",
+            "MEMGPT_NAMESPACE_SECRET": "0123456789abcdef0123456789abcdef",
+            "MEMGPT_REDIS_URL": f"redis://127.0.0.1:{ports[1]}",
+            "MEMGPT_OTLP_TRACES": "true",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{ports[2]}",
+        }
+        gateway = start_gateway("--reply-mode", "content", "--drain-seconds", "1", env=env)
+        introduce(backend, gateway)
+        backend.reply(text("Once upon ") + wait(Gate()))
+        listener = listening(gateway)
+        os.kill(gateway.pid, signal.SIGTERM)
+        assert gateway.wait_for_end(1 + GRACE) == 0
+        listener.join(10)
+        assert "replies are ended by the stop" in gateway.log()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway_that_is_starting_can_be_stopped(
+    backend: ScriptedBackend, tmp_path: Path, signum: signal.Signals
+) -> None:
+    """As the first process of a container it would not see a signal that it does not handle."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        env = {
+            "MEMGPT_ELASTICSEARCH_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "MEMGPT_NAMESPACE_SECRET": "0123456789abcdef0123456789abcdef",
+        }
+        gateway = GatewayProcess(tmp_path, backend.base_url, env=env)
+        gateway.launch()
+        with silent.accept()[0]:
+            os.kill(gateway.pid, signum)
+            assert gateway.wait_for_end() == 0
+    assert "Traceback" not in gateway.log()
+    assert "Stopped at once." in gateway.log()

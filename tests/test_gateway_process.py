@@ -12,6 +12,7 @@ import httpx
 import openai
 import pytest
 
+from memgpt_proxy.health import why_unhealthy
 from tests.checking.servers import answering
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
@@ -29,6 +30,14 @@ def test_it_serves_until_it_is_stopped(backend: ScriptedBackend, start_gateway):
     assert "Traceback" not in gateway.log()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{gateway.origin}/healthz")
+
+
+def test_it_listens_to_both_families_of_addresses(start_gateway):
+    """What clusters with IPv6 set; a container's health check goes on asking 127.0.0.1."""
+    gateway = start_gateway("--host", "::")
+    for address in ("[::1]", "127.0.0.1"):
+        assert httpx.get(f"http://{address}:{gateway.port}/readyz").status_code == 200
+    assert why_unhealthy(gateway.port) is None
 
 
 def test_a_stop_is_told_of_where_nothing_is_running_too(start_gateway):

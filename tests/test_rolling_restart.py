@@ -38,7 +38,9 @@ class Load:
             await self._more.wait_for(lambda: self._heard >= goal)
 
     async def talk(self, key: str) -> None:
-        async with openai.AsyncOpenAI(base_url=self._base_url, api_key=key) as client:
+        async with openai.AsyncOpenAI(
+            base_url=self._base_url, api_key=key, max_retries=0
+        ) as client:
             for number in itertools.count():
                 if self.stopping:
                     return
@@ -65,7 +67,7 @@ async def streamed(client: openai.AsyncOpenAI, words: str, began: Gate | None = 
 async def replaced(replica: GatewayProcess, balancer: RoundRobin, load: Load, gate: Gate) -> None:
     """End a replica, with a long reply under way, and start it again."""
     async with (
-        openai.AsyncOpenAI(base_url=replica.base_url, api_key="long") as client,
+        openai.AsyncOpenAI(base_url=replica.base_url, api_key="long", max_retries=0) as client,
         asyncio.TaskGroup() as group,
     ):
         await streamed(client, "hello")  # of an unknown model the first answer is held back

@@ -12,7 +12,7 @@ from tests.conftest import missing_part
 from tests.support.chart_schema import CHART
 from tests.support.helm import Helm
 from tests.support.kubernetes import ETCD, Cluster
-from tests.support.kubernetes_build import HELM, SOURCES, TOOLS, Source, Tool, checkers
+from tests.support.kubernetes_build import CLUSTER, HELM, SOURCES, Source, Tool, checkers
 
 BUILD = "run python -m tests.support.kubernetes_build"
 
@@ -43,7 +43,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster: take a namespace of your own."""
-    built(*TOOLS, *SOURCES)
+    built(*CLUSTER, *SOURCES)
     if ETCD is None:
         missing_part("no etcd on the PATH: install etcd-server from the system's packages")
     with Cluster(tmp_path_factory.mktemp("cluster")) as running:

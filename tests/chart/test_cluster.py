@@ -173,27 +173,42 @@ def test_an_embedded_store_can_grow_into_a_fleet(release: Release) -> None:
     assert len(release.names("v1", "persistentvolumeclaims")) == 1, "what it remembers is there"
 
 
+ALL_KINDS = {
+    ("apps/v1", "deployments"),
+    ("apps/v1", "statefulsets"),
+    ("autoscaling/v2", "horizontalpodautoscalers"),
+    ("batch/v1", "jobs"),
+    ("gateway.networking.k8s.io/v1", "httproutes"),
+    ("monitoring.coreos.com/v1", "prometheusrules"),
+    ("monitoring.coreos.com/v1", "servicemonitors"),
+    ("networking.k8s.io/v1", "ingresses"),
+    ("networking.k8s.io/v1", "networkpolicies"),
+    ("policy/v1", "poddisruptionbudgets"),
+    ("v1", "configmaps"),
+    ("v1", "persistentvolumeclaims"),
+    ("v1", "pods"),
+    ("v1", "secrets"),
+    ("v1", "serviceaccounts"),
+    ("v1", "services"),
+}
+
+
+def everything() -> dict[str, Any]:
+    """Return all that can be switched on, for two replicas with a volume each."""
+    values = case("everything", priorityClassName="", affinity={})
+    values["journal"] = {"persistence": {"enabled": True, "storageClassName": "-"}}
+    values["autoscaling"]["minReplicas"] = 2
+    return values
+
+
 def test_the_cluster_takes_all_that_can_be_switched_on(release: Release) -> None:
     for number in range(2):
         release.cluster.volume(f"{release.namespace}-{number}")
-    everything = case("everything", priorityClassName="", affinity={})
-    everything["journal"] = {"persistence": {"enabled": True, "storageClassName": "-"}}
-    everything["autoscaling"]["minReplicas"] = 2
-    release.install(everything)
-    made = {
-        ("apps/v1", "statefulsets"),
-        ("autoscaling/v2", "horizontalpodautoscalers"),
-        ("gateway.networking.k8s.io/v1", "httproutes"),
-        ("monitoring.coreos.com/v1", "prometheusrules"),
-        ("monitoring.coreos.com/v1", "servicemonitors"),
-        ("networking.k8s.io/v1", "ingresses"),
-        ("networking.k8s.io/v1", "networkpolicies"),
-        ("policy/v1", "poddisruptionbudgets"),
-        ("v1", "serviceaccounts"),
-    }
-    for group, kind in made:
-        assert "memory" in release.names(group, kind), kind
-    release.upgrade(everything)
+    release.install(everything())
+    unnamed = {"deployments", "jobs", "persistentvolumeclaims", "pods"}
+    for group, kind in ALL_KINDS:
+        assert kind in unnamed or "memory" in release.names(group, kind), kind
+    release.upgrade(everything())
 
 
 def test_the_bundled_servers_run(release: Release) -> None:
@@ -205,3 +220,89 @@ def test_the_bundled_servers_run(release: Release) -> None:
     notes = release.install(values)
     assert "Elasticsearch and Redis are for trying out" in notes
     assert release.names("apps/v1", "statefulsets") == [f"{NAME}-elasticsearch", f"{NAME}-redis"]
+
+
+def test_a_migration_that_fails_leaves_no_secret_behind(release: Release) -> None:
+    values = case("fleet", existingSecret="", replicas=1, secrets={"namespace_secret": SECRET})
+    release.install(values)
+    nowhere = {"nodeSelector": {"nowhere": "here"}, "migration": {"timeoutSeconds": 1}}
+    with pytest.raises(HelmError, match="pre-upgrade hooks failed"):
+        release.upgrade({**values, **nowhere, "image": {"tag": "2.0"}})
+    assert release.container()["image"] == "memgpt-proxy:0.1.0", "gateways go on"
+    assert f"{NAME}-migration" not in release.names("v1", "secrets")
+    assert f"{NAME}-migration" not in release.names("v1", "configmaps")
+    [job] = release.names("batch/v1", "jobs")
+    assert release.get("batch/v1", "jobs", job)["spec"]["ttlSecondsAfterFinished"] == 86400
+
+    release.upgrade({**values, "image": {"tag": "2.0"}})
+    assert release.container()["image"] == "memgpt-proxy:2.0"
+    assert release.names("batch/v1", "jobs") == []
+
+
+def test_nothing_is_left_but_what_remembers(release: Release) -> None:
+    """All that a release has made goes with it, but its pods of ``helm test``."""
+    release.cluster.volume(f"{release.namespace}-1")
+    values = everything()
+    values["autoscaling"]["minReplicas"] = 1
+    release.install(values)
+    release.upgrade(values)
+    release.uninstall()
+    release.cluster.wait(lambda: not release.names("v1", "pods"))
+    left = {
+        (kind, name)
+        for group, kind in ALL_KINDS
+        for name in release.names(group, kind)
+        if name not in {"default", "kube-root-ca.crt"}
+    }
+    assert left == {("secrets", "memory"), ("persistentvolumeclaims", "data-memory-0")}
+
+
+def test_the_autoscaler_takes_over(release: Release) -> None:
+    release.make_secret("memgpt-secret")
+    release.install(case("fleet", replicas=2))
+    scaled = {**case("fleet"), "autoscaling": {"enabled": True, "minReplicas": 4}}
+    del scaled["replicas"]
+    release.upgrade(scaled)
+
+    def replicas() -> int:
+        found: int = release.get("apps/v1", "deployments")["spec"]["replicas"]
+        return found
+
+    release.cluster.wait(lambda: replicas() == 4)
+    release.upgrade({**scaled, "settings": {"max_steps": 20}})
+    assert replicas() == 4, "an upgrade does not say how many"
+    release.rollback(2)
+    assert replicas() == 4, "nor does going back"
+
+
+def test_a_long_name_is_short_enough_for_all_that_is_made_of_it(release: Release) -> None:
+    long = "a-name-of-a-release-that-somebody-has-made-much-too-long"
+    for number in range(3):
+        release.cluster.volume(f"{release.namespace}-{number}")
+    values = case("bundled", fullnameOverride=long)
+    for server in ("elasticsearch", "redis"):
+        values["bundled"][server]["storageClassName"] = "-"
+    release.install(values)
+    assert len(release.names("apps/v1", "statefulsets")) == 2
+    # A bundled Elasticsearch is there now, and is migrated.
+    release.upgrade(values)
+    assert {phase for name, phase in release.hooks().items() if "migration" in name} == {
+        "Succeeded"
+    }
+
+
+def test_the_size_of_a_volume_is_changed_as_is_told(release: Release) -> None:
+    """docs/deployment.md: the StatefulSet is made anew around its pod, which goes on."""
+    release.cluster.volume(f"{release.namespace}-1")
+    smaller = case("embedded", embedded={"persistence": {"storageClassName": "-"}})
+    larger = case("embedded", embedded={"persistence": {"storageClassName": "-", "size": "16Gi"}})
+    release.install(smaller)
+    pod = release.get("v1", "pods", f"{NAME}-0")["metadata"]["uid"]
+    with pytest.raises(HelmError, match="updates to statefulset spec"):
+        release.upgrade(larger)
+    path = f"/apis/apps/v1/namespaces/{release.namespace}/statefulsets/{NAME}"
+    release.cluster.delete(path, orphan=True)
+    release.cluster.wait(lambda: release.cluster.get(path) is None)
+    release.upgrade(larger)
+    assert release.get("v1", "pods", f"{NAME}-0")["metadata"]["uid"] == pod
+    assert release.names("v1", "persistentvolumeclaims") == [f"data-{NAME}-0"]

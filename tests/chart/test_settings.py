@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import yaml
 
 from memgpt_proxy.backends_file import read_backends
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.draining import Draining
 from memgpt_proxy.reference import settings_reference
+from memgpt_proxy.server import KEEP_ALIVE_SECONDS, Server
 from memgpt_proxy.settings_sources import load_settings
 from tests.conftest import StartGateway
 from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, written
@@ -35,6 +39,9 @@ TEMPLATE = "templates/dashboards.yaml"
 
 WITH_ELASTICSEARCH = {"bundled", "everything", "fleet", "production"}
 """Cases whose memory is there."""
+
+GOOGLES_SECONDS = 600
+"""How long Google's load balancers keep an idle connection to a backend."""
 
 chart = pytest.mark.chart
 
@@ -112,12 +119,52 @@ def test_what_is_set_arrives(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> Non
         ({"redis": {"url": "http://redis"}}, "/redis/url"),
         ({"existingSecret": "Not_a_name"}, "/existingSecret"),
         ({"image": {"digest": "sha256:1"}}, "/image/digest"),
+        (
+            {"commonLabels": {"app.kubernetes.io/name": "other"}},
+            "/commonLabels/app.kubernetes.io~1name",
+        ),
+        (
+            {"podLabels": {"app.kubernetes.io/component": "test"}},
+            "/podLabels/app.kubernetes.io~1component",
+        ),
+        ({"podSpec": {"containers": []}}, "/podSpec/containers"),
+        ({"service": {"spec": {"selector": {}}}}, "/service/spec/selector"),
+        ({"configFiles": {"files": {"a/b": ""}}}, "a/b"),
+        ({"fullnameOverride": "My_Release"}, "/fullnameOverride"),
+        ({"startupSeconds": 0}, "/startupSeconds"),
     ],
 )
 def test_wrong_values_are_refused_by_name(helm: Helm, values: dict[str, Any], told: str) -> None:
     with pytest.raises(HelmError, match="values don't meet the specifications") as refused:
         helm.template({"backend": {"demo": True}} | values)
     assert told in str(refused.value)
+
+
+def unguarded(schema: dict[str, Any], path: str = "") -> list[str]:
+    """Return the objects of a schema that have names, and take any other.
+
+    Names that are told only to refuse them are none.
+    """
+    parts = {name: part for name, part in schema.get("properties", {}).items() if part}
+    found = [path] if parts and schema.get("additionalProperties", True) else []
+    for name, part in parts.items():
+        found += unguarded(part, f"{path}/{name}")
+    return found
+
+
+def test_no_name_is_mistyped_unseen() -> None:
+    """``global`` has names of other charts, too."""
+    assert unguarded(json.loads(SCHEMA.read_text())) == ["/global"]
+
+
+def test_the_schema_has_all_values() -> None:
+    def names(values: object, schema: dict[str, Any], path: str) -> None:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if known := schema.get("properties"):
+                assert name in known, f"{path}/{name}"
+                names(value, known[name], f"{path}/{name}")
+
+    names(yaml.safe_load((CHART / "values.yaml").read_text()), json.loads(SCHEMA.read_text()), "")
 
 
 @chart
@@ -203,7 +250,8 @@ def test_several_backends_with_their_keys(
 
 
 def egress_ports(manifests: list[Manifest]) -> set[str]:
-    [policy] = of_kind(manifests, "NetworkPolicy")
+    policies = of_kind(manifests, "NetworkPolicy")
+    [policy] = [each for each in policies if "annotations" not in each["metadata"]]  # no hook's
     rules = policy["spec"]["egress"]
     return {str(port["port"]) for rule in rules for port in rule.get("ports", ())}
 
@@ -227,6 +275,48 @@ def test_the_production_values_do_what_is_said_of_them(helm: Helm) -> None:
     assert {"443", "9200", "6380", "53"} <= egress_ports(manifests)
     for kind in ("PodDisruptionBudget", "ServiceMonitor", "PrometheusRule"):
         assert len(of_kind(manifests, kind)) == 1, kind
+
+
+@chart
+def test_it_can_be_a_part_of_another_chart(helm: Helm, tmp_path: Path) -> None:
+    shutil.copytree(CHART, tmp_path / "whole" / "charts" / "memgpt-proxy")
+    about = {"apiVersion": "v2", "name": "whole", "version": "1.0.0"}
+    (tmp_path / "whole" / "Chart.yaml").write_text(yaml.safe_dump(about))
+    values = {
+        "memgpt-proxy": yaml.safe_load(CASES["fleet"].read_text()),
+        "global": {"imageRegistry": "registry.example.org", "storageClass": "of another chart"},
+    }
+    manifests = [
+        each
+        for each in yaml.safe_load_all(helm.template(values, chart=tmp_path / "whole"))
+        if each is not None
+    ]
+    _, container = container_of(manifests, "Deployment")
+    assert container["image"].startswith("registry.example.org/memgpt-proxy:")
+
+
+@chart
+def test_it_is_packaged_with_its_dashboards(helm: Helm, tmp_path: Path) -> None:
+    helm.run("package", CHART, "--destination", tmp_path)
+    [packed] = tmp_path.glob("memgpt-proxy-*.tgz")
+    assert helm.template(CASES["everything"], chart=packed) == helm.template(CASES["everything"])
+    with tarfile.open(packed) as archive:
+        names = archive.getnames()
+    assert "memgpt-proxy/values.schema.json" in names
+    assert not [
+        name for name in names if name.startswith(("memgpt-proxy/ci/", "memgpt-proxy/tests"))
+    ]
+
+
+@chart
+def test_no_load_balancer_outlasts_the_connections_of_the_gateway(helm: Helm) -> None:
+    values = yaml.safe_load(CASES["embedded"].read_text())
+    values["ingress"] |= {"streaming": "alb", "timeoutSeconds": 3600}
+    [ingress] = of_kind(helm.manifests(values), "Ingress")
+    told = ingress["metadata"]["annotations"]["alb.ingress.kubernetes.io/load-balancer-attributes"]
+    server = Server(Any, Draining(), delay=0, grace=0)  # type: ignore[arg-type]
+    assert 0 < int(told.removeprefix("idle_timeout.timeout_seconds=")) < KEEP_ALIVE_SECONDS
+    assert server.config.timeout_keep_alive == KEEP_ALIVE_SECONDS > GOOGLES_SECONDS
 
 
 @pytest.mark.parametrize("case", sorted(CASES))

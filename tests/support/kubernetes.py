@@ -165,6 +165,11 @@ class Cluster:
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{path}: {error.read().decode()}") from error
 
+    def delete(self, path: str, *, orphan: bool) -> None:
+        """Delete something, with or without what belongs to it."""
+        options = json.dumps({"propagationPolicy": "Orphan" if orphan else "Foreground"}).encode()
+        _open(f"https://127.0.0.1:{self.port}{path}", options, "DELETE").close()
+
     def wait(self, condition: Callable[[], object], seconds: float = READY_SECONDS) -> None:
         """Wait until the condition holds."""
         deadline = time.monotonic() + seconds
@@ -273,9 +278,9 @@ class Cluster:
         return self.directory / f"{part}.log"
 
 
-def _open(url: str, body: bytes | None = None) -> Any:
+def _open(url: str, body: bytes | None = None, method: str | None = None) -> Any:
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url, body, headers)
+    request = urllib.request.Request(url, body, headers, method=method)
     context = ssl._create_unverified_context() if url.startswith("https") else None
     return urllib.request.urlopen(request, timeout=30, context=context)
 

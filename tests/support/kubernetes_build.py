@@ -39,12 +39,14 @@ class Tool:
 
     Attributes:
         package: Of the module, that the program is.
+        tags: Of what is built of it.
     """
 
     name: str
     module: str
     version: str
     package: str
+    tags: str = ""
 
     @property
     def path(self) -> Path:
@@ -71,12 +73,20 @@ KUBECONFORM = Tool("kubeconform", "github.com/yannh/kubeconform", "v0.8.0", "cmd
 UNITTEST = Tool(
     "helm-unittest", "github.com/helm-unittest/helm-unittest", "v1.1.2", "cmd/helm-unittest"
 )
+PROMTOOL = Tool(
+    "promtool",
+    "github.com/prometheus/prometheus",
+    "v0.316.0",  # of Prometheus 3.16.0
+    "cmd/promtool",
+    tags="remove_all_sd",  # without clients of clouds
+)
 KWOK = Tool("kwok", "sigs.k8s.io/kwok", "v0.8.0", "cmd/kwok")
 API_SERVER, CONTROLLERS, SCHEDULER = (
     Tool(f"kube-{name}", _KUBERNETES_MODULE, KUBERNETES, f"cmd/kube-{name}")
     for name in ("apiserver", "controller-manager", "scheduler")
 )
-TOOLS = (HELM, KUBECONFORM, UNITTEST, KWOK, API_SERVER, CONTROLLERS, SCHEDULER)
+CLUSTER = (HELM, KWOK, API_SERVER, CONTROLLERS, SCHEDULER)
+TOOLS = (*CLUSTER, KUBECONFORM, UNITTEST, PROMTOOL)
 
 STAGES = Source("kwok-source", KWOK.module, KWOK.version)
 GATEWAY_API = Source("gateway-api", "sigs.k8s.io/gateway-api", "v1.4.1")
@@ -127,7 +137,7 @@ def _build(tool: Tool) -> None:
         else:
             # Not `go install`: it refuses modules that replace others.
             shutil.copytree(_downloaded(tool), work, dirs_exist_ok=True, copy_function=shutil.copy)
-            target, flags = f"./{tool.package}", []
+            target, flags = f"./{tool.package}", ["-tags", tool.tags]
         _go(tool, Path(work), "build", "-trimpath", *flags, *_linked(tool), "-o", built, target)
 
 
@@ -189,7 +199,8 @@ def _go(tool: Tool, work: Path, *command: str | Path) -> None:
         done = subprocess.run(
             ["go", *command],
             cwd=work,
-            env={**os.environ, "CGO_ENABLED": "0"},
+            # A work file names modules that are published apart.
+            env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
             stdout=output,
             stderr=output,
         )

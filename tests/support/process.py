@@ -71,6 +71,16 @@ class ServerProcess:
 
     def start(self) -> Self:
         """Start the process and wait until it is ready; its output tells why when it is not."""
+        self.launch()
+        deadline = time.monotonic() + self.start_seconds
+        while not self.is_ready():
+            if self._exited_within(0.02) or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"{self._command[0]} did not become ready:\n{self.log()}")
+        return self
+
+    def launch(self) -> None:
+        """Start the process, and do not wait for it."""
         assert self._process is None, "already started"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -81,12 +91,6 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + self.start_seconds
-        while not self.is_ready():
-            if self._exited_within(0.02) or time.monotonic() > deadline:
-                self.kill()
-                raise AssertionError(f"{self._command[0]} did not become ready:\n{self.log()}")
-        return self
 
     def is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -106,11 +110,11 @@ class ServerProcess:
         """Ask the process to end, wait for it, and return its exit status; None if it had ended."""
         return self._end(signal.SIGTERM)
 
-    def wait_for_end(self) -> int:
+    def wait_for_end(self, seconds: float = STOP_SECONDS) -> int:
         """Wait until the process ends, which it was told to; return its exit status."""
         process, self._process = self._process, None
         assert process is not None, "not started"
-        return process.wait(STOP_SECONDS)
+        return process.wait(seconds)
 
     def restart(self) -> Self:
         self.stop()

@@ -1,16 +1,12 @@
 {{- /* The bundled servers ask for no password: only this release's gateway and its jobs reach them. */ -}}
 {{- define "memgpt-proxy.bundledPolicy" -}}
 {{- $root := index . 0 -}}
-{{- $component := index . 2 }}
+{{- $component := index . 1 }}
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: {{ index . 1 }}
-  namespace: {{ $root.Release.Namespace }}
-  labels:
-    {{- include "memgpt-proxy.labels" $root | nindent 4 }}
-    app.kubernetes.io/component: {{ $component }}
+  {{- include "memgpt-proxy.metadata" (dict "root" $root "ending" (print "-" $component) "component" $component) | nindent 2 }}
 spec:
   podSelector:
     matchLabels:

@@ -2,6 +2,8 @@
 {{- define "memgpt-proxy.checks" -}}
 {{- include "memgpt-proxy.checkBackend" . -}}
 {{- include "memgpt-proxy.checkStores" . -}}
+{{- include "memgpt-proxy.checkOpenUrls" . -}}
+{{- include "memgpt-proxy.checkAutoscaling" . -}}
 {{- if include "memgpt-proxy.embedded" . -}}
 {{- include "memgpt-proxy.checkEmbedded" . -}}
 {{- else -}}
@@ -35,8 +37,8 @@
 {{- if gt (int (include "memgpt-proxy.replicas" .)) 1 -}}
 {{- fail (printf "replicas is %v without Elasticsearch: the embedded store serves one replica. Set elasticsearch.url." .Values.replicas) -}}
 {{- end -}}
-{{- if .Values.autoscaling.enabled -}}
-{{- fail "autoscaling.enabled without Elasticsearch: the embedded store serves one replica. Set elasticsearch.url." -}}
+{{- if or .Values.autoscaling.enabled .Values.autoscaling.external -}}
+{{- fail "autoscaling without Elasticsearch: the embedded store serves one replica. Set elasticsearch.url." -}}
 {{- end -}}
 {{- end -}}
 
@@ -50,5 +52,32 @@
 {{- $before := get (default dict $there.data) "MEMGPT_NAMESPACE_SECRET" -}}
 {{- if and $before (ne (b64dec $before) (default "" $given)) (not .Values.existingSecret) -}}
 {{- fail "secrets.namespace_secret is not what this release has: no key would find its memory again. Set it as it was." -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* These URLs stand in a ConfigMap. */ -}}
+{{- define "memgpt-proxy.checkOpenUrls" -}}
+{{- range $value, $url := dict "backend.url" .Values.backend.url "elasticsearch.url" .Values.elasticsearch.url "settings.embedding_url" (default "" .Values.settings.embedding_url) -}}
+{{- if regexMatch "://[^/,]*@" $url -}}
+{{- fail (printf "%s has a password in it, and would stand in a ConfigMap. Put the password into a Secret: MEMGPT_BACKEND_API_KEY, MEMGPT_ELASTICSEARCH_PASSWORD, MEMGPT_EMBEDDING_API_KEY." $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Kubernetes would choose a metric of its own, and refuse a minimum above the maximum. */ -}}
+{{- define "memgpt-proxy.checkAutoscaling" -}}
+{{- with .Values.autoscaling -}}
+{{- if and .enabled .external -}}
+{{- fail "Set one of autoscaling.enabled and autoscaling.external." -}}
+{{- end -}}
+{{- if and .enabled (not .targetCPUUtilizationPercentage) (not .activeStreams.enabled) -}}
+{{- fail "autoscaling.enabled without a metric: set autoscaling.targetCPUUtilizationPercentage or autoscaling.activeStreams.enabled." -}}
+{{- end -}}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
+{{- fail (printf "autoscaling.minReplicas is %v, above autoscaling.maxReplicas, %v." .minReplicas .maxReplicas) -}}
+{{- end -}}
+{{- if and .enabled .targetCPUUtilizationPercentage (not (dig "requests" "cpu" "" (default dict $.Values.resources))) -}}
+{{- fail "autoscaling by CPU needs resources.requests.cpu, of which it is a part." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -2,11 +2,12 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- /* Short enough for the endings that templates add. */ -}}
+{{- /* Short enough for the endings that templates add: the name of a StatefulSet and a hash make
+       a label of its pods, which has 63 characters. */ -}}
 {{- define "memgpt-proxy.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $full .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- default $full .Values.fullnameOverride | trunc 38 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "memgpt-proxy.selector" -}}
@@ -14,11 +15,33 @@ app.kubernetes.io/name: {{ include "memgpt-proxy.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- /* Called with more labels: they win over `commonLabels`. */ -}}
 {{- define "memgpt-proxy.labels" -}}
+{{- $root := index . 0 -}}
+{{- with $root -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "memgpt-proxy.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+{{- with merge (deepCopy (index . 1)) $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{- /* What every object bears. Called with `root`; the `ending` of its name, or its `name`;
+       `component`; more `labels` and `annotations`. */ -}}
+{{- define "memgpt-proxy.metadata" -}}
+{{- $labels := deepCopy (default dict .labels) -}}
+{{- with .component }}{{ $_ := set $labels "app.kubernetes.io/component" . }}{{ end -}}
+name: {{ default (print (include "memgpt-proxy.fullname" .root) (default "" .ending)) .name }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "memgpt-proxy.labels" (list .root $labels) | nindent 2 }}
+{{- with merge (deepCopy (default dict .annotations)) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "memgpt-proxy.gatewaySelector" -}}
@@ -30,12 +53,16 @@ app.kubernetes.io/component: gateway
 {{- default (ternary (include "memgpt-proxy.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end -}}
 
+{{- /* Called with one of the values that name an image; `global.imageRegistry` goes before its repository. */ -}}
 {{- define "memgpt-proxy.image" -}}
-{{- $image := .Values.image -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- with $root.Values.global.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{ $image.repository }}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}
+:{{ default $root.Chart.AppVersion $image.tag }}
 {{- end -}}
 {{- end -}}
 

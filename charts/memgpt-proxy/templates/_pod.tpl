@@ -11,19 +11,26 @@ tolerations:
 {{- end }}
 {{- end -}}
 
+{{- /* Those for all charts of an umbrella may be names alone. */ -}}
+{{- define "memgpt-proxy.imagePullSecrets" -}}
+{{- with concat .Values.imagePullSecrets (default list .Values.global.imagePullSecrets) }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ if kindIs "string" . }}{{ . }}{{ else }}{{ .name }}{{ end }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "memgpt-proxy.podIdentity" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- include "memgpt-proxy.imagePullSecrets" . }}
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- end -}}
 
 {{- define "memgpt-proxy.containerImage" -}}
-image: {{ include "memgpt-proxy.image" . }}
+image: {{ include "memgpt-proxy.image" (list . .Values.image) }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
