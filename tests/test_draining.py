@@ -9,12 +9,15 @@ from collections.abc import Callable
 
 import httpx
 import openai
+import pytest
 
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.listener import introduce, listening
 from tests.support.process import until
 from tests.support.replies import Gate, text, wait
+
+pytestmark = pytest.mark.slow  # a process for each test
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "And you?"}]}
 KEY = {"authorization": "Bearer sk-drain"}
