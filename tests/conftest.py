@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import hypothesis
 import pytest
@@ -27,6 +27,7 @@ from tests.support.llama_build import server_path
 from tests.support.own_namespaces import OwnNamespaces
 from tests.support.redis_server import BINARY as REDIS_BINARY
 from tests.support.redis_server import RedisServer
+from tests.support.sharing import FileByFile
 from tests.support.tiny_model import write_tiny_model
 
 # How long an example takes depends on the machine; each test has its deadline all the same.
@@ -39,6 +40,13 @@ HOT_BYTES = 2**20
 
 SHARED_PREFIX = "tests"
 """Of the indices that tests share, each in namespaces of its own."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
+    """Let the workers of a run, where there are any, take the tests file by file."""
+    config.option.loadscopereorder = False
+    return FileByFile(config, log)
 
 
 def missing_part(reason: str) -> NoReturn:

@@ -111,6 +111,7 @@ def test_the_reference_shows_the_same_groups() -> None:
         assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(names)
 
 
+@pytest.mark.slow
 def test_who_serves_does_not_pay_for_the_other_commands() -> None:
     asked = "import sys, memgpt_proxy.cli; print(*sys.modules)"
     command = [sys.executable, "-c", asked]
@@ -303,6 +304,7 @@ def fails_to_start(directory: Path, backend: ScriptedBackend, *options: str) -> 
     return line.removeprefix("Error: ")
 
 
+@pytest.mark.slow
 def test_a_port_in_use(backend: ScriptedBackend, start_gateway, tmp_path: Path) -> None:
     running = start_gateway()
     options = ("--port", str(running.port), "--data-dir", str(tmp_path / "other"))
@@ -312,6 +314,7 @@ def test_a_port_in_use(backend: ScriptedBackend, start_gateway, tmp_path: Path) 
     )
 
 
+@pytest.mark.slow
 def test_an_address_of_another_machine(backend: ScriptedBackend, tmp_path: Path) -> None:
     options = ("--host", "192.0.2.1", "--port", "0", "--data-dir", str(tmp_path / "data"))
     assert fails_to_start(tmp_path, backend, *options) == (
@@ -320,6 +323,7 @@ def test_an_address_of_another_machine(backend: ScriptedBackend, tmp_path: Path)
     )
 
 
+@pytest.mark.slow
 def test_a_data_directory_in_use(backend: ScriptedBackend, start_gateway, tmp_path: Path) -> None:
     running = start_gateway()
     options = ("--port", "0", "--data-dir", str(running.data_dir))
@@ -330,6 +334,7 @@ def test_a_data_directory_in_use(backend: ScriptedBackend, start_gateway, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_a_data_directory_that_is_a_file(backend: ScriptedBackend, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
@@ -338,23 +343,27 @@ def test_a_data_directory_that_is_a_file(backend: ScriptedBackend, tmp_path: Pat
     assert file.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_data_directory_that_cannot_be_made(backend: ScriptedBackend, tmp_path: Path) -> None:
     told = fails_to_start(tmp_path, backend, "--port", "0", "--data-dir", "/proc/none/memory")
     assert told.startswith("data_dir /proc/none/memory: ")
 
 
+@pytest.mark.slow
 def test_a_store_that_is_none(backend: ScriptedBackend, tmp_path: Path) -> None:
     (tmp_path / "memory.db").write_bytes(b"no database" * 1000)
     told = fails_to_start(tmp_path, backend, "--port", "0", "--data-dir", str(tmp_path))
     assert str(tmp_path / "memory.db") in told
 
 
+@pytest.mark.slow
 def test_a_secret_that_is_none(backend: ScriptedBackend, tmp_path: Path) -> None:
     (tmp_path / "namespace.secret").write_bytes(b"")
     told = fails_to_start(tmp_path, backend, "--port", "0", "--data-dir", str(tmp_path))
     assert str(tmp_path / "namespace.secret") in told
 
 
+@pytest.mark.slow
 def test_a_host_that_is_not_this_machine(backend: ScriptedBackend, tmp_path: Path) -> None:
     options = ("--host", "192.0.2.1", "--port", "0", "--data-dir", str(tmp_path / "data"))
     told = fails_to_start(tmp_path, backend, *options)

@@ -19,6 +19,8 @@ from tests.support.listener import introduce, listening
 from tests.support.process import until
 from tests.support.replies import Gate, text, wait
 
+pytestmark = pytest.mark.slow  # a process for each test
+
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "And you?"}]}
 GRACE = 30
 """Seconds beside those of draining that docs/operations.md asks for, and the chart gives."""

@@ -21,6 +21,8 @@ from tests.support.process import free_port, until
 from tests.support.redis_server import RedisServer
 from tests.support.replies import Gate, text, wait
 
+pytestmark = pytest.mark.slow  # a process, or several, for each test
+
 
 def test_it_serves_until_it_is_stopped(backend: ScriptedBackend, start_gateway):
     gateway = start_gateway()

@@ -33,6 +33,7 @@ def test_a_script_helps_and_does_nothing_else(name: str, flag: str, tmp_path: Pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_scripts_serve_helps_as_its_command_does() -> None:
     done = subprocess.run(
         [SCRIPTS / "serve", "--help"], capture_output=True, text=True, timeout=30, check=True

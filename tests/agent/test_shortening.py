@@ -111,6 +111,7 @@ def newest_groups(draw: st.DrawFn) -> tuple[list[Node], list[Message]]:
     return nodes, added
 
 
+@pytest.mark.slow
 @given(
     group=newest_groups(),
     spare=st.sampled_from([700, 1000, 3000]),

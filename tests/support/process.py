@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,11 +20,31 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
 
+PORTS = range(12_000, 32_000)
+"""Below those that the system gives out: nobody takes one while its server is restarted."""
+
+
 def free_port() -> int:
-    """Return a loopback port that nothing listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a loopback port that nothing listened on a moment ago, another one each time."""
+    return next(port for port in _own_ports() if _is_free(port))
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """This process's share of the ports, round and round: workers of one run share none."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = PORTS[worker::workers]
+    begin = random.randrange(len(mine))
+    return itertools.cycle([*mine[begin:], *mine[:begin]])
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -33,6 +33,7 @@ def version(gateway: GatewayProcess) -> int:
     return int(number)
 
 
+@pytest.mark.slow
 def test_the_memory_is_there_and_goes_on(gateway: GatewayProcess) -> None:
     assert version(gateway) == OLDEST_VERSION
     with gateway:
@@ -48,6 +49,7 @@ def test_the_memory_is_there_and_goes_on(gateway: GatewayProcess) -> None:
     assert version(gateway) == SCHEMA_VERSION
 
 
+@pytest.mark.slow
 def test_an_older_gateway_refuses_a_newer_store_in_one_line(gateway: GatewayProcess) -> None:
     with closing(sqlite3.connect(gateway.data_dir / "memory.db")) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")

@@ -17,6 +17,7 @@ from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backend.http1.dial import Address, alternating, race
 from tests.backend.http1.server import DEADLINE, OK, Peer, always_ok, ask, get, serve
 from tests.conftest import missing_part
+from tests.support.process import free_port
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,6 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 async def big_ok(peer: Peer) -> None:
