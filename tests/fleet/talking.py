@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
+from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
 from tests.fleet.fleet import Fleet, namespace_of
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
@@ -18,6 +20,12 @@ from tests.support.replies import Reply, call
 
 PATIENCE = 60.0
 """Seconds within which somebody answers, whatever has died."""
+
+SETTLED_SECONDS = 180.0
+"""Seconds within which all that waited is stored, on a busy machine."""
+
+UNHURRIED = 0.2
+"""Seconds that somebody who is in no hurry thinks before saying more."""
 
 Messages = list[dict[str, str]]
 
@@ -50,6 +58,7 @@ class Crowd:
     refused: int = 0
     said: dict[str, Messages] = field(default_factory=dict)
     _acknowledged: int = 0
+    _thinking: float = 0.0
     _progress: asyncio.Condition = field(default_factory=asyncio.Condition)
     _stopping: bool = False
 
@@ -73,6 +82,19 @@ class Crowd:
             goal = self._acknowledged + more
             await self._progress.wait_for(lambda: self._acknowledged >= goal)
 
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Let people think before they say more, while a server starts.
+
+        Else they keep the processor from it, and say thousands of messages meanwhile, each of which
+        is looked up at the end.
+        """
+        self._thinking = UNHURRIED
+        try:
+            yield
+        finally:
+            self._thinking = 0.0
+
     async def _talk(self, client: httpx.AsyncClient, key: str) -> None:
         said = self.said.setdefault(key, [])
         chooser = random.Random(f"{self.seed} {key}")
@@ -83,6 +105,7 @@ class Crowd:
             async with self._progress:
                 self._acknowledged += 1
                 self._progress.notify_all()
+            await asyncio.sleep(self._thinking)
 
     async def _answer(
         self, client: httpx.AsyncClient, key: str, messages: Messages, chooser: random.Random
@@ -119,7 +142,7 @@ class Crowd:
 
 async def settled(fleet: Fleet) -> None:
     """Return when every replica is whole again: nothing waits to be stored."""
-    async with httpx.AsyncClient() as client, asyncio.timeout(PATIENCE):
+    async with httpx.AsyncClient() as client, asyncio.timeout(SETTLED_SECONDS):
         for replica in fleet.replicas:
             while not await _is_whole(client, replica):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
@@ -133,13 +156,17 @@ async def _is_whole(client: httpx.AsyncClient, replica: GatewayProcess) -> bool:
 
 async def stored_once(crowd: Crowd, fleet: Fleet) -> None:
     """Everything acknowledged is in recall storage, once, whoever asks for it."""
-    async with fleet.opened_store() as store:
+    async with fleet.opened_store() as store, asyncio.TaskGroup() as group:
         for key, said in crowd.said.items():
-            for message in said:
-                page = await store.search_messages(
-                    namespace_of(key), message["content"], limit=10, offset=0
-                )
-                assert [hit.text for hit in page.hits] == [message["content"]]
+            group.create_task(_each_found_once(store, key, said))
+
+
+async def _each_found_once(store: ElasticsearchStore, key: str, said: Messages) -> None:
+    for message in said:
+        page = await store.search_messages(
+            namespace_of(key), message["content"], limit=10, offset=0
+        )
+        assert [hit.text for hit in page.hits] == [message["content"]]
 
 
 async def remembered(crowd: Crowd, url: str, backend: ScriptedBackend) -> None:

@@ -31,7 +31,8 @@ async def test_elasticsearch_is_killed_under_load(fleets, backend: ScriptedBacke
             await crowd.acknowledge(chance.randrange(20, 60))
             await asyncio.to_thread(node.kill)
             await crowd.acknowledge(chance.randrange(20, 60))
-            await asyncio.to_thread(lambda: node.start().wait())
+            with crowd.unhurried():
+                await asyncio.to_thread(lambda: node.start().wait())
         await crowd.acknowledge(20)
 
     crowd = Crowd(fleet.urls, PEOPLE, seed=1)
@@ -111,7 +112,8 @@ async def test_a_cluster_loses_its_master_under_load(fleets, backend: ScriptedBa
             master = await asyncio.to_thread(fleet.master)
             await asyncio.to_thread(master.kill)
             await crowd.acknowledge(60)
-            await asyncio.to_thread(lambda killed: killed.start().wait(nodes=3), master)
+            with crowd.unhurried():
+                await asyncio.to_thread(lambda killed: killed.start().wait(nodes=3), master)
         await crowd.acknowledge(20)
 
     crowd = Crowd(fleet.urls, PEOPLE, seed=5)
