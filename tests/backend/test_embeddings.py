@@ -26,6 +26,8 @@ from memgpt_proxy.errors import BackendBroken, BackendRefused, BackendUnreachabl
 from tests.support.concepts import unit
 from tests.support.embedding_server import EmbeddingServer, refusal
 
+pytestmark = pytest.mark.slow
+
 Connect = Callable[..., Embeddings]
 
 AT_ONCE = Retries(attempts=4, pause=0.0)

@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memgpt_proxy.demo.model import MOST_CALLS, answer
 from tests.demo.conversation import MEMORY_TOOLS, SIX_FLAGS, Conversation, system, tool, user
+
+pytestmark = pytest.mark.slow
 
 PHRASES = st.sampled_from(
     [

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from benchmarks.page.document import DOCS, PLOTS, write
 from benchmarks.page.sections import SECTIONS
+
+pytestmark = pytest.mark.slow
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 

@@ -85,7 +85,7 @@ def ask(
     return response, asked
 
 
-pytestmark = pytest.mark.timeout(max(60, EXAMPLES))
+pytestmark = [pytest.mark.timeout(max(60, EXAMPLES)), pytest.mark.slow]
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 SEEDS = st.integers(0, 2**16)
 

@@ -24,6 +24,8 @@ from tests.stores.build import ALICE, BOB, branch, message, passage, record
 from tests.support.concepts import concepts, unit
 from tests.support.embedding_server import EmbeddingServer, refusal
 
+pytestmark = pytest.mark.slow
+
 DEADLINE = 20.0
 QUICK = Pace(sweep=600.0, retry=0.01, longest=0.02)
 DIMENSIONS = len(concepts(""))

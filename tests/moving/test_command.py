@@ -30,6 +30,8 @@ from tests.stores.build import branch, passage, record
 from tests.support.backend import ScriptedBackend
 from tests.support.process import clean_environment
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-an-operator-must-not-show-this"
 DEADLINE = 30.0
 

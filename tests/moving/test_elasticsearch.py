@@ -29,7 +29,7 @@ from tests.stores.families import (
 from tests.support.elasticsearch import ElasticsearchNode
 from tests.support.process import free_port
 
-pytestmark = pytest.mark.elasticsearch
+pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 
 PEOPLE = [Namespace(f"person {number}") for number in range(5)]
 

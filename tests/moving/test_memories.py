@@ -26,6 +26,8 @@ from tests.stores.families import opened_elasticsearch, remove_indices
 from tests.support.elasticsearch import ElasticsearchNode
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["no_settings", "old"]
 
 

@@ -19,6 +19,8 @@ from memgpt_proxy.stores.storable import owner_of
 from tests.stores.asking import answers, exported
 from tests.stores.build import ALICE, BOB, branch, message, passage, record
 
+pytestmark = pytest.mark.slow
+
 CAROL = Namespace("carol")
 
 PORTIONS = 12

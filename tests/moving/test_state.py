@@ -12,6 +12,8 @@ from memgpt_proxy.moving.state import Stand, StateError, kept_state
 from memgpt_proxy.stores.portable import Mark
 from memgpt_proxy.stores.records import Owner
 
+pytestmark = pytest.mark.slow
+
 ONE, OTHER = Owner("1"), Owner("2")
 FIRST, SECOND = Stand(Mark("a mark"), 7), Stand(Mark("another"), 9, done=True)
 

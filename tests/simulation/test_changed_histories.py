@@ -16,6 +16,8 @@ from tests.simulation.client import Conversation, Kind, said_by_user
 from tests.simulation.model import Call, Step
 from tests.simulation.simulation import Simulation
 
+pytestmark = pytest.mark.slow
+
 CUT = "cut"
 AS_IT_CAME = "as it came"
 _numbers = itertools.count()

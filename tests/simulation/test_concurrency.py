@@ -7,12 +7,16 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.simulation import checks
 from tests.simulation.backend import Backend
 from tests.simulation.client import Conversation, Kind, said_by_user
 from tests.simulation.gateway import Calendar, Gateway
 from tests.simulation.ledger import Utterance
 from tests.simulation.world import World
+
+pytestmark = pytest.mark.slow
 
 CONVERSATIONS = 12
 TURNS = 10

@@ -16,6 +16,8 @@ from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.simulation.client import Conversation, Kind
 from tests.simulation.simulation import Simulation
 
+pytestmark = pytest.mark.slow
+
 TURNS = 5_500
 MESSAGES = 10_000
 SETTLED = 100

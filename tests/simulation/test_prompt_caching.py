@@ -6,10 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import orjson
+import pytest
 
 from tests.simulation.backend import Prompt, tokens_of
 from tests.simulation.client import Kind
 from tests.simulation.simulation import Simulation
+
+pytestmark = pytest.mark.slow
 
 TURNS = 200
 UNCHANGED = 0.9

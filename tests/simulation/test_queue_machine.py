@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -17,6 +18,8 @@ from memgpt_proxy.stores.records import (
     Role,
     WorkingContext,
 )
+
+pytestmark = pytest.mark.slow
 
 TOKENS = st.integers(0, 200)
 

@@ -9,6 +9,8 @@ import pytest
 from tests.simulation.client import Kind
 from tests.simulation.simulation import Simulation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_clients_of_all_kinds(tmp_path: Path, seed: int):

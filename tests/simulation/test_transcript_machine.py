@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -35,6 +36,8 @@ from memgpt_proxy.stores.records import (
 )
 from memgpt_proxy.stores.sqlite import SqliteStore
 from tests.simulation.checks import Database
+
+pytestmark = pytest.mark.slow
 
 NAMESPACE = Namespace("a" * 32)
 COUNTER = TokenCounter("cl100k_base")

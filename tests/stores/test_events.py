@@ -28,6 +28,8 @@ from memgpt_proxy.stores.redis.events import RedisEvents
 from memgpt_proxy.stores.storable import owner_of
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 ALICE, BOB = Namespace("alice"), Namespace("bob")
 DEADLINE = 10.0
 

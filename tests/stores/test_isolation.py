@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import NO_TURN, Counts, Namespace, NodeId, WorkingContext
 from tests.stores.build import EPOCH, kept, message, passage, record
+
+pytestmark = pytest.mark.slow
 
 
 @dataclass

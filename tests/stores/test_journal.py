@@ -24,6 +24,8 @@ from tests.stores.build import ALICE, BOB, message, passage
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 BOUND = 100_000
 ODD = Namespace("\udc00\0")
 

@@ -29,6 +29,8 @@ from tests.stores.test_journal import answers
 from tests.support.redis_server import RedisServer
 from tests.support.scrape import samples
 
+pytestmark = pytest.mark.slow
+
 BOUND = 2**20
 NEVER = (3600.0, 3600.0)
 """Probes that no test waits for: it says itself when."""

@@ -21,6 +21,8 @@ from memgpt_proxy.stores.redis.limits import RedisLimiter
 from memgpt_proxy.stores.storable import owner_of
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 ALICE, BOB = Namespace("alice"), Namespace("bob")
 
 

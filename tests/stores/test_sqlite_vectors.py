@@ -7,12 +7,15 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.vectors import BLOCK_BYTES, LOOKED_THROUGH, SqliteVectors
 from memgpt_proxy.stores.storable import owner_of
 from memgpt_proxy.stores.vectors import BEGINNING, Embedded, Kind, Name, Space
 from tests.stores.build import ALICE, BOB, branch, passage, record
+
+pytestmark = pytest.mark.slow
 
 WIDE = Space("wide", 384)
 

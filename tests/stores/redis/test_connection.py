@@ -19,7 +19,7 @@ from memgpt_proxy.stores.redis.connection import MOST_AT_ONCE, Script
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
 
 @asynccontextmanager
