@@ -41,8 +41,6 @@ class TextLimit:
             return ""
         if self._stop:
             text = self._before_stop(self._held + text)
-        elif self._left is None:
-            return text
         return self._shortened(text, ended=self.reached is not None)
 
     def close(self) -> str:

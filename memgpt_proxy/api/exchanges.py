@@ -33,7 +33,8 @@ _OWN = ("/healthz", "/readyz", "/metrics", "/demo/")
 """Answered until the end, and neither logged nor counted: operators' probes, and steps of turns."""
 _ROUTES = frozenset({CHAT_COMPLETIONS, RESPONSES, "/v1/models", "/v1/embeddings"})
 _OTHER = "other"
-_FAULT = _SERVER_ERRORS = 500
+_SERVER_ERRORS = 500
+"""The first of these statuses; it stands for what nothing has expected, too."""
 _LONGEST_PATH = 200
 """Bytes of a path that the access log shows."""
 
@@ -72,7 +73,8 @@ class Exchanges:
             else:
                 await app(scope, receive, answering)
         except Exception:
-            exchange.status = exchange.status or _FAULT  # the server answers so, behind this
+            # The server answers so, behind this.
+            exchange.status = exchange.status or _SERVER_ERRORS
             raise
         finally:
             self._ended(exchange)

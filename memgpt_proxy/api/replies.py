@@ -155,8 +155,7 @@ class StreamedReply:
         if not self._text_head:
             head, _, tail = self._chunk({"content": "\x00"}).partition(rb'"\u0000"')
             self._text_head, self._text_tail = head, tail
-        event = self._text_head + orjson.dumps(text) + self._text_tail
-        return event if self._role_sent else self._role() + event
+        return self._role() + self._text_head + orjson.dumps(text) + self._text_tail
 
     def _role(self) -> bytes:
         if self._role_sent:
