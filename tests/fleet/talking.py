@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import pytest
 
 from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
 from tests.fleet.fleet import Fleet, namespace_of
@@ -142,16 +143,21 @@ class Crowd:
 
 async def settled(fleet: Fleet) -> None:
     """Return when every replica is whole again: nothing waits to be stored."""
-    async with httpx.AsyncClient() as client, asyncio.timeout(SETTLED_SECONDS):
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         for replica in fleet.replicas:
-            while not await _is_whole(client, replica):  # noqa: ASYNC110 - another process
+            await _whole(client, replica, fleet)
+
+
+async def _whole(client: httpx.AsyncClient, replica: GatewayProcess, fleet: Fleet) -> None:
+    told: object = None
+    try:
+        async with asyncio.timeout(SETTLED_SECONDS):
+            while told != {"status": "ok"}:
                 await asyncio.sleep(0.1)
-
-
-async def _is_whole(client: httpx.AsyncClient, replica: GatewayProcess) -> bool:
-    answer = await client.get(f"{replica.origin}/readyz")
-    whole: bool = answer.json() == {"status": "ok"}
-    return whole
+                told = (await client.get(f"{replica.origin}/readyz")).json()
+    except TimeoutError:
+        logs = "\n\n".join([replica.log(), *(node.log() for node in fleet.nodes)])
+        pytest.fail(f"{replica.origin} says {told} for {SETTLED_SECONDS} s.\n\n{logs}")
 
 
 async def stored_once(crowd: Crowd, fleet: Fleet) -> None:

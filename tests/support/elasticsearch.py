@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import shutil
 import signal
@@ -26,9 +27,13 @@ from typing import Any, Self
 from tests.support.elasticsearch_build import find_java
 from tests.support.process import free_port
 
+log = logging.getLogger(__name__)
+
 NOBODY = 65534
 START_SECONDS = 180.0
 STOP_SECONDS = 60.0
+THREADS_SECONDS = 10.0
+"""Within which a server writes down what its threads do."""
 
 LOG4J2 = """\
 status = error
@@ -146,18 +151,20 @@ class ElasticsearchNode:
 
     @property
     def pid(self) -> int:
-        """Of the server; the launcher is its parent."""
-        return int((self.directory / "pid").read_text())
+        """Of the server: the launcher's only child, which may be about to end."""
+        assert self._launcher is not None
+        threads = Path(f"/proc/{self._launcher.pid}/task").iterdir()
+        (child,) = " ".join((each / "children").read_text() for each in threads).split()
+        return int(child)
 
     def start(self) -> Self:
         """Start the process; ``wait`` until it is ready."""
         assert not self._running(), "already started"
-        (self.directory / "pid").unlink(missing_ok=True)
         classes = f"{self.home}/lib/tools/server-launcher/*"
         command = [find_java(), *CLI_JAVA_OPTIONS, "-cp", classes, LAUNCHER]
         with self._log.open("ab") as log:
             self._launcher = subprocess.Popen(
-                [*command, "-p", str(self.directory / "pid")],
+                command,
                 env=self._environment(),
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -186,7 +193,8 @@ class ElasticsearchNode:
     def stop(self) -> None:
         """Ask it to end, and wait until it has; one that cannot is killed.
 
-        A node that was paused while it started may never end by itself.
+        A node that was paused while it started may never end by itself. What another one waits
+        for is told: its threads are in what it printed.
         """
         if not self._running():
             return
@@ -195,6 +203,7 @@ class ElasticsearchNode:
         try:
             self._launcher.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
+            log.error("%s did not end:\n%s", self.name, self._threads())
             self.kill()
 
     def kill(self) -> None:
@@ -213,7 +222,10 @@ class ElasticsearchNode:
 
     def log(self) -> str:
         """The end of what it printed."""
-        return self._log.read_text(errors="replace")[-4000:]
+        return self.printed()[-4000:]
+
+    def printed(self) -> str:
+        return self._log.read_text(errors="replace")
 
     def tool(self, name: str, libraries: str, *arguments: str, given: str | None = None) -> str:
         """Run one of Elasticsearch's command-line tools on this node's configuration."""
@@ -272,6 +284,16 @@ class ElasticsearchNode:
             "JAVA_TYPE": "ES_JAVA_HOME",
             "CLI_JAVA_OPTS": " ".join(CLI_JAVA_OPTIONS),
         }
+
+    def _threads(self) -> str:
+        """Let the server print what its threads do; return all that it printed."""
+        os.kill(self.pid, signal.SIGQUIT)
+        deadline = time.monotonic() + THREADS_SECONDS
+        while "JNI global refs" not in self.printed():  # comes after the threads
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return self.printed()
 
     def _running(self) -> bool:
         return self._launcher is not None and self._launcher.poll() is None
