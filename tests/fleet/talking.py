@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,11 @@ from tests.support.replies import Reply, call
 PATIENCE = 60.0
 """Seconds within which somebody answers, whatever has died."""
 
-SETTLED_SECONDS = 180.0
+SETTLED_SECONDS = 90.0
 """Seconds within which all that waited is stored, on a busy machine."""
+
+WHOLE = {"status": "ok"}
+"""What a replica says of itself that has stored everything."""
 
 UNHURRIED = 0.2
 """Seconds that somebody who is in no hurry thinks before saying more."""
@@ -142,22 +145,38 @@ class Crowd:
 
 
 async def settled(fleet: Fleet) -> None:
-    """Return when every replica is whole again: nothing waits to be stored."""
+    """Return when every replica is whole again: nothing waits to be stored.
+
+    Twice in some fifty runs Elasticsearch itself has hung for good once replicas had been killed
+    under load: it gave some connections no answer, and could not end. Nobody gets over that
+    before it is started anew.
+    """
+    if _are_whole(await _told(fleet)):
+        return
+    await asyncio.to_thread(fleet.revive)
+    if not _are_whole(told := await _told(fleet)):
+        logs = [*(each.log() for each in fleet.replicas), *(each.log() for each in fleet.nodes)]
+        pytest.fail("\n\n".join([f"replicas say {told}", *logs]))
+
+
+async def _told(fleet: Fleet) -> list[object]:
+    """What the replicas say of themselves, as soon as they are whole or patience is at its end."""
+    told: list[object] = []
     async with httpx.AsyncClient(timeout=PATIENCE) as client:
-        for replica in fleet.replicas:
-            await _whole(client, replica, fleet)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_SECONDS):
+                while not _are_whole(told):
+                    await asyncio.sleep(0.1)
+                    told = [await _ready(client, replica) for replica in fleet.replicas]
+    return told
 
 
-async def _whole(client: httpx.AsyncClient, replica: GatewayProcess, fleet: Fleet) -> None:
-    told: object = None
-    try:
-        async with asyncio.timeout(SETTLED_SECONDS):
-            while told != {"status": "ok"}:
-                await asyncio.sleep(0.1)
-                told = (await client.get(f"{replica.origin}/readyz")).json()
-    except TimeoutError:
-        logs = "\n\n".join([replica.log(), *(node.log() for node in fleet.nodes)])
-        pytest.fail(f"{replica.origin} says {told} for {SETTLED_SECONDS} s.\n\n{logs}")
+def _are_whole(told: list[object]) -> bool:
+    return bool(told) and all(each == WHOLE for each in told)
+
+
+async def _ready(client: httpx.AsyncClient, replica: GatewayProcess) -> object:
+    return (await client.get(f"{replica.origin}/readyz")).json()
 
 
 async def stored_once(crowd: Crowd, fleet: Fleet) -> None:

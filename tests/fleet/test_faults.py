@@ -43,6 +43,28 @@ async def test_elasticsearch_is_killed_under_load(fleets, backend: ScriptedBacke
     await stored_once(crowd, fleet)
 
 
+async def test_elasticsearch_hangs_under_load(fleets, backend: ScriptedBackend) -> None:
+    """It answers nothing and closes nothing, until it is killed and started anew."""
+    fleet = await asyncio.to_thread(fleets.start)
+    numbered_replies(backend)
+    (node,) = fleet.nodes
+
+    async def happens(crowd: Crowd) -> None:
+        await crowd.acknowledge(40)
+        node.pause()
+        await crowd.acknowledge(40)
+        with crowd.unhurried():
+            await asyncio.to_thread(fleet.revive)
+        await crowd.acknowledge(20)
+
+    crowd = Crowd(fleet.urls, PEOPLE, seed=7)
+    await crowd.during(happens)
+    assert crowd.degraded, "what was answered meanwhile was marked"
+    await settled(fleet)
+    await remembered(crowd, fleet.urls[0], backend)
+    await stored_once(crowd, fleet)
+
+
 async def test_redis_is_killed_under_load(fleets, backend: ScriptedBackend) -> None:
     fleet = await asyncio.to_thread(fleets.start)
     numbered_replies(backend)

@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 NOBODY = 65534
 START_SECONDS = 180.0
 STOP_SECONDS = 60.0
-THREADS_SECONDS = 10.0
+CONNECTIONS = 4
+"""How many are tried: each belongs to one of a few threads."""
+THREADS_SECONDS = 5.0
 """Within which a server writes down what its threads do."""
 
 LOG4J2 = """\
@@ -203,7 +205,7 @@ class ElasticsearchNode:
         try:
             self._launcher.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            log.error("%s did not end:\n%s", self.name, self._threads())
+            log.error("%s did not end:\n%s", self.name, self.threads())
             self.kill()
 
     def kill(self) -> None:
@@ -219,6 +221,20 @@ class ElasticsearchNode:
     def go_on(self) -> None:
         """Let it answer again."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def hangs(self) -> bool:
+        """Whether one of its threads for connections answers nothing, or none of them does."""
+        return not all(self._answers("/_cluster/health", None) for _ in range(CONNECTIONS))
+
+    def threads(self) -> str:
+        """What its threads do, behind all else that it printed."""
+        os.kill(self.pid, signal.SIGQUIT)
+        deadline = time.monotonic() + THREADS_SECONDS
+        while "JNI global refs" not in self.printed():  # comes after the threads
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return self.printed()
 
     def log(self) -> str:
         """The end of what it printed."""
@@ -284,16 +300,6 @@ class ElasticsearchNode:
             "JAVA_TYPE": "ES_JAVA_HOME",
             "CLI_JAVA_OPTS": " ".join(CLI_JAVA_OPTIONS),
         }
-
-    def _threads(self) -> str:
-        """Let the server print what its threads do; return all that it printed."""
-        os.kill(self.pid, signal.SIGQUIT)
-        deadline = time.monotonic() + THREADS_SECONDS
-        while "JNI global refs" not in self.printed():  # comes after the threads
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-        return self.printed()
 
     def _running(self) -> bool:
         return self._launcher is not None and self._launcher.poll() is None
