@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from memgpt_proxy.agent import instructions
@@ -15,7 +15,7 @@ from memgpt_proxy.agent.healing import Prepared
 from memgpt_proxy.agent.mending import Mending
 from memgpt_proxy.agent.opening import Opener
 from memgpt_proxy.agent.reply import Offer
-from memgpt_proxy.agent.request import TurnRequest
+from memgpt_proxy.agent.request import TurnRequest, asked_of
 from memgpt_proxy.agent.running import RunningTurn
 from memgpt_proxy.agent.steps import StepRequests, speaks_by_content
 from memgpt_proxy.backend.client import Route, available
@@ -86,8 +86,7 @@ class Agent:
         by_content = speaks_by_content(self.mode, request.tools)
         erasures = self.faculties.eraser.times(request.namespace)
         window = await self.faculties.windows.of(route.name, request.headers)
-        if route.model != request.model:
-            request = replace(request, model=route.model)
+        request = asked_of(request, route)
         now = self.faculties.clock()
         steps = StepRequests(request, by_content=by_content)
         if steps.offer.awaits_client and self._is_alone(request, route):

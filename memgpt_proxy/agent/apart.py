@@ -14,8 +14,8 @@ from memgpt_proxy.agent.hearing import Hearing, broken, calls_in_text, check_who
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.profiles import Adapting, Profiles
 from memgpt_proxy.agent.reply import Reply
-from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
-from memgpt_proxy.agent.steps import StepRequests
+from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult, asked_of
+from memgpt_proxy.agent.steps import StepRequests, delivery
 from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.retrying import may_pass
 from memgpt_proxy.errors import GatewayError
@@ -123,14 +123,13 @@ class TurnApart:
         """There is none."""
 
     def _body(self) -> bytes:
-        request = self._request
+        request = asked_of(self._request, self._route)
         told = [{"role": "system", "content": request.application}] if request.application else []
         fields: dict[str, Any] = {
             **request.options,
-            "model": self._route.model,
+            "model": request.model,
             "messages": [*told, *request.messages],
-            "stream": True,
-            "stream_options": {"include_usage": True},
+            **delivery(request),
         }
         if request.tools:
             fields["tools"] = list(request.tools)

@@ -29,33 +29,36 @@ class TurnMeasure:
         self._exchange = CURRENT.get()
         self._began = self._exchange.began if self._exchange else time.perf_counter()
         self._step_began = 0.0
-        self._accepted = self._spoken = False
+        self._accepted = self._spoken = self._streamed = False
         self._steps = self._tokens = 0
 
     @property
     def _model(self) -> OfModel:
         return self._known or self._metrics.models.of(self._name)
 
-    def step_began(self) -> None:
+    def step_began(self, *, streamed: bool) -> None:
         self._step_began = time.perf_counter()
         self._accepted = False
+        self._streamed = streamed
 
     def chunk_came(self) -> float | None:
         """The backend has answered: its model is one that there is.
 
-        Returns the seconds since the step began, if this is its first chunk.
+        Returns the seconds since the step began, if this is the first chunk of a stream.
         """
         if self._accepted:
             return None
         self._accepted = True
         self._known = self._metrics.models.accepted(self._name)
+        if not self._streamed:
+            return None
         seconds = time.perf_counter() - self._step_began
         self._model.first_chunk.observe(seconds)
         return seconds
 
     def spoke(self) -> None:
-        """There are words for the client."""
-        if not self._spoken:
+        """There are words for the client; how soon counts where they come one by one."""
+        if self._streamed and not self._spoken:
             self._spoken = True
             seconds = time.perf_counter() - self._began
             self._model.first_token.observe(seconds)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from memgpt_proxy.agent.reply import Delta, Reply
+from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.memory.names import Stop
 from memgpt_proxy.memory.transcript import Message, root_of
 from memgpt_proxy.stores.records import ROOT, Namespace, NodeId
 from memgpt_proxy.values import dataclass
 from memgpt_proxy.wire.chat import Tool, Usage
+from memgpt_proxy.wire.dialect import speaks
 from memgpt_proxy.wire.step import StepReader
 
 _OF_CALLS = frozenset({"tool_calls", "tool_call_id", "function_call"})
@@ -53,7 +55,8 @@ class TurnRequest:
         clean: Something has to see the answer itself (``n``, ``logprobs``, a response format):
             the chunks of the step that has it are handed on.
         alone: No memory function may stand beside what is asked for.
-        whole: The backend is to answer whole: it could not stream what is asked for.
+        whole: The backend may answer whole: nobody hears the answer before it is, or it could
+            not be streamed.
         headers: The client's headers, for the backend.
         conversation: The conversation that the client names, if it names one.
         writes: Whether the turn may change memory; otherwise it only reads.
@@ -95,6 +98,14 @@ class TurnRequest:
     def root(self) -> NodeId:
         """What its first message hangs on."""
         return self.after or (self.conversation.root if self.conversation else ROOT)
+
+
+def asked_of(request: TurnRequest, route: Route) -> TurnRequest:
+    """Return what a turn asks of one of its routes."""
+    whole = request.whole and (not route.backend.only_streams or speaks(request.options))
+    if route.model == request.model and whole is request.whole:
+        return request
+    return replace(request, model=route.model, whole=whole)
 
 
 @dataclass(frozen=True, slots=True)

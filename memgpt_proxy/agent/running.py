@@ -240,8 +240,9 @@ class RunningTurn:
 
     async def _stream(self, sink: ReplySink, body: bytes, run: RunStep) -> Step:
         """Send one step's request, showing the client what it may see as it comes."""
-        with self._trace.step():
-            listed = calls_in_text(self._steps.offer, self._recovery.profile)
+        profile = self._recovery.profile
+        with self._trace.step(streamed=self._steps.is_streamed(profile)):
+            listed = calls_in_text(self._steps.offer, profile)
             hearing = Hearing(self._listener(run), self._steps.offer, listed)
             try:
                 await self._hear(sink, body, hearing)

@@ -42,8 +42,9 @@ class TurnSpans:
             return None
         return cls(spans, exchange, exchange.within, model)
 
-    def step_began(self) -> None:
-        self._step = self._within(f"chat {self._model}", Kind.CLIENT, "chat", _asked(self._model))
+    def step_began(self, *, streamed: bool) -> None:
+        told = _asked(self._model, streamed=streamed)
+        self._step = self._within(f"chat {self._model}", Kind.CLIENT, "chat", told)
 
     def first_chunk_came(self, seconds: float) -> None:
         """The backend has begun to answer a step, so many seconds after it was asked."""
@@ -102,16 +103,13 @@ class TurnSpans:
 def summary_began(telemetry: Telemetry, model: str) -> Span | None:
     """Begin the span of a call for a summary, within whatever waits for it."""
     model = model[:_LONGEST_NAME]
-    told = {"gen_ai.operation.name": "chat", **_asked(model)}
+    told = {"gen_ai.operation.name": "chat", **_asked(model, streamed=True)}
     return telemetry.span(f"chat {model}", Kind.CLIENT, told)
 
 
-def _asked(model: str) -> Attributes:
-    return {
-        "gen_ai.provider.name": _PROVIDER,
-        "gen_ai.request.model": model,
-        "gen_ai.request.stream": True,
-    }
+def _asked(model: str, *, streamed: bool) -> Attributes:
+    told = {"gen_ai.provider.name": _PROVIDER, "gen_ai.request.model": model}
+    return {**told, "gen_ai.request.stream": True} if streamed else told
 
 
 def _tokens(used: Used) -> dict[str, int]:

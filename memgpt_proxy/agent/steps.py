@@ -13,7 +13,9 @@ from memgpt_proxy.agent.main_context import MainContext
 from memgpt_proxy.agent.reply import Offer
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.config import ReplyMode
+from memgpt_proxy.traits import Profile
 from memgpt_proxy.wire.chat import Tool
+from memgpt_proxy.wire.dialect import is_streamed
 from memgpt_proxy.wire.tool_choice import read_tool_choice, tool_name
 
 _THOUGHTS_AND_CALLS = 1024
@@ -44,6 +46,7 @@ class StepRequests:
 
     def __init__(self, request: TurnRequest, *, by_content: bool, remembers: bool = True) -> None:
         self._request = request
+        self.delivery = delivery(request)
         choice = read_tool_choice(request.options.get("tool_choice"))
         theirs = choice.among(request.tools)
         legacy = _legacy(request)
@@ -61,6 +64,12 @@ class StepRequests:
     def tools_text(self) -> str:
         """The declarations of all functions, as they are sent; for counting."""
         return self._tools
+
+    def is_streamed(self, profile: Profile) -> bool:
+        """Return whether a backend of this profile answers the steps with streams."""
+        if not profile:
+            return bool(self.delivery["stream"])
+        return is_streamed({**self._options, **self.delivery}, profile)
 
     @property
     def answer(self) -> int | None:
@@ -91,7 +100,7 @@ class StepRequests:
             **options,
             "model": self._request.model,
             "messages": context.messages(),
-            **self._streamed(),
+            **self.delivery,
             **declared,
         }
         return orjson.dumps(fields)
@@ -144,12 +153,14 @@ class StepRequests:
             options[name] = min(limit, _MOST_TOKENS) + _THOUGHTS_AND_CALLS
         return options
 
-    def _streamed(self) -> dict[str, Any]:
-        if self._request.whole:
-            return {"stream": False}
-        given = self._request.options.get("stream_options")
-        options = {**(given if isinstance(given, dict) else {}), "include_usage": True}
-        return {"stream": True, "stream_options": options}
+
+def delivery(request: TurnRequest) -> Mapping[str, Any]:
+    """Return the fields that ask for a whole answer, or for a stream with its usage."""
+    if request.whole:
+        return {"stream": False}
+    given = request.options.get("stream_options")
+    options = {**(given if isinstance(given, dict) else {}), "include_usage": True}
+    return {"stream": True, "stream_options": options}
 
 
 def _limits(options: Mapping[str, Any]) -> dict[str, int]:

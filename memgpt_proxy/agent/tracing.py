@@ -109,12 +109,12 @@ class TurnTrace:
         if self._wanted:
             self._tell("turn_began", {"model": self._model, "undone": list(undone)})
 
-    def step(self) -> StepUnderWay:
+    def step(self, *, streamed: bool) -> StepUnderWay:
         """Return a context for the step that begins now; an error that leaves it ends the step."""
         self._mark = time.monotonic()
-        self._measure.step_began()
+        self._measure.step_began(streamed=streamed)
         if self._spans is not None:
-            self._spans.step_began()
+            self._spans.step_began(streamed=streamed)
         return StepUnderWay(self)
 
     def headers(self, headers: RawHeaders) -> RawHeaders:

@@ -11,6 +11,7 @@ from typing import Any
 
 from memgpt_proxy.api.checks import invalid, typed
 from memgpt_proxy.errors import InvalidRequest
+from memgpt_proxy.wire.dialect import speaks
 from memgpt_proxy.wire.tool_choice import ToolChoice, read_tool_choice, tool_name
 
 _OURS_BESIDE = frozenset({"function", "custom"})
@@ -60,7 +61,7 @@ def is_clean(fields: Mapping[str, Any], tools: Sequence[Any]) -> bool:
         or fields.get("logprobs")
         or (form and form.get("type", "text") != "text")
         or fields.get("functions")
-        or _speaks(fields)
+        or speaks(fields)
         or any(tool.get("type") not in _OURS_BESIDE for tool in tools)
         or is_alone(fields)
     )
@@ -79,13 +80,3 @@ def is_alone(fields: Mapping[str, Any]) -> bool:
         or (fields.get("functions") and fields.get("tools"))
         or not read_tool_choice(fields.get("tool_choice")).known
     )
-
-
-def is_whole(fields: Mapping[str, Any]) -> bool:
-    """Return whether the backend has to answer in one piece: most sounds cannot be streamed."""
-    return _speaks(fields) and not fields.get("stream")
-
-
-def _speaks(fields: Mapping[str, Any]) -> bool:
-    modalities = fields.get("modalities")
-    return bool(fields.get("audio")) or (isinstance(modalities, list) and "audio" in modalities)

@@ -18,7 +18,6 @@ from memgpt_proxy.api.answer_fields import (
     check_function,
     is_alone,
     is_clean,
-    is_whole,
 )
 from memgpt_proxy.api.checks import invalid, typed
 from memgpt_proxy.errors import InvalidRequest
@@ -50,7 +49,8 @@ class ChatRequest:
         leading: How many messages come before them.
         options: Every field that is not read here, as it came.
         include_usage: A stream is to end with a usage chunk.
-        clean, alone, whole: What the answer has to be; see ``TurnRequest``.
+        clean, alone, whole: What the answer has to be; see ``TurnRequest``. It is a stream, too,
+            where we limit the text: a stream is left once it is long enough.
     """
 
     model: str
@@ -94,6 +94,8 @@ def read_chat_request(fields: Mapping[str, Any], *, newest_only: bool) -> ChatRe
     stream = typed(fields, "stream", bool, "a boolean") or False
     check_answer_fields(fields, tools)
     clean = is_clean(fields, tools)
+    stop = () if clean else _stop(fields.get("stop"))
+    limit = None if clean else _max_tokens(fields)
     return ChatRequest(
         model=_model(fields),
         application=application_prompt([said(message) for message in messages[:leading]]),
@@ -104,11 +106,11 @@ def read_chat_request(fields: Mapping[str, Any], *, newest_only: bool) -> ChatRe
         stream=stream,
         include_usage=_include_usage(fields, stream=stream),
         user=typed(fields, "user", str, "a string"),
-        stop=() if clean else _stop(fields.get("stop")),
-        max_tokens=None if clean else _max_tokens(fields),
+        stop=stop,
+        max_tokens=limit,
         clean=clean,
         alone=is_alone(fields),
-        whole=is_whole(fields),
+        whole=not (stream or stop or limit),
     )
 
 

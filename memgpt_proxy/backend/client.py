@@ -1,4 +1,4 @@
-"""One backend: requests out, chunks in. Always streamed, whatever the client asked for."""
+"""One backend: requests out, chunks in; an answer that comes whole is one chunk."""
 
 from __future__ import annotations
 
@@ -132,6 +132,8 @@ class Backend:
         self._api_key = api_key
         self._completions = httpx.URL(f"{self.url}/chat/completions")
         self._extensions = {"timeout": timeouts.as_extension()}
+        self.only_streams = timeouts.first_byte is not None
+        """Whether it is to stream all answers: a whole one begins when it is done."""
         self._away = False
         self.routes = lru_cache(_REMEMBERED_MODELS)(self._routes)
 
@@ -149,7 +151,7 @@ class Backend:
         """Ask for a chat completion and give its chunks as they come.
 
         Args:
-            body: The request, as JSON with ``"stream": true``.
+            body: The request, as JSON; with ``"stream": false`` the answer is one chunk.
             headers: The client's; what belongs to a step goes along.
 
         Raises:

@@ -73,6 +73,24 @@ _WORDINGS: Sequence[tuple[str, Sequence[Trait]]] = (
         (Trait.NO_REASONING,),
     ),
     (r"invalid .?signature.? in .?thinking.? block|corrupted thought sig", (Trait.NO_REASONING,)),
+    # Alibaba's Qwen, ModelScope, OpenAI's Codex; whoever wants streams for long answers
+    (
+        (
+            r"enable.?thinking must be set to false for non.?stream|only supports? stream"
+            r"|when .?stream ?= ?false|\bstream\W{1,3}must be (?:set to )?true"
+            r"|must have stream ?= ?true|streaming is required"
+        ),
+        (Trait.ONLY_STREAM,),
+    ),
+    # llama.cpp before it could; OpenAI's first thinking models
+    (
+        (
+            r"cannot use tools with stream|\bstream\W{1,3}does not support true"
+            r"|streaming (?:completion )?is not support(?:ed)?(?: yet| (?:for|by|with) this model)"
+            r"|model does(?: not|n't) support stream"
+        ),
+        (Trait.NO_STREAM,),
+    ),
     # Ollama; DeepSeek; OpenRouter; Gemini
     (r"does(?: not|n't) support (?:tool|function)s?\b(?!_)", (Trait.NO_TOOLS,)),
     (r"no endpoints found that support tool use", (Trait.NO_TOOLS,)),

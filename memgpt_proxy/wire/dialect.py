@@ -44,6 +44,7 @@ def written(
         fields["messages"] = [*map(with_reasoning, fields["messages"])]
     if Trait.NO_TOOLS in profile:
         _in_text(fields, by_call=by_call, forced=Trait.NO_JSON_SCHEMA not in profile)
+    _deliver(fields, profile)
     for trait, name in _DROPPED.items():
         if trait in profile:
             fields.pop(name, None)
@@ -54,6 +55,31 @@ def written(
         _as_functions(fields)
     fields["messages"] = _roles(fields["messages"], profile)
     return fields
+
+
+def is_streamed(request: Mapping[str, Any], profile: Profile) -> bool:
+    """Return whether a backend of this profile is to answer with a stream."""
+    if Trait.NO_STREAM in profile:
+        return False
+    return bool(request.get("stream")) or (Trait.ONLY_STREAM in profile and not speaks(request))
+
+
+def speaks(request: Mapping[str, Any]) -> bool:
+    """Return whether the answer is to be sound: of most kinds there is no stream."""
+    modalities = request.get("modalities")
+    return bool(request.get("audio")) or (isinstance(modalities, list) and "audio" in modalities)
+
+
+def _deliver(fields: dict[str, Any], profile: Profile) -> None:
+    """Ask for the answer as a stream or whole, as the backend can."""
+    streamed = is_streamed(fields, profile)
+    if streamed == bool(fields.get("stream")):
+        return
+    fields["stream"] = streamed
+    if streamed:
+        fields["stream_options"] = {"include_usage": True}
+    else:
+        fields.pop("stream_options", None)
 
 
 def _limit(fields: dict[str, Any], profile: Profile) -> None:

@@ -102,10 +102,11 @@ def read_request(
     check_depth([[repeated]])  # the response has them deeper inside
     after, conversation = _after(fields), _conversation(fields)
     newest_only = newest_only or after is not None or conversation is not None
+    chat = _chat(fields, messages_of(items, newest_only=newest_only), newest_only=newest_only)
     return ResponsesRequest(
-        chat=_chat(fields, messages_of(items, newest_only=newest_only), newest_only=newest_only),
+        chat=chat,
         given=fields,
-        stream=_stream(fields),
+        stream=chat.stream,
         after=after,
         conversation=conversation,
         store=typed(fields, "store", bool, "a boolean") is not False,
@@ -143,7 +144,10 @@ def _chat(
             "Tool choice 'required' must be specified with 'tools' parameter.", param="tool_choice"
         )
     given = {name: value for name, value in options.items() if value is not None}
-    return read_chat_request({**given, "messages": [*told, *messages]}, newest_only=newest_only)
+    return read_chat_request(
+        {**given, "messages": [*told, *messages], "stream": _stream(fields)},
+        newest_only=newest_only,
+    )
 
 
 def _limits(fields: Mapping[str, Any]) -> dict[str, Any]:
