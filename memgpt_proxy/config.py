@@ -313,13 +313,14 @@ class Settings(BaseSettings):
     first_byte_timeout_seconds: float | None = Field(
         None,
         gt=0,
-        description="Time until the backend begins to answer. Unset: idle_timeout_seconds.",
+        description="Time until the backend begins to answer; set, all answers are asked "
+        "for as streams. Unset: idle_timeout_seconds.",
     )
     idle_timeout_seconds: float = Field(
         600.0,
         gt=0,
-        description="Longest silence of the backend inside its answer; comments that keep a stream "
-        "alive break it.",
+        description="Longest silence of the backend inside its answer, or before one that comes "
+        "whole; comments that keep a stream alive break it.",
     )
     drain_seconds: int = Field(
         600,

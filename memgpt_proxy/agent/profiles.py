@@ -13,7 +13,7 @@ import orjson
 from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.agent.solitary import is_about_fields
 from memgpt_proxy.backend.client import Route
-from memgpt_proxy.backend.refused import refused_traits
+from memgpt_proxy.backend.refused import gave_up, refused_traits
 from memgpt_proxy.errors import BackendRefused, ErrorInStream, GatewayError
 from memgpt_proxy.traits import ORDINARY, Profile, Trait
 from memgpt_proxy.wire.dialect import written
@@ -113,6 +113,8 @@ class Adapting:
         traits = [*refused_traits(error)]
         if is_about_fields(error):
             traits.append(Trait.NO_JSON_SCHEMA)  # the schema is ours: it may be at fault unsaid
+        if gave_up(error):
+            traits.append(Trait.ONLY_STREAM)
         if not traits:
             return None
         fields = orjson.loads(body)

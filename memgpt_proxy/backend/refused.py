@@ -16,6 +16,8 @@ from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream
 from memgpt_proxy.traits import Trait
 
 _ABOUT_REQUESTS = frozenset({400, 404, 405, 422, 500, 501})
+_GAVE_UP = frozenset({504, 524})
+"""What stands before a backend gives up when nothing comes: nginx, load balancers; Cloudflare."""
 _LONGEST = 20_000
 _FAILED_CALLS = frozenset({"tool_use_failed", "output_parse_failed"})
 _UNWRITTEN = "output_parse_failed"
@@ -168,6 +170,11 @@ def refused_traits(error: Exception) -> Sequence[Trait]:
         return ()
     found = (traits for pattern, traits in _PATTERNS if pattern.search(words))
     return next(found, ())
+
+
+def gave_up(error: Exception) -> bool:
+    """Return whether what stands before a backend did not wait for its answer to begin."""
+    return isinstance(error, BackendRefused) and error.status in _GAVE_UP
 
 
 def failed_call(error: Exception) -> str | None:

@@ -174,13 +174,18 @@ def test_what_takes_no_functions_beside_it(fields: dict[str, Any], alone: bool):
     [
         ({"audio": {"voice": "ash", "format": "wav"}}, True),
         ({"audio": {"voice": "ash", "format": "pcm16"}, "stream": True}, False),
-        ({}, False),
+        ({}, True),
+        ({"stream": True}, False),
+        ({"stop": "x"}, False),
+        ({"max_tokens": 9}, False),
+        ({"max_completion_tokens": 9}, False),
+        ({"max_tokens": 9, "stop": "x", "logprobs": True}, True),
+        ({"max_tokens": 9, "stop": "x", "logprobs": True, "stream": True}, False),
     ],
     ids=str,
 )
-def test_sounds_are_asked_for_whole_unless_they_are_to_be_streamed(
-    fields: dict[str, Any], whole: bool
-):
+def test_it_is_asked_for_whole_where_nobody_hears_a_part(fields: dict[str, Any], whole: bool):
+    """Where we cut the text a stream can be left; a clean step is cut by the backend."""
     assert parsed(**fields).whole is whole
 
 

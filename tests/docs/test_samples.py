@@ -174,7 +174,7 @@ def test_json_has_what_the_gateway_says(block: Block, gateway: GatewayProcess):
 
 
 def say(text: str, gateway: GatewayProcess) -> None:
-    asked = {"model": "demo", "messages": [{"role": "user", "content": text}]}
+    asked = {"model": "demo", "messages": [{"role": "user", "content": text}], "stream": True}
     told = ["-H", f"Authorization: Bearer {KEY}", "-H", "Content-Type: application/json"]
     url = f"{gateway.base_url}/chat/completions"
     first_of(curl(["curl", url, *told, "-d", json.dumps(asked)], gateway))

@@ -46,5 +46,5 @@ def remember(fact: str) -> Reply:
 def messages_of(recorded: Recorded) -> bytes:
     """The raw JSON of a prompt's messages, without the closing bracket."""
     body = recorded.raw
-    start, end = body.index(b'"messages":['), body.index(b'],"stream":true')
+    start, end = body.index(b'"messages":['), body.index(b'],"stream":')
     return body[start:end]

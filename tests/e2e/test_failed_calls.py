@@ -126,7 +126,7 @@ def test_behind_words_of_an_answer_it_is_told_in_words(
     backend: ScriptedBackend, person: Person
 ) -> None:
     backend.reply(text("So,") + event(told("Failed to parse input at pos 3: zq send_message")))
-    request = {"model": person.model, "messages": [user("Hello.")]}
+    request = {"model": person.model, "messages": [user("Hello.")], "max_tokens": 500}
     answer = raw(person.base_url, person.api_key, **request)
     assert (answer.status_code, error_of(answer)["message"]) == (502, UNREADABLE)
 

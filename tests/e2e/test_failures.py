@@ -171,12 +171,17 @@ def test_a_stale_connection_is_replaced_unseen(
     assert served.count("POST") == 3
 
 
+GATHERED = {"whole": {}, "gathered": {"max_tokens": 500}}
+"""Requests for whole answers: one that the backend answers whole, one with a stream."""
+
+
+@pytest.mark.parametrize("options", GATHERED.values(), ids=[*GATHERED])
 @pytest.mark.parametrize("events", [0, 1, 2, 5])
 def test_a_backend_that_dies_ends_the_request_with_an_error(
-    backend: ScriptedBackend, person: Person, events: int
+    backend: ScriptedBackend, person: Person, events: int, options: dict[str, Any]
 ):
     backend.reply(send("Hello there, my friend.").die_after(events=events))
-    response = raw(person.base_url, person.api_key, model=person.model, messages=HELLO)
+    response = raw(person.base_url, person.api_key, model=person.model, messages=HELLO, **options)
     assert (response.status_code, error_of(response)["code"]) == (502, "backend_broken")
 
 
@@ -220,13 +225,16 @@ def test_a_retry_is_told_the_day_once(backend: ScriptedBackend, person: Person):
 
 def test_a_backend_that_stays_after_its_last_word_is_left(backend: ScriptedBackend, person: Person):
     backend.reply(send("Hi.") + event("[DONE]") + hang())
-    assert person.ask(HELLO).text == "Hi."
+    assert person.ask(HELLO, max_tokens=50).text == "Hi."
     backend.requests[0].wait_disconnected()
 
 
-def test_an_error_inside_the_backends_stream_is_told(backend: ScriptedBackend, person: Person):
+@pytest.mark.parametrize("options", GATHERED.values(), ids=[*GATHERED])
+def test_an_error_in_place_of_an_answer_is_told(
+    backend: ScriptedBackend, person: Person, options: dict[str, Any]
+):
     backend.reply(event({"error": {"message": "The GPU is on fire."}}))
-    response = raw(person.base_url, person.api_key, model=person.model, messages=HELLO)
+    response = raw(person.base_url, person.api_key, model=person.model, messages=HELLO, **options)
     assert response.status_code == 502
     assert "The GPU is on fire." in error_of(response)["message"]
 

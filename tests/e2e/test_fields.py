@@ -8,10 +8,11 @@ from typing import Any
 import openai
 import pytest
 
+from tests.conftest import StartGateway
 from tests.e2e.chatting import Person, assistant, data_of, error_of, raw, send, tool, user
 from tests.e2e.exact import ask
 from tests.support.backend import ScriptedBackend
-from tests.support.replies import call, text
+from tests.support.replies import call, hang, text
 
 HELLO = [user("Hello.")]
 STREAMS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -57,7 +58,7 @@ def test_it_is_forwarded_as_it_came(
 def test_what_was_not_asked_for_is_not_sent(backend: ScriptedBackend, person: Person):
     backend.reply(send("Hi."))
     ask(person, False, messages=HELLO)
-    named = {"model", "messages", "tools", "stream", "stream_options"}
+    named = {"model", "messages", "tools", "stream"}
     assert backend.requests[0].body.keys() == named
 
 
@@ -71,19 +72,48 @@ def test_the_model_and_the_user_are_forwarded(
     assert backend.requests[0].body["model"] == person.model
 
 
-@STREAMS
 def test_a_stream_is_asked_for_as_the_client_wants_its_chunks(
-    backend: ScriptedBackend, person: Person, stream: bool
+    backend: ScriptedBackend, person: Person
 ):
     backend.reply(send("Hi."))
     options = {"stream_options": {"include_usage": False, "include_obfuscation": False}}
-    answer = ask(person, stream, messages=HELLO, **(options if stream else {}))
+    answer = ask(person, True, messages=HELLO, **options)
     sent = backend.requests[0].body
     assert sent["stream"] is True
-    assert sent["stream_options"]["include_usage"] is True
-    if stream:
-        assert sent["stream_options"]["include_obfuscation"] is False
-        assert all(chunk.get("usage") is None for chunk in answer.chunks)
+    assert sent["stream_options"] == {"include_usage": True, "include_obfuscation": False}
+    assert all(chunk.get("usage") is None for chunk in answer.chunks)
+
+
+def test_a_whole_answer_is_asked_for_whole(backend: ScriptedBackend, person: Person):
+    """In each step: the memory function's result goes on to a second."""
+    backend.reply(call("recall_storage_search", {"query": "x"}), send("Hi."))
+    assert ask(person, False, messages=HELLO).message["content"] == "Hi."
+    assert [request.body["stream"] for request in backend.requests] == [False, False]
+    assert all("stream_options" not in request.body for request in backend.requests)
+
+
+@pytest.mark.parametrize(
+    "limit", [{"stop": "Hi."}, {"max_tokens": 1}, {"max_completion_tokens": 1}], ids=str
+)
+def test_what_the_gateway_cuts_off_is_asked_for_as_a_stream(
+    backend: ScriptedBackend, person: Person, limit: dict[str, Any]
+):
+    """So the backend is left once the text is long enough, and writes no more."""
+    long = '{"message": "Hi.' + " and more" * 50
+    backend.reply(call("send_message", long) + hang())
+    ask(person, False, messages=HELLO, **limit)
+    assert backend.requests[0].body["stream"] is True
+    backend.requests[0].wait_disconnected()
+
+
+def test_a_backend_that_has_to_begin_soon_is_asked_for_streams(
+    backend: ScriptedBackend, start_gateway: StartGateway, api_key: str, model: str
+):
+    """A whole answer begins when it is done: how soon it does would tell nothing."""
+    gateway = start_gateway("--first-byte-timeout-seconds", "5")
+    backend.reply(send("Hi."))
+    assert Person(gateway.base_url, api_key, model).say("Hello.").text == "Hi."
+    assert backend.requests[0].body["stream"] is True
 
 
 PARTS: dict[str, list[dict[str, Any]]] = {

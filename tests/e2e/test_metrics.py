@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.conftest import StartGateway
-from tests.e2e.chatting import Person, assistant, send, user
+from tests.e2e.chatting import Person, Way, assistant, send, streamed, user, whole
 from tests.support.backend import ScriptedBackend
 from tests.support.replies import Usage, call, error, text
 from tests.support.scrape import Sample, samples
@@ -94,9 +94,13 @@ def test_a_window_that_was_healed(backend: ScriptedBackend, person: Person) -> N
     assert scraped(person)["memgpt_healed_windows_total"] == 1
 
 
+@pytest.mark.parametrize("way", [streamed, whole])
 def test_a_turn_of_two_steps_is_measured(
-    backend: ScriptedBackend, person: Person, model: str
+    backend: ScriptedBackend, person: Person, model: str, way: Way
 ) -> None:
+    """Only of streams it counts when they began."""
+    person.way = way
+    streams = way is streamed
     appended = {"content": "Likes tea.", "request_heartbeat": True}
     backend.reply(
         call("working_context_append", appended).but(usage=Usage(200, 20, cached=150)),
@@ -112,11 +116,13 @@ def test_a_turn_of_two_steps_is_measured(
     }
     assert series(person, "gen_ai_invoke_agent_duration_seconds_count") == {("", model): 1}
     assert series(person, "gen_ai_invoke_agent_inference_calls_sum") == {(model,): 2}
-    assert series(person, "gen_ai_server_time_to_first_token_seconds_count") == {(model,): 1}
+    assert series(person, "gen_ai_server_time_to_first_token_seconds_count") == (
+        {(model,): 1} if streams else {}
+    )
     steps = {("", "chat", model): 2.0}
     assert series(person, "gen_ai_client_inference_duration_seconds_count") == steps
     first = "gen_ai_client_inference_time_to_first_chunk_seconds_count"
-    assert series(person, first) == {("chat", model): 2}
+    assert series(person, first) == ({("chat", model): 2} if streams else {})
     usage = "gen_ai_client_inference_usage"
     assert series(person, f"{usage}_input_tokens_total") == {(model,): 500}
     assert series(person, f"{usage}_output_tokens_total") == {(model,): 50}

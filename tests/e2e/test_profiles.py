@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from memgpt_proxy.agent.functions import FUNCTIONS
 from tests.conftest import StartGateway
-from tests.e2e.chatting import Person, raw, send, tool, tool_result, user
+from tests.e2e.chatting import Person, raw, send, streamed, tool, tool_result, user, whole
 from tests.e2e.prompts import recalled
 from tests.e2e.refusing import (
     Body,
@@ -93,7 +94,7 @@ def test_deprecated_functions(backend: ScriptedBackend, anyone: Person):
 @pytest.mark.parametrize(
     ("refuses", "options", "expected"),
     [
-        (knows_no("stream_options"), {}, {}),
+        (knows_no("stream_options"), {"max_tokens": 50}, {"max_tokens": 1074, "stream": True}),
         (knows_no("max_completion_tokens"), {"max_completion_tokens": 50}, {"max_tokens": 1074}),
         (knows_no("max_tokens"), {"max_tokens": 50}, {"max_completion_tokens": 1074}),
         (knows_no("parallel_tool_calls"), {"parallel_tool_calls": False}, {}),
@@ -111,6 +112,55 @@ def test_a_field_that_is_refused(
     for body in strict.taken:
         assert {name: body[name] for name in expected} == expected
         assert {each["function"]["name"] for each in body["tools"]} == {*FUNCTIONS}
+
+
+ONLY_STREAM = {
+    "Qwen": "parameter.enable_thinking must be set to false for non-streaming calls",
+    "QwQ": "This model only support stream mode, please enable the stream parameter to access it.",
+    "ModelScope": "enable thinking can not be support when `stream=False`.",
+    "Codex": "Stream must be set to true",
+}
+NO_STREAM = {
+    "llama.cpp": "Cannot use tools with stream",
+    "o1": "Unsupported value: 'stream' does not support true with this model.",
+}
+
+
+@pytest.mark.parametrize("words", ONLY_STREAM.values(), ids=[*ONLY_STREAM])
+def test_a_backend_that_only_streams(backend: ScriptedBackend, anyone: Person, words: str):
+    anyone.way = whole
+    refuses = functools.partial(wants, True, words)
+    strict = Strict(refuses, backend, [send("One."), send("Two.")])
+    assert anyone.say("Hello.").text == "One."
+    assert anyone.say("Again.").text == "Two."
+    assert strict.refused == 1
+    assert [body["stream_options"]["include_usage"] for body in strict.taken] == [True, True]
+
+
+@pytest.mark.parametrize("words", NO_STREAM.values(), ids=[*NO_STREAM])
+def test_a_backend_that_cannot_stream(backend: ScriptedBackend, anyone: Person, words: str):
+    anyone.way = streamed
+    refuses = functools.partial(wants, False, words)
+    strict = Strict(refuses, backend, [send("One."), send("Two.")])
+    assert anyone.say("Hello.").text == "One."
+    assert anyone.say("Again.").text == "Two."
+    assert strict.refused == 1
+    assert all("stream_options" not in body for body in strict.taken)
+
+
+@pytest.mark.parametrize("status", [504, 524])
+def test_where_a_whole_answer_takes_too_long(backend: ScriptedBackend, anyone: Person, status: int):
+    """Whatever stands before the backend waits for the first byte no longer than a minute."""
+    anyone.way = whole
+    given_up = error(status, b"<html>Gateway Time-out</html>")
+    backend.script(lambda body: send("Long.") if body["stream"] else given_up)
+    assert anyone.say("Hello.").text == "Long."
+    assert anyone.say("Again.").text == "Long."
+    assert [request.body["stream"] for request in backend.requests] == [False, True, True]
+
+
+def wants(stream: bool, words: str, body: Body) -> str | None:
+    return None if body["stream"] is stream else words
 
 
 def test_a_refusal_that_no_trait_heals_is_the_first(backend: ScriptedBackend, person: Person):
@@ -144,8 +194,8 @@ def test_an_operators_profile_is_all_there_is(
     assert Person(gateway.base_url, api_key, model).say("Hello.").text == "Hello!"
     assert strict.refused == 0
     strict.refuses = knows_no("stream_options")
-    response = raw(gateway.base_url, api_key, model=model, messages=[user("Hello.")])
-    assert response.status_code == 400
+    asked = {"model": model, "messages": [user("Hello.")], "stream": True}
+    assert raw(gateway.base_url, api_key, **asked).status_code == 400
     assert strict.refused == 1
 
 

@@ -348,7 +348,9 @@ def test_another_model_answers_where_one_breaks_off_before_a_word(
     pair: tuple[ScriptedBackend, ScriptedBackend], start: Start, amid: Any, stream: bool
 ) -> None:
     base_url = start(
-        entry("a", pair[0], "one"), entry("b", pair[1], "two"), fallbacks={"one": ["two"]}
+        entry("a", pair[0], "one", retries=0),
+        entry("b", pair[1], "two"),
+        fallbacks={"one": ["two"]},
     )
     pair[0].reply(amid)
     pair[1].reply(send("From two"))

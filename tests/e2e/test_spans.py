@@ -88,12 +88,14 @@ def named(spans: list[Span], name: str) -> Span:
     return span
 
 
+@pytest.mark.parametrize("stream", [False, True])
 def test_one_for_each_request_turn_step_call_and_store_operation(
     gateway: GatewayProcess,
     receiver: OtlpReceiver,
     backend: ScriptedBackend,
     api_key: str,
     trace: str,
+    stream: bool,
 ) -> None:
     appended = {"content": WORDS, "request_heartbeat": True}
     backend.reply(
@@ -102,7 +104,7 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
         ),
         send(WORDS).but(usage=Usage(300, 30)),
     )
-    answer = ask(gateway, api_key, traceparent=within(trace))
+    answer = ask(gateway, api_key, stream=stream, traceparent=within(trace))
     spans = receiver.wait_for(REQUEST, trace)
     assert receiver.resource["service.name"] == "memgpt-proxy"
     request = named(spans, REQUEST)
@@ -119,8 +121,12 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
     assert {first.parent, second.parent} == {turn.id}
     assert first.attributes["gen_ai.usage.cache_read.input_tokens"] == 150
     assert first.attributes["gen_ai.usage.cache_write.input_tokens"] == 40
-    assert first.attributes["gen_ai.request.stream"] is True
-    assert 0 < first.attributes["gen_ai.response.time_to_first_chunk"] <= first.seconds
+    if stream:
+        assert first.attributes["gen_ai.request.stream"] is True
+        assert 0 < first.attributes["gen_ai.response.time_to_first_chunk"] <= first.seconds
+    else:
+        of_streams = {"gen_ai.request.stream", "gen_ai.response.time_to_first_chunk"}
+        assert not of_streams & first.attributes.keys()
     assert first.attributes["gen_ai.response.finish_reasons"] == ["tool_calls"]
     function = named(spans, "execute_tool working_context_append")
     assert (function.kind, function.parent) == ("internal", turn.id)

@@ -329,7 +329,8 @@ def test_a_backend_that_never_accepts_is_asked_four_times_at_the_most(
 def test_an_error_amid_an_answer_is_not_healed(backend: ScriptedBackend, person: Person) -> None:
     told = {"message": "prompt is too long", "code": "context_length_exceeded"}
     backend.reply(text("So, ").but(done=False) + event({"error": told}))
-    response = raw(person.base_url, person.api_key, model=person.model, messages=[user("hi")])
+    asked = {"model": person.model, "messages": [user("hi")], "max_tokens": 500}
+    response = raw(person.base_url, person.api_key, **asked)
     assert response.status_code == 502
     assert len(backend.requests) == 1
 

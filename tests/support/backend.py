@@ -202,10 +202,8 @@ async def _send_whole(reply: Reply, body: bytes, recorded: Recorded, send: Send)
             await _opened(part.gate)
     length = {"content-length": str(len(body))}
     await _start(reply, {"content-type": "application/json", **length}, send)
-    if reply.die_after_bytes is not None:
-        await send(
-            {"type": "http.response.body", "body": body[: reply.die_after_bytes], "more_body": True}
-        )
+    if (left := wire.left_of(reply, body)) is not None:
+        await send({"type": "http.response.body", "body": left, "more_body": True})
         return
     recorded.answered.set()
     await send({"type": "http.response.body", "body": body})

@@ -102,7 +102,8 @@ class Reply:
         write_at: the stream is cut into writes at these byte positions instead.
         ignore_stream: one JSON object is the answer even where a stream was asked for.
         hang: after the parts nothing follows until the client leaves.
-        die_after_events, die_after_bytes: then the connection is dropped.
+        die_after_events, die_after_bytes: then the connection is dropped; a whole answer is cut
+            the sooner the fewer events there were to be.
         status, headers: of the response.
         body: the whole response body, in place of everything above.
     """

@@ -25,7 +25,70 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
     }
     if reply.usage is not None:
         answer["usage"] = reply.usage.as_json()
+    for part in reply.parts:
+        if isinstance(part, Raw):
+            answer = gathered(answer, part.data)
     return answer
+
+
+def left_of(reply: Reply, body: bytes) -> bytes | None:
+    """What arrives of a whole answer that is cut off; None where it is not."""
+    if reply.die_after_bytes is not None:
+        return body[: reply.die_after_bytes]
+    if reply.die_after_events is not None:
+        return body[: min(20 * reply.die_after_events, len(body) - 1)]
+    return None
+
+
+def gathered(answer: dict[str, Any], data: str) -> dict[str, Any]:
+    """Return a completion with what an event's data add to it; an error takes its place."""
+    if data == "[DONE]":
+        return answer
+    chunk = json.loads(data)
+    if "choices" not in chunk:
+        return chunk
+    choices = {choice["index"]: choice for choice in answer["choices"]}
+    for added in chunk["choices"]:
+        place = added.get("index", 0)
+        empty = {"index": place, "message": {"role": "assistant", "content": None}}
+        choice = choices.setdefault(place, empty)
+        more = {"message" if key == "delta" else key: value for key, value in added.items()}
+        choices[place] = _joined(choice, more)
+    told = {key: value for key, value in chunk.items() if key != "object"}
+    return {**answer, **told, "choices": [choices[place] for place in sorted(choices)]}
+
+
+_SAID_ONCE = frozenset({"id", "type", "name", "role", "finish_reason", "format"})
+
+
+def _joined(said: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    joined = dict(said)
+    for key, value in more.items():
+        known = joined.get(key)
+        if known is None or (key in _SAID_ONCE and value):
+            joined[key] = _numbered([], value) if key == "tool_calls" else value
+        elif isinstance(value, dict):
+            joined[key] = _joined(known, value)
+        elif isinstance(value, list):
+            joined[key] = _numbered(known, value)
+        elif isinstance(value, str) and key not in _SAID_ONCE:
+            joined[key] = known + value
+    return joined
+
+
+def _numbered(said: list[Any], more: list[Any]) -> list[Any]:
+    """Join lists: what has a number goes on with what stands in that place."""
+    joined = list(said)
+    for each in more:
+        place = each.get("index") if isinstance(each, dict) else None
+        if place is None:
+            joined.append(each)
+            continue
+        if place < len(joined):
+            joined[place] = _joined(joined[place], each)
+        else:
+            joined.append(each)
+    return joined
 
 
 def _choice(reply: Reply, index: int) -> dict[str, Any]:

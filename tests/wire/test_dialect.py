@@ -237,6 +237,23 @@ def test_options_by_their_other_names() -> None:
     assert reverse == asked(max_completion_tokens=7)
 
 
+def test_an_answer_comes_as_the_backend_can_deliver_it() -> None:
+    whole, streamed = asked(stream=False), asked(stream=True, stream_options={"x": 1})
+    usage = {"include_usage": True}
+    assert write(whole, Trait.ONLY_STREAM) == asked(stream=True, stream_options=usage)
+    assert write(whole, Trait.ONLY_STREAM, Trait.NO_STREAM_OPTIONS) == asked(stream=True)
+    assert write(streamed, Trait.ONLY_STREAM) == streamed
+    assert write(streamed, Trait.NO_STREAM) == whole
+    assert write(whole, Trait.NO_STREAM) == whole
+    assert write(whole) == whole
+
+
+def test_most_sounds_cannot_be_streamed() -> None:
+    for fields in ({"audio": {"voice": "ash"}}, {"modalities": ["text", "audio"]}):
+        request = asked(stream=False, **fields)
+        assert write(request, Trait.ONLY_STREAM) == request
+
+
 def test_a_choice_of_no_tool_is_kept_without_the_choice() -> None:
     assert write(asked(tools=TOOLS, tool_choice="none"), Trait.NO_TOOL_CHOICE) == asked()
 

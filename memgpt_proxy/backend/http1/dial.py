@@ -14,6 +14,10 @@ import httpx
 # How long an address has before the next is tried beside it (RFC 8305, section 8).
 _HEAD_START = 0.25
 
+_KEPT_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds of silence before a sign of life, between two, and how many may stay without answer; the
+second is the first's name on macOS."""
+
 Origin = tuple[str, str, int]
 """Scheme (http or https), host and port."""
 
@@ -137,8 +141,21 @@ async def _connect(loop: asyncio.AbstractEventLoop, address: Address) -> socket.
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _keep_alive(sock)
         await loop.sock_connect(sock, target)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Show life while nothing is sent: a whole answer may take minutes.
+
+    Whoever translates addresses between here and there forgets a silent connection after some four
+    minutes (Azure) to six (AWS), and tells neither end.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEPT_ALIVE.items():
+        if option := getattr(socket, name, None):  # as far as the platform has them
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -216,3 +216,21 @@ async def test_the_next_address_is_tried_when_one_refuses() -> None:
     """``localhost`` may be ::1 first; the server listens on 127.0.0.1 alone."""
     async with serve(always_ok) as server, Http1Transport(1) as transport:
         assert await ask(transport, get(f"http://localhost:{server.port}/")) == (200, b"ok")
+
+
+async def test_a_silent_connection_shows_signs_of_life() -> None:
+    """Oftener than in four minutes, after which Azure forgets a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address: Address = (
+            socket.AF_INET,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+            "",
+            server.getsockname(),
+        )
+        with await race(asyncio.get_running_loop(), [address]) as connected:
+            assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                first = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+                again = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+                assert max(first, again) < 240
