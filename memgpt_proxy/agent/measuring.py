@@ -69,13 +69,7 @@ class TurnMeasure:
         """A step came through; ``usage`` is the backend's, or estimated."""
         model, used = self._model, Used.of(usage)
         model.step.observe(time.perf_counter() - self._step_began)
-        model.prompt.observe(used.input)
-        model.answer.observe(used.output)
-        model.input.add(used.input)
-        model.output.add(used.output)
-        model.cached.add(used.cached)
-        model.cache_written.add(used.cache_written)
-        model.reasoning.add(used.reasoning)
+        _count_tokens(model, used)
         self._steps += 1
         self._tokens += used.input + used.output
 
@@ -101,6 +95,33 @@ class TurnMeasure:
         if self._exchange is not None:
             self._exchange.steps, self._exchange.tokens = self._steps, self._tokens
             self._exchange.degraded = degraded
+
+
+def summary_ended(
+    telemetry: Telemetry, model: str, seconds: float, usage: Usage | None, error: str
+) -> None:
+    """A call for a summary has ended; ``error`` is empty where it came through.
+
+    It is a call of the model as a step is. Tokens that the backend does not tell are not counted.
+    """
+    metrics = telemetry.turns
+    if error:
+        metrics.step_failed(metrics.models.of(model), error, seconds)
+        return
+    known = metrics.models.accepted(model)
+    known.step.observe(seconds)
+    if usage is not None:
+        _count_tokens(known, Used.of(usage))
+
+
+def _count_tokens(model: OfModel, used: Used) -> None:
+    model.prompt.observe(used.input)
+    model.answer.observe(used.output)
+    model.input.add(used.input)
+    model.output.add(used.output)
+    model.cached.add(used.cached)
+    model.cache_written.add(used.cache_written)
+    model.reasoning.add(used.reasoning)
 
 
 class Used(NamedTuple):

@@ -55,13 +55,7 @@ class TurnSpans:
         return self._step.headers(headers)
 
     def step_ended(self, usage: Usage, finish_reason: str | None) -> None:
-        used = Used.of(usage)
-        parts = {
-            "gen_ai.usage.cache_read.input_tokens": used.cached,
-            "gen_ai.usage.cache_write.input_tokens": used.cache_written,
-            "gen_ai.usage.reasoning.output_tokens": used.reasoning,
-        }
-        self._step.add(_tokens(used) | parts)
+        self._step.add(used_tokens(usage))
         if finish_reason is not None:
             self._step.add({"gen_ai.response.finish_reasons": [finish_reason]})
         self._end(self._step)
@@ -105,6 +99,17 @@ def summary_began(telemetry: Telemetry, model: str) -> Span | None:
     model = model[:_LONGEST_NAME]
     told = {"gen_ai.operation.name": "chat", **_asked(model, streamed=True)}
     return telemetry.span(f"chat {model}", Kind.CLIENT, told)
+
+
+def used_tokens(usage: Usage) -> Attributes:
+    """Return what a span tells of a call's tokens, and what parts of them were."""
+    used = Used.of(usage)
+    return {
+        **_tokens(used),
+        "gen_ai.usage.cache_read.input_tokens": used.cached,
+        "gen_ai.usage.cache_write.input_tokens": used.cache_written,
+        "gen_ai.usage.reasoning.output_tokens": used.reasoning,
+    }
 
 
 def _asked(model: str, *, streamed: bool) -> Attributes:

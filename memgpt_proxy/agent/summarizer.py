@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import orjson
 
 from memgpt_proxy.agent.functions import FUNCTIONS
+from memgpt_proxy.agent.hearing import broken
 from memgpt_proxy.agent.profiles import Adapting, Profiles
 from memgpt_proxy.agent.reply import CUT_SHORT
 from memgpt_proxy.agent.thinking import Thinker
-from memgpt_proxy.agent.tracing import summarizing
+from memgpt_proxy.agent.tracing import SummaryCall, summarizing
 from memgpt_proxy.backend.client import Backends, Route, available
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import BackendRefused, GatewayError
@@ -104,19 +105,19 @@ class Summarizer:
     async def _ask(self, request: _Request, text: str, headers: RawHeaders) -> str:
         """Return the summary that the backend writes; empty where it fails to."""
         try:
-            with summarizing(self._telemetry, request.route.model, headers) as own:
+            with summarizing(self._telemetry, request.route.model, headers) as call:
                 async with asyncio.timeout(self._seconds):
-                    return await self._read(request, text, own)
+                    return await self._read(request, text, call)
         except (GatewayError, MalformedChunk, TimeoutError) as error:
             log.warning("no summary was written: %s", type(error).__name__)
             return ""
 
-    async def _read(self, request: _Request, text: str, headers: RawHeaders) -> str:
+    async def _read(self, request: _Request, text: str, call: SummaryCall) -> str:
         """Return the summary; asked for otherwise where the backend refuses that."""
         adapting, body = Adapting(self._profiles, request.route), request.body(text)
         while True:
             try:
-                summary = await self._written(request, adapting.write(body), headers)
+                summary = await self._written(request, adapting.write(body), call)
             except BackendRefused as error:
                 if not adapting.learn(error, body):
                     raise
@@ -124,20 +125,21 @@ class Summarizer:
                 adapting.succeeded()
                 return summary
 
-    async def _written(self, request: _Request, body: bytes, headers: RawHeaders) -> str:
+    async def _written(self, request: _Request, body: bytes, call: SummaryCall) -> str:
         thinker = Thinker(request.route.key, request.route.model)
         reader, gate = StepReader(), ContentGate((), thinker.presumed)
         longest = request.bound * _LONGEST_ANSWER
         written = ""
-        async with request.route.backend.stream(body, headers) as chunks:
+        async with request.route.backend.stream(body, call.headers) as chunks:
             async for several in chunks:
                 written += gate.feed("".join(reader.add(chunk).content for chunk in several))
                 if reader.reasoned:
                     written += gate.reasoned()
                 if reader.error is not None:
-                    return ""
+                    raise broken(reader, reader.error)
                 if len(written) > longest:
                     return written
+        call.usage = reader.usage
         whole = chunks.done or reader.finish_reason is not None
         rest, _ = gate.close(cut=reader.finish_reason in CUT_SHORT)
         return (written + rest).strip() if whole and not _refused(reader) else ""
@@ -176,7 +178,8 @@ class _Request:
     def body(self, text: str) -> bytes:
         """Return the request."""
         model, messages = self.route.model, self.messages(text)
-        return orjson.dumps({"model": model, "messages": messages, "stream": True})
+        fields = {"model": model, "messages": messages, "stream": True}
+        return orjson.dumps({**fields, "stream_options": {"include_usage": True}})
 
 
 def _refused(reader: StepReader) -> bool:

@@ -19,9 +19,9 @@ from typing import Any
 import orjson
 
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
-from memgpt_proxy.agent.measuring import TurnMeasure
+from memgpt_proxy.agent.measuring import TurnMeasure, summary_ended
 from memgpt_proxy.agent.reply import Step
-from memgpt_proxy.agent.spanning import TurnSpans, summary_began
+from memgpt_proxy.agent.spanning import TurnSpans, summary_began, used_tokens
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import (
     BackendBroken,
@@ -255,21 +255,37 @@ class StepUnderWay:
             self._trace.step_failed(error)
 
 
+class SummaryCall:
+    """A call for a summary on its way.
+
+    Attributes:
+        headers: Of its request.
+        usage: What the backend says that it took, once it does.
+    """
+
+    __slots__ = ("headers", "usage")
+
+    def __init__(self, headers: RawHeaders) -> None:
+        self.headers = headers
+        self.usage: Usage | None = None
+
+
 @contextmanager
-def summarizing(telemetry: Telemetry, model: str, headers: RawHeaders) -> Iterator[RawHeaders]:
-    """Tell of a call for a summary; gives the headers of its request, given the client's."""
+def summarizing(telemetry: Telemetry, model: str, headers: RawHeaders) -> Iterator[SummaryCall]:
+    """Tell of a call for a summary; ``headers`` are the client's."""
     span = summary_began(telemetry, model)
-    if span is None:
-        yield headers
-        return
-    error = ""
+    call = SummaryCall(headers if span is None else span.headers(headers))
+    began, error = time.perf_counter(), ""
     try:
-        yield span.headers(headers)
+        yield call
     except BaseException as raised:
         error = failure(raised)
         raise
     finally:
-        span.end(error)
+        summary_ended(telemetry, model, time.perf_counter() - began, call.usage, error)
+        if span is not None:
+            span.add({} if call.usage is None else used_tokens(call.usage))
+            span.end(error)
 
 
 def failure(error: BaseException) -> str:

@@ -105,7 +105,7 @@ class TurnMetrics:
     def _measure_steps(self) -> None:
         self._steps = self._distribution(
             "gen_ai_client_inference_duration_seconds",
-            "Calls of the backend, one for each step",
+            "Calls of the backend, one for each step or summary",
             (_OPERATION, _MODEL, _ERROR),
             _OPERATION_SECONDS,
         )
@@ -117,8 +117,8 @@ class TurnMetrics:
         )
 
     def _measure_tokens(self) -> None:
-        self._prompts = self._of_each("input", "Tokens of a step's prompt")
-        self._answers = self._of_each("output", "Tokens of a step's answer")
+        self._prompts = self._of_each("input", "Tokens of one call's prompt")
+        self._answers = self._of_each("output", "Tokens of one call's answer")
         self._input = self._tokens("input", "Tokens of prompts, cached ones among them")
         self._output = self._tokens("output", "Tokens of answers, those of reasoning among them")
         self._cached = self._tokens(

@@ -65,6 +65,25 @@ def test_a_flush_whose_summary_fails(backend: ScriptedBackend, person: Person) -
     assert 2 <= counts["memgpt_evicted_messages_total"] <= 24
 
 
+def test_a_summary_is_a_call_of_its_model(
+    backend: ScriptedBackend, person: Person, model: str
+) -> None:
+    """What it takes is paid for like a step, and no step of the turn."""
+    person.said = [speak(f"tea {n} " * 60) for n in range(12) for speak in (user, assistant)]
+    backend.reply(
+        text("So far.").but(usage=Usage(900, 40, cached=10)),
+        send("Yes.").but(usage=Usage(300, 30)),
+    )
+    person.say("the newest")
+    calls = series(person, "gen_ai_client_inference_duration_seconds_count")
+    assert calls == {("", "chat", model): 2}
+    usage = "gen_ai_client_inference_usage"
+    assert series(person, f"{usage}_input_tokens_total") == {(model,): 1200}
+    assert series(person, f"{usage}_output_tokens_total") == {(model,): 70}
+    assert series(person, f"{usage}_cache_read_input_tokens_total") == {(model,): 10}
+    assert series(person, "gen_ai_invoke_agent_inference_calls_sum") == {(model,): 1}
+
+
 def test_pressure_is_counted_once_a_fill(backend: ScriptedBackend, person: Person) -> None:
     backend.script(
         lambda body: text("So far.") if "tools" not in body else send("Yes.").but(usage=None)

@@ -204,7 +204,8 @@ def test_a_summary_is_a_call_of_the_model_too(
     gateway = start_gateway(
         *("--otlp-traces", "--context-window", "4096"), env=sent_to(receiver.endpoint)
     )
-    backend.reply(error(500) if fails else text("So far."), send("Yes."))
+    written = text("So far.").but(usage=Usage(900, 40))
+    backend.reply(error(500) if fails else written, send("Yes."))
     said = [speak(f"tea {n} " * 60) for n in range(12) for speak in (user, assistant)]
     httpx.post(
         f"{gateway.base_url}/chat/completions",
@@ -219,6 +220,8 @@ def test_a_summary_is_a_call_of_the_model_too(
     assert (summary.kind, summary.failed, step.failed) == ("client", fails, False)
     assert summary.attributes.get("error.type") == ("500" if fails else None)
     assert summary.attributes["gen_ai.request.model"] == "m"
+    told_tokens = summary.attributes.get("gen_ai.usage.input_tokens")
+    assert told_tokens == (None if fails else 900)
 
 
 def test_no_words_and_no_keys(
