@@ -241,7 +241,8 @@ class RunningTurn:
     async def _stream(self, sink: ReplySink, body: bytes, run: RunStep) -> Step:
         """Send one step's request, showing the client what it may see as it comes."""
         profile = self._recovery.profile
-        with self._trace.step(streamed=self._steps.is_streamed(profile)):
+        streamed = self._steps.is_streamed(profile)
+        with self._trace.step(self._route.backend.server, streamed=streamed):
             listed = calls_in_text(self._steps.offer, profile)
             hearing = Hearing(self._listener(run), self._steps.offer, listed)
             try:
@@ -367,7 +368,7 @@ class RunningTurn:
             )
         counted, self._unreported = self._prompt, 0
         usage = reader.usage or self._estimated(counted, step)
-        self._trace.step_ended(step, usage)
+        self._trace.step_ended(step, usage, reader.model)
         self._usage = add_usage(self._usage, usage)
         self._more = reader.more
         if reader.usage is None:

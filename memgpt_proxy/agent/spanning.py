@@ -42,8 +42,8 @@ class TurnSpans:
             return None
         return cls(spans, exchange, exchange.within, model)
 
-    def step_began(self, *, streamed: bool) -> None:
-        told = _asked(self._model, streamed=streamed)
+    def step_began(self, server: Attributes, *, streamed: bool) -> None:
+        told = {**_asked(self._model, streamed=streamed), **server}
         self._step = self._within(f"chat {self._model}", Kind.CLIENT, "chat", told)
 
     def first_chunk_came(self, seconds: float) -> None:
@@ -54,8 +54,10 @@ class TurnSpans:
         """Return the headers of a step's request, given the client's."""
         return self._step.headers(headers)
 
-    def step_ended(self, usage: Usage, finish_reason: str | None) -> None:
+    def step_ended(self, usage: Usage, finish_reason: str | None, model: str | None) -> None:
         self._step.add(used_tokens(usage))
+        if model is not None:
+            self._step.add({"gen_ai.response.model": model[:_LONGEST_NAME]})
         if finish_reason is not None:
             self._step.add({"gen_ai.response.finish_reasons": [finish_reason]})
         self._end(self._step)
@@ -94,10 +96,10 @@ class TurnSpans:
         self._exchange.within = self._turn
 
 
-def summary_began(telemetry: Telemetry, model: str) -> Span | None:
+def summary_began(telemetry: Telemetry, model: str, server: Attributes) -> Span | None:
     """Begin the span of a call for a summary, within whatever waits for it."""
     model = model[:_LONGEST_NAME]
-    told = {"gen_ai.operation.name": "chat", **_asked(model, streamed=True)}
+    told = {"gen_ai.operation.name": "chat", **_asked(model, streamed=True), **server}
     return telemetry.span(f"chat {model}", Kind.CLIENT, told)
 
 

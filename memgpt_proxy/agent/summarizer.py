@@ -105,7 +105,7 @@ class Summarizer:
     async def _ask(self, request: _Request, text: str, headers: RawHeaders) -> str:
         """Return the summary that the backend writes; empty where it fails to."""
         try:
-            with summarizing(self._telemetry, request.route.model, headers) as call:
+            with summarizing(self._telemetry, request.route, headers) as call:
                 async with asyncio.timeout(self._seconds):
                     return await self._read(request, text, call)
         except (GatewayError, MalformedChunk, TimeoutError) as error:

@@ -22,6 +22,7 @@ from memgpt_proxy.agent.executor import CallResult, FunctionCall
 from memgpt_proxy.agent.measuring import TurnMeasure, summary_ended
 from memgpt_proxy.agent.reply import Step
 from memgpt_proxy.agent.spanning import TurnSpans, summary_began, used_tokens
+from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import (
     BackendBroken,
@@ -38,6 +39,7 @@ from memgpt_proxy.stores.storable import clean
 from memgpt_proxy.stores.trace_writer import TraceWriter
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.exchange import CURRENT
+from memgpt_proxy.telemetry.spans import Attributes
 from memgpt_proxy.wire.chat import Usage
 
 OTHER_FAILURE = "_OTHER"
@@ -109,12 +111,16 @@ class TurnTrace:
         if self._wanted:
             self._tell("turn_began", {"model": self._model, "undone": list(undone)})
 
-    def step(self, *, streamed: bool) -> StepUnderWay:
-        """Return a context for the step that begins now; an error that leaves it ends the step."""
+    def step(self, server: Attributes, *, streamed: bool) -> StepUnderWay:
+        """Return a context for the step that begins now; an error that leaves it ends the step.
+
+        Args:
+            server: What spans tell of the backend.
+        """
         self._mark = time.monotonic()
         self._measure.step_began(streamed=streamed)
         if self._spans is not None:
-            self._spans.step_began(streamed=streamed)
+            self._spans.step_began(server, streamed=streamed)
         return StepUnderWay(self)
 
     def headers(self, headers: RawHeaders) -> RawHeaders:
@@ -137,10 +143,11 @@ class TurnTrace:
         if self._spans is not None:
             self._spans.step_failed(word)
 
-    def step_ended(self, step: Step, usage: Usage) -> None:
+    def step_ended(self, step: Step, usage: Usage, model: str | None) -> None:
+        """A step came through; ``model`` is the one that the backend says has answered."""
         self._measure.step_ended(usage)
         if self._spans is not None:
-            self._spans.step_ended(usage, step.finish_reason)
+            self._spans.step_ended(usage, step.finish_reason, model)
         if not (self._wanted or self._tracer.writer):
             return
         calls = [
@@ -271,9 +278,9 @@ class SummaryCall:
 
 
 @contextmanager
-def summarizing(telemetry: Telemetry, model: str, headers: RawHeaders) -> Iterator[SummaryCall]:
+def summarizing(telemetry: Telemetry, route: Route, headers: RawHeaders) -> Iterator[SummaryCall]:
     """Tell of a call for a summary; ``headers`` are the client's."""
-    span = summary_began(telemetry, model)
+    span = summary_began(telemetry, route.model, route.backend.server)
     call = SummaryCall(headers if span is None else span.headers(headers))
     began, error = time.perf_counter(), ""
     try:
@@ -282,7 +289,7 @@ def summarizing(telemetry: Telemetry, model: str, headers: RawHeaders) -> Iterat
         error = failure(raised)
         raise
     finally:
-        summary_ended(telemetry, model, time.perf_counter() - began, call.usage, error)
+        summary_ended(telemetry, route.model, time.perf_counter() - began, call.usage, error)
         if span is not None:
             span.add({} if call.usage is None else used_tokens(call.usage))
             span.end(error)

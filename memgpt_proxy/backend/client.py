@@ -131,6 +131,8 @@ class Backend:
         self._transport = transport
         self._api_key = api_key
         self._completions = httpx.URL(f"{self.url}/chat/completions")
+        self.server = _server(self._completions)
+        """Its host and port, as spans name them."""
         self._extensions = {"timeout": timeouts.as_extension()}
         self.only_streams = timeouts.first_byte is not None
         """Whether it is to stream all answers: a whole one begins when it is done."""
@@ -378,6 +380,11 @@ def map_transport_error(error: httpx.TransportError, *, answering: bool = False)
             return BackendBroken("The backend's answer broke off.")
         case _:
             return BackendUnreachable("The backend closed the connection without an answer.")
+
+
+def _server(url: httpx.URL) -> dict[str, str | int]:
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return {"server.address": url.host, "server.port": port}
 
 
 def _is_whole(start: bytes, response: httpx.Response) -> bool:

@@ -128,6 +128,10 @@ def test_one_for_each_request_turn_step_call_and_store_operation(
         of_streams = {"gen_ai.request.stream", "gen_ai.response.time_to_first_chunk"}
         assert not of_streams & first.attributes.keys()
     assert first.attributes["gen_ai.response.finish_reasons"] == ["tool_calls"]
+    assert first.attributes["gen_ai.response.model"] == "m"
+    port = int(backend.base_url.split(":")[2].partition("/")[0])
+    assert first.attributes["server.address"] == "127.0.0.1"
+    assert first.attributes["server.port"] == port
     function = named(spans, "execute_tool working_context_append")
     assert (function.kind, function.parent) == ("internal", turn.id)
     assert function.attributes["gen_ai.tool.name"] == "working_context_append"
