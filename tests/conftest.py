@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
     """Let the workers of a run, where there are any, take the tests file by file."""
     config.option.loadscopereorder = False
     return FileByFile(config, log)
+
+
+def pytest_configure() -> None:
+    """Let what tests start be interrupted: a shell has what it runs in the background ignore that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing_part(reason: str) -> NoReturn:

@@ -366,7 +366,7 @@ ROWS: dict[str, Row] = {
     "an error in a stream": Row(
         [stream('{"error": {"message": "Fire.", "code": 500}}')],
         error=BROKEN,
-        more="tests/e2e/test_failures.py::test_an_error_inside_the_backends_stream_is_told",
+        more="tests/e2e/test_failures.py::test_an_error_in_place_of_an_answer_is_told",
     ),
     "an error of one word": Row([stream('{"error": "Fire."}')], error=BROKEN),
     "an error as one JSON object": Row(
