@@ -383,6 +383,10 @@ class BackendRefused(GatewayError):
         return self._body
 
 
+class BackendGaveUp(BackendRefused):
+    """What stands before the backend did not wait until a whole answer was done."""
+
+
 def log_failure(error: GatewayError) -> None:
     """Tell the operator of an error that is not the client's own, with what caused it.
 

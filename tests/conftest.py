@@ -51,7 +51,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
 
 
 def pytest_configure() -> None:
-    """Let what tests start be interrupted: a shell has what it runs in the background ignore that."""
+    """Let what tests start be interrupted, which shells have background jobs ignore."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -32,7 +32,9 @@ class Mending:
 
     def after(self, refusal: BackendRefused, body: bytes) -> bytes | None:
         """Return what to send in place of a body that was refused; None where nothing helps."""
-        if not self._profiles.learns(self._route) or Trait.REASONING not in refused_traits(refusal):
+        if not self._profiles.learns(self._route, refusal) or Trait.REASONING not in refused_traits(
+            refusal
+        ):
             return None
         mended = _with_reasoning(body)
         self._learned = mended != body

@@ -13,8 +13,8 @@ import orjson
 from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.agent.solitary import is_about_fields
 from memgpt_proxy.backend.client import Route
-from memgpt_proxy.backend.refused import gave_up, refused_traits
-from memgpt_proxy.errors import BackendRefused, ErrorInStream, GatewayError
+from memgpt_proxy.backend.refused import refused_traits
+from memgpt_proxy.errors import BackendGaveUp, BackendRefused, ErrorInStream, GatewayError
 from memgpt_proxy.traits import ORDINARY, Profile, Trait
 from memgpt_proxy.wire.dialect import written
 
@@ -44,13 +44,16 @@ class Profiles:
         self._learned: Learned[Profile] = Learned()
 
     def of(self, route: Route) -> Profile:
-        """Return a model's profile: as the operator has set it, else as learned."""
-        told = self._set_for(route)
-        return self._learned.get(route.key, ORDINARY) if told is None else told
+        """Return a model's profile: as the operator has set it, and as learned."""
+        return (self._set_for(route) or ORDINARY) | self._learned.get(route.key, ORDINARY)
 
-    def learns(self, route: Route) -> bool:
-        """Return whether a model's profile is found out."""
-        return self._set_for(route) is None
+    def learns(self, route: Route, error: GatewayError) -> bool:
+        """Return whether a failure may teach something of a model's profile.
+
+        Where the operator has set it, nothing but what stands before the backend: no profile is
+        about that.
+        """
+        return self._set_for(route) is None or isinstance(error, BackendGaveUp)
 
     def learn(self, route: Route, profile: Profile) -> None:
         """Take it that a model takes requests of this profile, and none that lack it."""
@@ -86,7 +89,7 @@ class Adapting:
 
         A trait that would change nothing of the request explains nothing.
         """
-        if not self._profiles.learns(self._route):
+        if not self._profiles.learns(self._route, error):
             return False
         if (trait := self._explanation(error, body, by_call=by_call)) is None:
             self.profile = self._known
@@ -113,8 +116,6 @@ class Adapting:
         traits = [*refused_traits(error)]
         if is_about_fields(error):
             traits.append(Trait.NO_JSON_SCHEMA)  # the schema is ours: it may be at fault unsaid
-        if gave_up(error):
-            traits.append(Trait.ONLY_STREAM)
         if not traits:
             return None
         fields = orjson.loads(body)

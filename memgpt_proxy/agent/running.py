@@ -6,6 +6,7 @@ wait until the client has its reply.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -247,6 +248,10 @@ class RunningTurn:
             hearing = Hearing(self._listener(run), self._steps.offer, listed)
             try:
                 await self._hear(sink, body, hearing)
+            except asyncio.CancelledError:
+                if not streamed:  # it was at work, although nothing has come of it yet
+                    self._unreported = self._prompt
+                raise
             finally:
                 hearing.note()  # it may have broken off
             return await self._heard(sink, hearing, run)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Protocol
 
 import httpx
+import orjson
 
 from memgpt_proxy.backend.headers import (
     RawHeaders,
@@ -24,6 +25,7 @@ from memgpt_proxy.backend.headers import (
 from memgpt_proxy.backend.http1.exchange import Exchange
 from memgpt_proxy.errors import (
     BackendBroken,
+    BackendGaveUp,
     BackendRefused,
     BackendTimeout,
     BackendUnreachable,
@@ -44,6 +46,8 @@ _JSON = (
 _OF_THE_MESSAGE = frozenset({b"content-length", b"content-encoding", b"date", b"server"})
 _END_SECONDS = 0.1
 _REMEMBERED_MODELS = 1024
+_GAVE_UP = frozenset({504, 524})
+"""What nginx and load balancers say after a minute without a byte, and Cloudflare after two."""
 _LARGEST_WHOLE_ANSWER = 64 * 2**20
 
 
@@ -163,7 +167,7 @@ class Backend:
         request = self._request("POST", self._completions, self._step_headers(headers), body)
         response = await self.send(request)
         try:
-            await _check_status(response)
+            await _check_answer(response, body)
             yield ChunkStream(response)
         finally:
             await response.aclose()
@@ -408,6 +412,16 @@ async def _check_status(response: httpx.Response) -> None:
     if response.is_error:
         raise await refusal(response)
     raise BackendBroken(f"The backend answered with status {response.status_code}.")
+
+
+async def _check_answer(response: httpx.Response, asked: bytes) -> None:
+    """Check the status of what answers a request for a completion. Raises as _check_status."""
+    try:
+        await _check_status(response)
+    except BackendRefused as error:
+        if error.status in _GAVE_UP and not orjson.loads(asked).get("stream"):
+            raise BackendGaveUp(error.status, error.headers, error.body()) from error
+        raise
 
 
 async def refusal(response: httpx.Response) -> BackendRefused:

@@ -12,12 +12,10 @@ from typing import Any
 import orjson
 
 from memgpt_proxy.backend.overflow import error_in, told
-from memgpt_proxy.errors import BackendBroken, BackendRefused, ErrorInStream
+from memgpt_proxy.errors import BackendBroken, BackendGaveUp, BackendRefused, ErrorInStream
 from memgpt_proxy.traits import Trait
 
 _ABOUT_REQUESTS = frozenset({400, 404, 405, 422, 500, 501})
-_GAVE_UP = frozenset({504, 524})
-"""What stands before a backend gives up when nothing comes: nginx, load balancers; Cloudflare."""
 _LONGEST = 20_000
 _FAILED_CALLS = frozenset({"tool_use_failed", "output_parse_failed"})
 _UNWRITTEN = "output_parse_failed"
@@ -78,8 +76,9 @@ _WORDINGS: Sequence[tuple[str, Sequence[Trait]]] = (
     # Alibaba's Qwen, ModelScope, OpenAI's Codex; whoever wants streams for long answers
     (
         (
-            r"enable.?thinking must be set to false for non.?stream|only supports? stream"
-            r"|when .?stream ?= ?false|\bstream\W{1,3}must be (?:set to )?true"
+            r"enable.?thinking must be set to false for non.?stream|only supports? stream(?:ing)?\b"
+            r"|thinking can ?not be support(?:ed)? when .?stream ?= ?false"
+            r"|\bstream\W{1,3}must be (?:set to )?true"
             r"|must have stream ?= ?true|streaming is required"
         ),
         (Trait.ONLY_STREAM,),
@@ -88,8 +87,8 @@ _WORDINGS: Sequence[tuple[str, Sequence[Trait]]] = (
     (
         (
             r"cannot use tools with stream|\bstream\W{1,3}does not support true"
-            r"|streaming (?:completion )?is not support(?:ed)?(?: yet| (?:for|by|with) this model)"
-            r"|model does(?: not|n't) support stream"
+            r"|(?:streaming (?:completion )?is not support(?:ed)?(?: yet| (?:for|by) this model)"
+            r"|model does(?: not|n't) support stream(?:ing|s)?)\W*(?:\n|\Z)"
         ),
         (Trait.NO_STREAM,),
     ),
@@ -160,6 +159,8 @@ _PATTERNS = [*_patterns()]
 
 def refused_traits(error: Exception) -> Sequence[Trait]:
     """Return the traits that may explain why a request failed; none for another matter."""
+    if isinstance(error, BackendGaveUp):
+        return (Trait.ONLY_STREAM,)
     if isinstance(error, BackendRefused):
         if error.status not in _ABOUT_REQUESTS:
             return ()
@@ -170,11 +171,6 @@ def refused_traits(error: Exception) -> Sequence[Trait]:
         return ()
     found = (traits for pattern, traits in _PATTERNS if pattern.search(words))
     return next(found, ())
-
-
-def gave_up(error: Exception) -> bool:
-    """Return whether what stands before a backend did not wait for its answer to begin."""
-    return isinstance(error, BackendRefused) and error.status in _GAVE_UP
 
 
 def failed_call(error: Exception) -> str | None:

@@ -166,10 +166,12 @@ class Completion(TypedDict, total=False):
 def completion_to_chunk(completion: Completion) -> Chunk:
     """Return the one chunk that says what a whole completion says.
 
-    For backends that answer a streamed request with a plain completion.
+    OpenRouter tells an error within a choice there, and beside the choices of a chunk.
     """
     chunk = cast("dict[str, Any]", {**completion, "object": "chat.completion.chunk"})
-    chunk["choices"] = [_streamed(choice) for choice in completion.get("choices") or ()]
+    chunk["choices"] = choices = [_streamed(c) for c in completion.get("choices") or ()]
+    if choices and isinstance(error := cast("Any", choices[0]).get("error"), dict):
+        chunk.setdefault("error", error)
     return cast("Chunk", chunk)
 
 
@@ -177,7 +179,7 @@ def _streamed(choice: CompletionChoice) -> Choice:
     fields: dict[str, Any] = {key: value for key, value in choice.items() if key != "message"}
     delta: dict[str, Any] = {**(choice.get("message") or {})}
     if calls := delta.get("tool_calls"):
-        delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
+        delta["tool_calls"] = [{**call, "index": index} for index, call in enumerate(calls)]
     return cast("Choice", {**fields, "delta": delta})
 
 

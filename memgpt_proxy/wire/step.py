@@ -22,6 +22,8 @@ from memgpt_proxy.wire.shape import MalformedChunk, is_chunk
 MORE = frozenset({"moderation", "metadata", "citations", "search_results", "provider"})
 _GOES_ON = 2
 """Fields of a piece that only goes on with a call, as nearly all do: its index and the function."""
+_FAILED = "error"
+"""OpenRouter's reason to finish where whoever it asks has failed amid an answer."""
 _DESCRIPTION = ("id", "created", "model", "system_fingerprint", "service_tier")
 
 
@@ -160,6 +162,8 @@ class StepReader:
     def _add_choice(self, choice: Choice, progress: Progress) -> None:
         if finish_reason := choice.get("finish_reason"):
             self.finish_reason = finish_reason
+            if finish_reason == _FAILED and self.error is None:
+                self.error = cast("dict[str, Any]", choice).get("error") or {}
         delta = choice.get("delta")
         if not delta:
             return
@@ -251,10 +255,13 @@ def _of_custom(custom: CustomDelta | None) -> FunctionCallDelta:
 
 
 def _call_deltas(delta: Delta) -> Sequence[ToolCallDelta]:
-    """The pieces of calls in a delta, a legacy `function_call` as the call at index 0."""
+    """The pieces of calls in a delta, a legacy `function_call` as the call at index 0.
+
+    Servers that know both ways, such as llama-cpp-python, tell the same call in both.
+    """
     calls = delta.get("tool_calls") or ()
-    if function := delta.get("function_call"):
-        return [*calls, {"index": 0, "function": function}]
+    if (function := delta.get("function_call")) and not calls:
+        return [{"index": 0, "function": function}]
     return calls
 
 

@@ -86,6 +86,7 @@ WORDINGS = [
     (400, of_openai("'stream' does not support true with this model."), "no_stream"),
     (500, of_openai("Cannot use tools with stream"), "no_stream"),
     (400, of_openai("This model does not support streaming."), "no_stream"),
+    (400, of_openai("This model does not support stream_options"), "no_stream_options"),
     (400, {"detail": "Stream must be set to true"}, "only_stream"),
     (400, of_openai("Requests with max_tokens > 4096 must have stream=true"), "only_stream"),
     (400, of_openai('json: unknown field "stream_options"'), "no_stream_options"),

@@ -29,7 +29,7 @@ from tests.e2e.raw_server import raw_server, read_request, respond
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.process import free_port
-from tests.support.replies import Gate, Reply, call, error, event, hang, wait
+from tests.support.replies import Gate, Reply, call, error, event, hang, text, wait
 
 HELLO = [user("hello")]
 
@@ -237,6 +237,24 @@ def test_an_error_in_place_of_an_answer_is_told(
     response = raw(person.base_url, person.api_key, model=person.model, messages=HELLO, **options)
     assert response.status_code == 502
     assert "The GPU is on fire." in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("where", ["choice", "chunk", "nowhere"])
+@pytest.mark.parametrize("said", [text(""), text("So, the answ"), call("send_message", '{"messa')])
+@pytest.mark.parametrize("options", GATHERED.values(), ids=[*GATHERED])
+def test_an_answer_that_ends_in_an_error_is_none(
+    backend: ScriptedBackend, person: Person, options: dict[str, Any], said: Reply, where: str
+):
+    """OpenRouter's answers, where the server that it has asked fails amid one."""
+    failed: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}
+    if where != "nowhere":
+        place = failed["choices"][0] if where == "choice" else failed
+        place["error"] = {"code": 502, "message": "The GPU is on fire."}
+    backend.reply(said + event(failed) + event("[DONE]"))
+    response = raw(person.base_url, person.api_key, model=person.model, messages=HELLO, **options)
+    assert (response.status_code, error_of(response)["code"]) == (502, "backend_broken")
+    assert ("on fire" in error_of(response)["message"]) is (where != "nowhere")
+    assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"data: {not json}\n\n", b"data: 17\n\n"])

@@ -15,7 +15,7 @@ from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.replies import Gate, Usage, text, wait
+from tests.support.replies import Gate, Usage, hang, text, wait
 
 CONTENT = ("--reply-mode", "content")
 
@@ -115,6 +115,23 @@ def test_who_leaves_amid_a_reply_has_used_its_prompt(
         )
         next(iter(stream))
         stream.close()
+        backend.requests[1].wait_disconnected()
+        backend.script(lambda _: short)
+        assert ask_until_refused(sam) < 10
+
+
+def test_who_leaves_before_a_whole_answer_has_used_its_prompt(
+    backend: ScriptedBackend, start_gateway: StartGateway, api_key: str
+):
+    """The backend was at work on it, although it had not told anything yet."""
+    gateway = start_gateway("--tokens-per-minute", "400", *CONTENT)
+    short = text("Yes.").but(usage=Usage(prompt=1, completion=1))
+    backend.reply(short, hang())
+    with client(gateway, api_key) as sam:
+        ask(sam)
+        asked: Any = [{"role": "user", "content": "tell me " * 300}]
+        with pytest.raises(openai.APITimeoutError):
+            sam.chat.completions.create(model="m", messages=asked, timeout=0.5)
         backend.requests[1].wait_disconnected()
         backend.script(lambda _: short)
         assert ask_until_refused(sam) < 10

@@ -126,36 +126,63 @@ NO_STREAM = {
 }
 
 
+REACHES_FURTHER = [
+    "This model does not support stream_options",
+    "This model does not support stream_options.include_usage",
+]
+
+
 @pytest.mark.parametrize("words", ONLY_STREAM.values(), ids=[*ONLY_STREAM])
-def test_a_backend_that_only_streams(backend: ScriptedBackend, anyone: Person, words: str):
-    anyone.way = whole
+def test_a_backend_that_only_streams(backend: ScriptedBackend, person: Person, words: str):
+    person.way = whole
     refuses = functools.partial(wants, True, words)
     strict = Strict(refuses, backend, [send("One."), send("Two.")])
-    assert anyone.say("Hello.").text == "One."
-    assert anyone.say("Again.").text == "Two."
+    assert person.say("Hello.").text == "One."
+    assert person.say("Again.").text == "Two."
     assert strict.refused == 1
     assert [body["stream_options"]["include_usage"] for body in strict.taken] == [True, True]
 
 
 @pytest.mark.parametrize("words", NO_STREAM.values(), ids=[*NO_STREAM])
-def test_a_backend_that_cannot_stream(backend: ScriptedBackend, anyone: Person, words: str):
-    anyone.way = streamed
+def test_a_backend_that_cannot_stream(backend: ScriptedBackend, person: Person, words: str):
+    person.way = streamed
     refuses = functools.partial(wants, False, words)
     strict = Strict(refuses, backend, [send("One."), send("Two.")])
-    assert anyone.say("Hello.").text == "One."
-    assert anyone.say("Again.").text == "Two."
+    assert person.say("Hello.").text == "One."
+    assert person.say("Again.").text == "Two."
     assert strict.refused == 1
     assert all("stream_options" not in body for body in strict.taken)
 
 
 @pytest.mark.parametrize("status", [504, 524])
-def test_where_a_whole_answer_takes_too_long(backend: ScriptedBackend, anyone: Person, status: int):
+def test_where_a_whole_answer_takes_too_long(backend: ScriptedBackend, person: Person, status: int):
     """Whatever stands before the backend waits for the first byte no longer than a minute."""
-    anyone.way = whole
+    person.way = whole
     given_up = error(status, b"<html>Gateway Time-out</html>")
     backend.script(lambda body: send("Long.") if body["stream"] else given_up)
-    assert anyone.say("Hello.").text == "Long."
-    assert anyone.say("Again.").text == "Long."
+    assert person.say("Hello.").text == "Long."
+    assert person.say("Again.").text == "Long."
+    assert [request.body["stream"] for request in backend.requests] == [False, True, True]
+
+
+@pytest.mark.parametrize("words", REACHES_FURTHER)
+def test_one_that_speaks_of_something_else_goes_on_streaming(
+    backend: ScriptedBackend, person: Person, words: str
+):
+    person.way = streamed
+    strict = Strict(lambda body: words if "stream_options" in body else None, backend)
+    strict.answers += [send("One."), send("Two.")]
+    assert [person.say("Hello.").text, person.say("Again.").text] == ["One.", "Two."]
+    assert [body["stream"] for body in strict.taken] == [True, True]
+
+
+def test_a_profile_of_the_operators_is_no_reason_to_wait_in_vain(
+    backend: ScriptedBackend, start_gateway: StartGateway, api_key: str, model: str
+):
+    gateway = start_gateway("--backend-profile", "no_developer")
+    backend.script(lambda body: send("Long.") if body["stream"] else error(504))
+    patient = Person(gateway.base_url, api_key, model)
+    assert [patient.say("Hello.").text, patient.say("Again.").text] == ["Long.", "Long."]
     assert [request.body["stream"] for request in backend.requests] == [False, True, True]
 
 

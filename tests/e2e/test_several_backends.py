@@ -292,6 +292,22 @@ def test_what_passes_is_not_seen_and_stored_once(
     assert 'memgpt_backend_retries_total{backend="a"} 1.0' in metrics
 
 
+def test_what_gives_up_on_a_whole_answer_is_asked_for_a_stream_at_once(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
+) -> None:
+    """The same again would take as long, and the backend is well."""
+    pair[0].script(lambda body: send("Long.") if body["stream"] else error(504))
+    base_url = start(
+        entry("a", pair[0], "one", retries=2),
+        entry("b", pair[1], "two"),
+        fallbacks={"one": ["two"]},
+    )
+    sam = person(base_url)
+    assert [sam.say("Hello").text, sam.say("Again").text] == ["Long.", "Long."]
+    assert [request.body["stream"] for request in pair[0].requests] == [False, True, True]
+    assert pair[1].requests == []
+
+
 def test_a_long_pause_is_the_clients_to_make(
     pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
 ) -> None:

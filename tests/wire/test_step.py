@@ -156,6 +156,14 @@ def test_arguments_as_an_object():
     assert calls_of(piece("f", None, index=0)) == [(0, "", "f", "")]
 
 
+def test_a_call_that_is_told_in_both_ways_is_one():
+    function = {"name": "f", "arguments": "{}"}
+    call = {"index": 0, "id": "c", "type": "function", "function": function}
+    reader = StepReader()
+    reader.add(chunk({"tool_calls": [call], "function_call": function}))
+    assert [(each.id, each.name, each.arguments) for each in reader.calls] == [("c", "f", "{}")]
+
+
 def test_the_legacy_function_call():
     step, progress = read(
         chunk({"function_call": {"name": "f", "arguments": ""}}),
