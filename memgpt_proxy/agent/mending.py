@@ -32,9 +32,8 @@ class Mending:
 
     def after(self, refusal: BackendRefused, body: bytes) -> bytes | None:
         """Return what to send in place of a body that was refused; None where nothing helps."""
-        if not self._profiles.learns(self._route, refusal) or Trait.REASONING not in refused_traits(
-            refusal
-        ):
+        learns = self._profiles.learns(self._route, refusal)
+        if not learns or Trait.REASONING not in refused_traits(refusal):
             return None
         mended = _with_reasoning(body)
         self._learned = mended != body

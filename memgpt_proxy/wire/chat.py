@@ -170,8 +170,8 @@ def completion_to_chunk(completion: Completion) -> Chunk:
     """
     chunk = cast("dict[str, Any]", {**completion, "object": "chat.completion.chunk"})
     chunk["choices"] = choices = [_streamed(c) for c in completion.get("choices") or ()]
-    if choices and isinstance(error := cast("Any", choices[0]).get("error"), dict):
-        chunk.setdefault("error", error)
+    if choices and (error := cast("Any", choices[0]).get("error")):
+        chunk["error"] = chunk.get("error") or error
     return cast("Chunk", chunk)
 
 

@@ -144,7 +144,7 @@ class StepReader:
         if usage := chunk.get("usage"):
             self.usage = cast("Usage", {**usage})
         if error := chunk.get("error"):
-            self.error = error if isinstance(error, dict) else {"message": error}
+            self.error = _told(error)
         if not MORE.isdisjoint(chunk):
             self.more |= more_of(chunk)
         progress = Progress()
@@ -163,7 +163,7 @@ class StepReader:
         if finish_reason := choice.get("finish_reason"):
             self.finish_reason = finish_reason
             if finish_reason == _FAILED and self.error is None:
-                self.error = cast("dict[str, Any]", choice).get("error") or {}
+                self.error = _told(cast("dict[str, Any]", choice).get("error"))
         delta = choice.get("delta")
         if not delta:
             return
@@ -247,6 +247,13 @@ def more_of(chunk: Chunk) -> dict[str, Any]:
 def _begins_object(function: FunctionCallDelta) -> bool:
     arguments = function.get("arguments")
     return isinstance(arguments, dict) or (arguments or "").lstrip().startswith("{")
+
+
+def _told(error: object) -> dict[str, Any]:
+    """Return an error as an object; some servers tell it in a word, or not at all."""
+    if not error:
+        return {}
+    return error if isinstance(error, dict) else {"message": error}
 
 
 def _of_custom(custom: CustomDelta | None) -> FunctionCallDelta:

@@ -1,6 +1,7 @@
 import json
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +155,19 @@ def test_arguments_as_an_object():
     assert json.loads(arguments) == {"x": [1, "é"]}
     assert calls_of(piece("f", {}, index=0)) == [(0, "", "f", "{}")]
     assert calls_of(piece("f", None, index=0)) == [(0, "", "f", "")]
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [({"code": 502}, {"code": 502}), ("Fire.", {"message": "Fire."}), (None, {})],
+    ids=str,
+)
+def test_a_choice_that_ends_in_an_error(told: object, error: dict[str, object]):
+    failed = chunk({}, "error")
+    failed["choices"][0]["error"] = told
+    reader = StepReader()
+    reader.add(failed)
+    assert reader.error == error
 
 
 def test_a_call_that_is_told_in_both_ways_is_one():
