@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -121,6 +122,19 @@ async def server_version(client: AsyncElasticsearch) -> str:
     if number.partition(".")[0] not in MAJOR_VERSIONS:
         raise StoreError(f"the server is version {number}: Elasticsearch 8 or 9 is needed")
     return number
+
+
+async def provoke(client: AsyncElasticsearch, index: str) -> None:
+    """Have the server meet an error, while there is nothing else that could make it meet one.
+
+    With its first error it makes ready what it knows of all of them. Where two threads do that at
+    once, each for an error of another kind, they wait for one another for good (seen in 9.4.3),
+    and so does whoever meets an error later: writes get no answer, while its health is green.
+
+    Raises StoreUnavailable where it is away.
+    """
+    with suppress(Refused):
+        await send(client, "GET", f"/{index}/_doc/none")  # without the routing that it needs
 
 
 async def send(

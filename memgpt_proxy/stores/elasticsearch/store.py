@@ -25,6 +25,7 @@ from memgpt_proxy.stores.elasticsearch.client import (
     Connection,
     Denied,
     connect,
+    provoke,
     send,
     server_version,
 )
@@ -110,6 +111,7 @@ class ElasticsearchStore:
         """
         try:
             await server_version(self._client)
+            await provoke(self._client, self._names.transcript)
             await indices.create_missing(self._client, self._names, self._shards)
         except Denied as error:
             raise StoreError(str(error)) from error
@@ -130,6 +132,7 @@ class ElasticsearchStore:
         """
         if self._writes:
             await asyncio.wait(self._writes)
+        await provoke(self._client, self._names.transcript)  # it may have been started anew
         aliases = ",".join(self._names.alias(layout) for layout in indices.LAYOUTS)
         params = {"timeout": PING_TIMEOUT}
         answer = await send(self._client, "GET", f"/_cluster/health/{aliases}", params=params)
