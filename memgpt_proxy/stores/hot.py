@@ -23,6 +23,7 @@ from memgpt_proxy.stores.changes import (
     Shown,
     Uncertain,
 )
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.following import Following, Nobody, Others
 from memgpt_proxy.stores.portable import Portable
 from memgpt_proxy.stores.protocols import Store, StoreAway, StoreError, StoreUnavailable
@@ -47,6 +48,9 @@ from memgpt_proxy.stores.spaces import Spaces
 from memgpt_proxy.telemetry import Telemetry
 
 Result = TypeVar("Result")
+
+LAST_SECONDS = 2.0
+"""How long closing may take to tell others what became of writes whose callers had left."""
 
 
 class HotStore:
@@ -95,7 +99,7 @@ class HotStore:
 
     async def close(self) -> None:
         """Let writes end that were cancelled, tell others the last, close the store behind."""
-        await asyncio.gather(*self._cancelled)
+        await ended(self._cancelled, LAST_SECONDS)
         await self._others.come_back()
         await self._store.close()
 

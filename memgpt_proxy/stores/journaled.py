@@ -15,6 +15,7 @@ from datetime import datetime
 
 from memgpt_proxy.stores.backlog import HELD_SECONDS, Backlog, carry_out
 from memgpt_proxy.stores.changes import Committed, Inserted, Shown
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.journal import Journal, Waiting
 from memgpt_proxy.stores.portable import Portable
 from memgpt_proxy.stores.protocols import Store, StoreAway, StoreError, StoreUnavailable
@@ -49,10 +50,7 @@ FEW = 128
 """Entries so few that writes can be held up while they are drained."""
 
 LAST_SECONDS = 10.0
-"""How long closing may take to store what waits."""
-
-CANCELLED_SECONDS = 0.5
-"""How long to wait for a task to end before it is cancelled again."""
+"""How long closing may take to store what is being written, and what waits."""
 
 
 class JournaledStore:
@@ -62,6 +60,7 @@ class JournaledStore:
         store: The store; it need not be there when this is opened.
         journals: Where writes wait: in the first of them, in the next where that fails.
         probes: Seconds to the first probe of a store that is away, and between later ones.
+        last: Seconds that closing may take to store what is being written, and what waits.
     """
 
     def __init__(
@@ -71,16 +70,18 @@ class JournaledStore:
         telemetry: Telemetry,
         *,
         probes: tuple[float, float] = (FIRST_PROBE, LAST_PROBE),
+        last: float = LAST_SECONDS,
     ) -> None:
         self._store = store
         self._backlog = Backlog(journals, telemetry)
         self._telemetry = telemetry
-        self._first, self._last = probes
+        self._first, self._later = probes
+        self._last = last
         self._opened = False
         self._away = False
         self._gone = asyncio.Event()
         self._coming_back = asyncio.Lock()
-        self._writing: set[asyncio.Task[Known]] = set()
+        self._writing: dict[asyncio.Task[Known], tuple[Namespace, Waiting]] = {}
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -115,22 +116,34 @@ class JournaledStore:
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
-        """Store or keep what was asked, then close the store and the journals."""
+        """Store or keep what was asked, then close the store and the journals.
+
+        What waits is stored if the store is there after all: this process may never come back.
+        """
         if self._watching is not None:
-            await _end(self._watching)
-        await self._written()
-        if self._away:
-            await self._drain_at_last()
+            await ended([self._watching])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._last):
+                await self._written()
+                if self._away:
+                    await self.come_back()
+        await self._keep_the_last()
         await self._store.close()
         await self._backlog.close()
         if self._watching is not None and not self._watching.cancelled():
             self._watching.result()  # it never ends by itself, unless it is broken
 
-    async def _drain_at_last(self) -> None:
-        """Store what waits if the store is there after all: this process may never come back."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_SECONDS):
-                await self.come_back()
+    async def _keep_the_last(self) -> None:
+        """Keep the writes that the store still has not answered; it may have stored them."""
+        for writing, (namespace, change) in [*self._writing.items()]:
+            await ended([writing])
+            if not writing.cancelled():
+                continue
+            self._lost(StoreUnavailable("it does not answer"))
+            try:
+                await self._backlog.keep(namespace, change)
+            except StoreUnavailable as error:
+                log.error("a write could not be stored before the end: %s", error)
 
     async def ping(self) -> None:
         """Return when the store can be read, and every write asked for so far has ended."""
@@ -179,11 +192,11 @@ class JournaledStore:
         while True:
             if self._away:
                 await asyncio.sleep(pause)
-                pause = min(max(2 * pause, self._first), self._last)
+                pause = min(max(2 * pause, self._first), self._later)
                 await self.come_back()
             else:
                 pause = self._first
-                if not await self._goes_away(self._last):
+                if not await self._goes_away(self._later):
                     await self.come_back()
 
     async def _goes_away(self, seconds: float) -> bool:
@@ -229,8 +242,8 @@ class JournaledStore:
         Returns which of its messages were there before.
         """
         writing = asyncio.get_running_loop().create_task(self._store_or_keep(namespace, change))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
+        self._writing[writing] = namespace, change
+        writing.add_done_callback(self._writing.pop)
         try:
             return await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -389,17 +402,6 @@ class JournaledStore:
         """Store records there and then. Raises StoreAway, and they are not stored."""
         with self._asking():
             await self._store.restore(namespace, records)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end.
-
-    Once may not be enough: ``asyncio.wait_for``, by which Redis's client writes, loses a
-    cancellation that comes as it ends (before Python 3.12).
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=CANCELLED_SECONDS)
 
 
 def _tell_failure(writing: asyncio.Task[Known]) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.protocols import StoreError, TraceStore
 from memgpt_proxy.stores.records import Namespace, Trace, TurnId
 
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 1.0
 MOST_WAITING = 10_000
+LAST_SECONDS = 2.0
+"""How long closing may take to write what waits."""
 
 
 class TraceWriter:
@@ -42,11 +46,12 @@ class TraceWriter:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write what waits, if the store takes it soon, and stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        await self._write()
+            await ended([self._task])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._write()
         if self._lost:
             log.warning("%d traces of turns are lost", self._lost)
 

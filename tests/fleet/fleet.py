@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -18,8 +17,6 @@ from tests.support.backend import ScriptedBackend
 from tests.support.elasticsearch import ElasticsearchNode, base_directory, cluster
 from tests.support.gateway import GatewayProcess
 from tests.support.redis_server import RedisServer
-
-log = logging.getLogger(__name__)
 
 SECRET = "the secret of a whole fleet"
 
@@ -40,14 +37,6 @@ class Fleet:
     @property
     def urls(self) -> list[str]:
         return [replica.base_url for replica in self.replicas]
-
-    def revive(self) -> None:
-        """Kill nodes that hang and start them again, as their liveness probes would."""
-        for node in self.nodes:
-            if node.hangs():
-                log.error("%s hangs:\n%s", node.name, node.threads())
-                node.kill()
-                node.start().wait(nodes=len(self.nodes))
 
     def flush(self) -> None:
         """Empty Redis, as somebody might by mistake."""

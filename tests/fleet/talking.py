@@ -25,6 +25,9 @@ PATIENCE = 60.0
 SETTLED_SECONDS = 90.0
 """Seconds within which all that waited is stored, on a busy machine."""
 
+WRITING = "[write]"
+"""What the threads of Elasticsearch are called that store documents."""
+
 WHOLE = {"status": "ok"}
 """What a replica says of itself that has stored everything."""
 
@@ -145,18 +148,11 @@ class Crowd:
 
 
 async def settled(fleet: Fleet) -> None:
-    """Return when every replica is whole again: nothing waits to be stored.
-
-    Twice in some fifty runs Elasticsearch itself has hung for good once replicas had been killed
-    under load: it gave some connections no answer, and could not end. Nobody gets over that
-    before it is started anew.
-    """
-    if _are_whole(await _told(fleet)):
-        return
-    await asyncio.to_thread(fleet.revive)
+    """Return when every replica is whole again: nothing waits to be stored."""
     if not _are_whole(told := await _told(fleet)):
         logs = [*(each.log() for each in fleet.replicas), *(each.log() for each in fleet.nodes)]
-        pytest.fail("\n\n".join([f"replicas say {told}", *logs]))
+        threads = [each.threads(WRITING) for each in fleet.nodes]
+        pytest.fail("\n\n".join([*logs, *threads, f"replicas say {told}"]))
 
 
 async def _told(fleet: Fleet) -> list[object]:

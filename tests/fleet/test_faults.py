@@ -54,7 +54,8 @@ async def test_elasticsearch_hangs_under_load(fleets, backend: ScriptedBackend) 
         node.pause()
         await crowd.acknowledge(40)
         with crowd.unhurried():
-            await asyncio.to_thread(fleet.revive)
+            await asyncio.to_thread(node.kill)
+            await asyncio.to_thread(lambda: node.start().wait())
         await crowd.acknowledge(20)
 
     crowd = Crowd(fleet.urls, PEOPLE, seed=7)

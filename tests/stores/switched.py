@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ class Switch:
     Attributes:
         here: Whether calls come through.
         answers: Whether their answers do; where not, they are carried out all the same.
+        hangs: Whether calls are neither carried out nor answered, for good.
         commits: The names of messages whose commit was asked for, each time in order.
     """
 
@@ -27,6 +29,7 @@ class Switch:
         self.opens = opens
         self.here = True
         self.answers = True
+        self.hangs = False
         self.commits: list[tuple[Namespace, str]] = []
         self._store = store
 
@@ -38,6 +41,8 @@ class Switch:
     async def call(self, name: str, arguments: Sequence[Any], named: dict[str, Any]) -> Any:
         if not self.here:
             raise StoreUnavailable("switched off")
+        if self.hangs:
+            await asyncio.Event().wait()
         if name == "commit":  # it will be carried out, whatever becomes of the caller
             self._committed(*arguments)
         answer = await getattr(self._store, name)(*arguments, **named)

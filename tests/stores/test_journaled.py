@@ -6,9 +6,10 @@ import asyncio
 import logging
 import math
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from memgpt_proxy.stores.changes import Committed
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.journal import Journal, JournalFull
-from memgpt_proxy.stores.journaled import JournaledStore, _end
+from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import NO_TURN, Conversation, Counts, NodeId, TurnId
 from memgpt_proxy.stores.redis import RedisConnection, connect
@@ -76,11 +77,20 @@ async def opened(
     journals: list[Journal],
     telemetry: Telemetry | None = None,
     probes: tuple[float, float] = NEVER,
+    last: float = DEADLINE,
 ) -> AsyncIterator[JournaledStore]:
-    journaled = JournaledStore(switch.store, journals, telemetry or Telemetry(), probes=probes)
+    journaled = JournaledStore(
+        switch.store, journals, telemetry or Telemetry(), probes=probes, last=last
+    )
     await journaled.open()
     yield journaled
     await journaled.close()
+
+
+def begin(write: Coroutine[Any, Any, object]) -> None:
+    """Begin a write that nobody waits for."""
+    begun = asyncio.get_running_loop().create_task(write)
+    begun.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -441,6 +451,31 @@ class TestOpening:
         async with opened(switch, [DiskJournal(path, BOUND)]) as store:
             assert not store.degraded, "nothing waits any more"
 
+    async def test_what_the_store_never_answers_is_kept_when_it_is_closed(
+        self, switch: Switch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = tmp_path / "journal.db"
+        async with asyncio.timeout(DEADLINE):
+            async with opened(switch, [DiskJournal(path, BOUND)], last=0.01) as store:
+                switch.hangs = True
+                for name in ("m0", "m1"):
+                    begin(store.commit(ALICE, record(message(name, "hi"))))
+                await asyncio.sleep(0)
+            switch.hangs = False
+            assert "does not answer" in caplog.text
+            async with opened(switch, [DiskJournal(path, BOUND)], probes=SOON) as store:
+                await until(lambda: not store.degraded)
+                assert switch.commits == [(ALICE, "m0"), (ALICE, "m1")]
+
+    async def test_what_can_neither_be_stored_nor_kept_is_told_when_it_is_closed(
+        self, switch: Switch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with asyncio.timeout(DEADLINE), opened(switch, [], last=0.01) as store:
+            switch.hangs = True
+            begin(store.commit(ALICE, record(message("m0", "hi"))))
+            await asyncio.sleep(0)
+        assert "a write could not be stored before the end" in caplog.text
+
     async def test_a_store_that_can_never_be_used_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "memory.db"
         store = SqliteStore(path)
@@ -628,19 +663,3 @@ class TestFleet:
             switch.here = True
             assert await store.come_back()
             assert [name for _, name in switch.commits] == ["m0", "m1", "m2"]
-
-
-async def test_a_task_that_loses_a_cancellation_is_ended_all_the_same() -> None:
-    waiting = asyncio.Event()
-
-    async def stubborn() -> None:
-        with suppress(asyncio.CancelledError):
-            waiting.set()
-            await asyncio.Event().wait()
-        await asyncio.Event().wait()
-
-    task = asyncio.get_running_loop().create_task(stubborn())
-    await waiting.wait()
-    async with asyncio.timeout(DEADLINE):
-        await _end(task)
-    assert task.cancelled()

@@ -136,3 +136,17 @@ async def test_what_waits_of_an_erased_memory_is_dropped() -> None:
     assert writer.waiting() == 1
     await writer.close()
     assert store.writes == [{BOB: [trace("t")]}]
+
+
+async def test_what_the_store_never_takes_does_not_keep_it_from_closing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Hanging(Kept):
+        async def keep_traces(self, kept: Mapping[Namespace, Sequence[Trace]]) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(trace_writer, "LAST_SECONDS", 0.01)
+    writer = TraceWriter(Hanging())
+    writer.keep(ALICE, trace("t"))
+    async with asyncio.timeout(10):
+        await writer.close()

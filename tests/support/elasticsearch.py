@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 NOBODY = 65534
 START_SECONDS = 180.0
 STOP_SECONDS = 60.0
-CONNECTIONS = 4
-"""How many are tried: each belongs to one of a few threads."""
 THREADS_SECONDS = 5.0
 """Within which a server writes down what its threads do."""
 
@@ -222,19 +220,17 @@ class ElasticsearchNode:
         """Let it answer again."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def hangs(self) -> bool:
-        """Whether one of its threads for connections answers nothing, or none of them does."""
-        return not all(self._answers("/_cluster/health", None) for _ in range(CONNECTIONS))
-
-    def threads(self) -> str:
-        """What its threads do, behind all else that it printed."""
+    def threads(self, kind: str = "") -> str:
+        """What its threads do, those with ``kind`` in their name."""
+        before = len(self.printed())
         os.kill(self.pid, signal.SIGQUIT)
         deadline = time.monotonic() + THREADS_SECONDS
-        while "JNI global refs" not in self.printed():  # comes after the threads
+        while "JNI global refs" not in (told := self.printed()[before:]):  # comes after them
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)
-        return self.printed()
+        each = told.split("\n\n")
+        return "\n\n".join(one for one in each if kind in one.partition("\n")[0])
 
     def log(self) -> str:
         """The end of what it printed."""

@@ -19,6 +19,9 @@ class GatewayProcess(ServerProcess):
         env: further environment variables, such as ``MEMGPT_CONTEXT_WINDOW``.
     """
 
+    stop_seconds = 40.0
+    """Ten for a reply to be stored, and what a supervisor has to give it beyond."""
+
     def __init__(
         self,
         directory: Path,

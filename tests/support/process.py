@@ -63,6 +63,8 @@ class ServerProcess:
 
     start_seconds = START_SECONDS
     """How long it may take until it is ready."""
+    stop_seconds = STOP_SECONDS
+    """How long it may take to end."""
 
     def __init__(
         self, command: Sequence[str], port: int, ready_path: str, log: Path, env: Mapping[str, str]
@@ -168,7 +170,7 @@ class ServerProcess:
             return None
         process.send_signal(signum)
         try:
-            return process.wait(STOP_SECONDS)
+            return process.wait(self.stop_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -135,7 +135,7 @@ class Access:
             self.freshness.wrote(index, owner)
 
     async def close(self) -> None:
-        """Let what is under way end."""
+        """Break off what is under way."""
         await self._bulk.close()
         await self._look_ups.close()
         await self.freshness.close()

@@ -17,6 +17,7 @@ import orjson
 from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch.client import Refused, answered, send
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Owner
 
@@ -157,9 +158,10 @@ class Bulk:
         return outcomes
 
     async def close(self) -> None:
-        """Wait for what is under way."""
-        while self._flights:
-            await asyncio.wait(self._flights)
+        """Break off what waits and what is under way."""
+        while self._waiting:
+            self._waiting.popleft().future.cancel()
+        await ended(self._flights)
 
     def _parts(self, actions: Iterable[bytes]) -> Iterator[list[bytes]]:
         part: list[bytes] = []
@@ -213,6 +215,10 @@ class Bulk:
         settled: Sequence[list[Outcome] | Exception]
         try:
             settled = await self._outcomes(batch)
+        except asyncio.CancelledError:  # by ``close``
+            for asked in batch:
+                asked.future.cancel()
+            raise
         except Exception as error:  # noqa: BLE001 - its callers shall see it
             settled = [error for _ in batch]
         self._busy -= owners

@@ -10,6 +10,7 @@ from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch.client import send
 from memgpt_proxy.stores.elasticsearch.indices import REFRESH_SECONDS
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.records import Owner
 
 MARGIN_SECONDS = 2.0
@@ -63,9 +64,8 @@ class Freshness:
             await asyncio.shield(self._refresh(index, state))
 
     async def close(self) -> None:
-        """Let the refreshes under way end."""
-        running = [state.running for state in self._indices.values() if state.running]
-        await asyncio.gather(*running, return_exceptions=True)
+        """Break off the refreshes under way."""
+        await ended(state.running for state in self._indices.values() if state.running)
 
     def _refresh(self, index: str, state: _Index) -> asyncio.Task[None]:
         """Return the refresh under way, or begin one; there is never a second of an index."""

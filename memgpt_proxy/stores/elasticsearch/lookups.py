@@ -11,6 +11,7 @@ from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch.client import answered, reason_of, send
 from memgpt_proxy.stores.elasticsearch.names import document_id
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Owner
 
@@ -71,9 +72,8 @@ class LookUps:
         return asked.future
 
     async def close(self) -> None:
-        """Wait for what is under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        """Break off what is under way."""
+        await ended(self._under_way)
 
     def _begin(self) -> None:
         """Send what has come together."""
@@ -86,6 +86,10 @@ class LookUps:
     async def _send(self, batch: Sequence[_Asked]) -> None:
         try:
             answer = await self._found([each for asked in batch for each in asked.documents])
+        except asyncio.CancelledError:  # by ``close``
+            for asked in batch:
+                asked.future.cancel()
+            raise
         except Exception as error:  # noqa: BLE001 - its callers shall see it
             _fail(batch, error)
             return

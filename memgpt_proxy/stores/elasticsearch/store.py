@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.forks import STEPS_WAITED, steps_of
 from memgpt_proxy.stores.elasticsearch.indices import Names
 from memgpt_proxy.stores.elasticsearch.pages import Window
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.portable import START, ContextVersion, Mark, Portable, Portion
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 from memgpt_proxy.stores.query import parse
@@ -59,6 +61,9 @@ from memgpt_proxy.stores.records import (
 from memgpt_proxy.stores.storable import clean, owner_of
 
 Result = TypeVar("Result")
+
+LAST_SECONDS = 5.0
+"""How long closing may take to carry out what was accepted."""
 
 PING_TIMEOUT = "1s"
 """How long the server may wait for an index that is not there."""
@@ -118,10 +123,16 @@ class ElasticsearchStore:
         self._open = True
 
     async def close(self) -> None:
-        """Carry out every write accepted so far, then close the connections."""
+        """Carry out every write accepted so far, then close the connections.
+
+        What the server has not answered soon is broken off, as when it is away.
+        """
         self._open = False
-        while running := {*self._writes, *self._forking.values()}:
-            await asyncio.wait(running)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                while running := {*self._writes, *self._forking.values()}:
+                    await asyncio.wait(running)
+        await ended({*self._writes, *self._forking.values()})
         await self._access.close()
         await self._client.close()
 

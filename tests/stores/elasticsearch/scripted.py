@@ -42,6 +42,7 @@ class ScriptedServer:
 
     answer: Answer
     product: str | None = "Elasticsearch"
+    url: str = ""
     asked: list[Asked] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -62,7 +63,8 @@ async def serving(
     app.router.add_route("*", "/{path:.*}", scripted.handle)
     server = TestServer(app)
     await server.start_server()
-    client = connect(Connection([str(server.make_url("/")).rstrip("/")], **options))
+    scripted.url = str(server.make_url("/")).rstrip("/")
+    client = connect(Connection([scripted.url], **options))
     try:
         yield scripted, client
     finally:

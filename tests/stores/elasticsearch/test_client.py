@@ -10,6 +10,7 @@ import pytest
 
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.elasticsearch import client as client_module
+from memgpt_proxy.stores.elasticsearch import store as store_module
 from memgpt_proxy.stores.elasticsearch.client import connect, send, server_version
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 from tests.stores.build import ALICE, message, record
@@ -168,6 +169,29 @@ async def test_a_caller_that_leaves_takes_its_request_along() -> None:
         with pytest.raises(asyncio.CancelledError):
             await caller
         await ended.wait()
+
+
+async def test_what_is_never_answered_does_not_keep_it_from_closing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that hangs with some requests, and answers others."""
+    begun = asyncio.Event()
+
+    async def answer(asked: Asked) -> tuple[int, Any]:
+        if asked.path in ("/_mget", "/_bulk"):
+            begun.set()
+            await asyncio.Event().wait()
+        return 200, {"version": {"number": "9.4.3"}} if asked.path == "/" else {"some-v1": {}}
+
+    monkeypatch.setattr(store_module, "LAST_SECONDS", 0.01)
+    async with serving(answer) as (server, _), asyncio.timeout(10):
+        store = ElasticsearchStore(Connection([server.url]))
+        await store.open()
+        commit = asyncio.get_running_loop().create_task(store.commit(ALICE, record(message("m0"))))
+        await begun.wait()
+        await store.close()
+        with pytest.raises(asyncio.CancelledError):
+            await commit
 
 
 async def test_what_is_not_open_accepts_nothing() -> None:

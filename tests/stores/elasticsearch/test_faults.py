@@ -36,7 +36,6 @@ class Watched(ElasticsearchNode):
         super().__init__(home, base, java=QUICK_START + watching)
         base.chmod(0o777)  # the node may be another user
 
-    @property
     def has_met_an_error(self) -> bool:
         """Whether there was any of the server's own."""
         return "'org/elasticsearch/ElasticsearchException'" in self._classes.read_text()
@@ -80,9 +79,9 @@ async def test_what_was_acknowledged_survives_a_kill(
 ) -> None:
     with Watched(elasticsearch_binaries, base) as node:
         store = ElasticsearchStore(Connection([node.url]))
-        assert not node.has_met_an_error
+        assert not node.has_met_an_error()
         await store.open()
-        assert node.has_met_an_error, "before there is anything to do at the same time"
+        assert node.has_met_an_error(), "before there is anything to do at the same time"
         writers = Writers(store)
         async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
             for number in range(WRITERS):
@@ -92,9 +91,9 @@ async def test_what_was_acknowledged_survives_a_kill(
         with pytest.raises(StoreUnavailable):
             await store.ping()
         await asyncio.to_thread(lambda: node.start().wait("yellow"))
-        assert not node.has_met_an_error
+        assert not node.has_met_an_error()
         await store.ping()
-        assert node.has_met_an_error
+        assert node.has_met_an_error()
         await writers.check()
         total = (await store.counts(ALICE)).messages
         assert len(writers.acknowledged) <= total <= len(writers.acknowledged) + WRITERS
