@@ -36,9 +36,12 @@ JOURNAL = "journal.db"
 """The file, in the data directory, of writes that wait for Elasticsearch."""
 
 
-def redis(url: SecretStr, ca_file: Path | None) -> RedisConnection:
+def redis(
+    url: SecretStr, ca_file: Path | None, telemetry: Telemetry | None = None
+) -> RedisConnection:
     """Return the Redis of a fleet. Raises ValueError for a URL that cannot be one."""
-    return connect(url.get_secret_value(), ca_file)
+    timing = Timed("redis", telemetry) if telemetry else None
+    return connect(url.get_secret_value(), ca_file, timing=timing)
 
 
 def elasticsearch(settings: Settings) -> ElasticsearchStore:

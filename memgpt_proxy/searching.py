@@ -44,7 +44,7 @@ def by_meaning(
     if settings.embedding_model is None:
         return store
     server = _server(settings, backend_url, transport)
-    embeddings = Embeddings(server, settings.embedding_model)
+    embeddings = Embeddings(server, settings.embedding_model, telemetry)
     embedder = Embedder(vectors, embeddings, telemetry)
     telemetry.queue("embedding", embedder.waiting)
     return HybridStore(store, vectors, embedder, Queries(embeddings, telemetry))

@@ -89,7 +89,7 @@ def storage(
 
     Raises ValueError for a Redis URL that cannot be one.
     """
-    redis = _redis(settings)
+    redis = _redis(settings, telemetry)
     if redis is not None:
         telemetry.redis(lambda: redis.away)
     kept, store = _stores(settings, redis, telemetry)
@@ -127,12 +127,12 @@ def _stores(
     return embedded, HotStore(measured, settings.cache_mib * 2**20, telemetry=telemetry)
 
 
-def _redis(settings: Settings) -> RedisConnection | None:
+def _redis(settings: Settings, telemetry: Telemetry) -> RedisConnection | None:
     if settings.redis_url is None:
         return None
     from memgpt_proxy import fleet
 
-    return fleet.redis(settings.redis_url, settings.redis_ca_file)
+    return fleet.redis(settings.redis_url, settings.redis_ca_file, telemetry)
 
 
 def _events(redis: RedisConnection | None) -> Events:

@@ -5,7 +5,6 @@ Nothing is made of what nobody wants. A trace is written once the client has its
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,14 +24,10 @@ from memgpt_proxy.agent.spanning import TurnSpans, summary_began, used_tokens
 from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import (
-    BackendBroken,
-    BackendRefused,
-    BackendTimeout,
-    BackendUnreachable,
     GatewayError,
-    MemoryAway,
     NoReply,
 )
+from memgpt_proxy.failures import failure
 from memgpt_proxy.stores.events import Event, Events
 from memgpt_proxy.stores.records import NO_TURN, Namespace, Trace, TurnId, WorkingContext
 from memgpt_proxy.stores.storable import clean
@@ -41,15 +36,6 @@ from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.exchange import CURRENT
 from memgpt_proxy.telemetry.spans import Attributes
 from memgpt_proxy.wire.chat import Usage
-
-OTHER_FAILURE = "_OTHER"
-"""OpenTelemetry's word for what has none of its own."""
-
-_STATUSES = frozenset({400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
-_CODES = frozenset(
-    str(kind.code)
-    for kind in (BackendUnreachable, BackendBroken, BackendTimeout, NoReply, MemoryAway)
-)
 
 MOST_SHOWN = 1000
 """Characters of arguments and results that are told."""
@@ -293,19 +279,6 @@ def summarizing(telemetry: Telemetry, route: Route, headers: RawHeaders) -> Iter
         if span is not None:
             span.add({} if call.usage is None else used_tokens(call.usage))
             span.end(error)
-
-
-def failure(error: BaseException) -> str:
-    """Return a word for an error, out of a bounded set: a status of the backend's, or a code."""
-    match error:
-        case BackendRefused(status=status):
-            return str(status) if status in _STATUSES else OTHER_FAILURE
-        case GatewayError():
-            return error.code if error.code in _CODES else OTHER_FAILURE
-        case asyncio.CancelledError():
-            return "cancelled"
-        case _:
-            return OTHER_FAILURE
 
 
 def _failed(error: BaseException | None, finish_reason: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from memgpt_proxy.errors import (
     BackendUnreachable,
     GatewayError,
 )
+from memgpt_proxy.failures import failure
+from memgpt_proxy.telemetry import Telemetry
 
 Vector = NDArray[np.float32]
 
@@ -51,11 +54,15 @@ class Embeddings:
     Args:
         server: Where it is; may be the backend itself.
         model: Its name there.
+        telemetry: Takes how long each call has taken, and which failed.
     """
 
-    def __init__(self, server: Backend, model: str, retries: Retries | None = None) -> None:
+    def __init__(
+        self, server: Backend, model: str, telemetry: Telemetry, retries: Retries | None = None
+    ) -> None:
         self.model = model
         self._server = server
+        self._telemetry = telemetry
         self._retries = retries or Retries()
         self._longest = LONGEST_TEXT
         self._encoded = True
@@ -130,15 +137,26 @@ class Embeddings:
     async def _ask(self, texts: Sequence[str]) -> list[Vector | None]:
         """Ask once; a server that knows no base64 is recognised by its first refusal."""
         try:
-            return await self._post(texts)
+            return await self._timed(texts)
         except BackendRefused as error:
             if self._answered or not self._encoded or error.status not in (400, 422):
                 raise
         self._encoded = False
         try:
-            return await self._post(texts)
+            return await self._timed(texts)
         finally:
             self._encoded = not self._answered
+
+    async def _timed(self, texts: Sequence[str]) -> list[Vector | None]:
+        began, failed = time.perf_counter(), ""
+        try:
+            return await self._post(texts)
+        except (GatewayError, asyncio.CancelledError) as error:
+            failed = failure(error)
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            self._telemetry.turns.embedded(self.model, failed, seconds)
 
     async def _post(self, texts: Sequence[str]) -> list[Vector | None]:
         request: dict[str, Any] = {"model": self.model, "input": list(texts)}

@@ -15,6 +15,8 @@ from memgpt_proxy.telemetry.models import ByModel
 
 CHAT = "chat"
 """The conventions' name for what a step is."""
+EMBEDDINGS = "embeddings"
+"""Theirs for a call of the embedding model."""
 
 _MODEL = "gen_ai_request_model"
 _OPERATION = "gen_ai_operation_name"
@@ -75,6 +77,10 @@ class TurnMetrics:
         """A call of the backend has failed."""
         self._steps.labels(CHAT, model.name, error).observe(seconds)
 
+    def embedded(self, model: str, error: str, seconds: float) -> None:
+        """A call of the embedding model, which a setting names, has come through or failed."""
+        self._steps.labels(EMBEDDINGS, model, error).observe(seconds)
+
     def called(self, function: str, error: str, seconds: float) -> None:
         """A memory function was called."""
         self._calls.labels(function, error).observe(seconds)
@@ -105,7 +111,7 @@ class TurnMetrics:
     def _measure_steps(self) -> None:
         self._steps = self._distribution(
             "gen_ai_client_inference_duration_seconds",
-            "Calls of the backend, one for each step or summary",
+            "Calls of the backend, for steps, summaries and embeddings",
             (_OPERATION, _MODEL, _ERROR),
             _OPERATION_SECONDS,
         )

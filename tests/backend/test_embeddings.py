@@ -23,8 +23,10 @@ from memgpt_proxy.backend.embeddings import (
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backend.retrying import Retries
 from memgpt_proxy.errors import BackendBroken, BackendRefused, BackendUnreachable
+from memgpt_proxy.telemetry import Telemetry
 from tests.support.concepts import unit
 from tests.support.embedding_server import EmbeddingServer, refusal
+from tests.support.scrape import samples
 
 pytestmark = pytest.mark.slow
 
@@ -40,13 +42,18 @@ def server() -> Iterator[EmbeddingServer]:
 
 
 @pytest.fixture
-async def connect(server: EmbeddingServer) -> AsyncIterator[Connect]:
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+@pytest.fixture
+async def connect(server: EmbeddingServer, telemetry: Telemetry) -> AsyncIterator[Connect]:
     transport = Http1Transport(4)
 
     def connected(retries: Retries = AT_ONCE, key: str | None = None) -> Embeddings:
         timeouts = Timeouts(connect=5.0, idle=5.0)
         backend = Backend(server.base_url, transport, api_key=key, timeouts=timeouts)
-        return Embeddings(backend, "concepts", retries)
+        return Embeddings(backend, "concepts", telemetry, retries)
 
     yield connected
     await transport.aclose()
@@ -146,6 +153,26 @@ async def test_a_server_that_is_away(server: EmbeddingServer, connect: Connect) 
     with pytest.raises(BackendUnreachable):
         await connect().embed(["cat"])
     server.start()
+
+
+async def test_each_call_is_measured(
+    server: EmbeddingServer, connect: Connect, telemetry: Telemetry
+) -> None:
+    server.failures.append(refusal(503, "loading"))
+    await connect().embed(["kitten"])
+    told = samples(telemetry.exposition("")[0].decode())
+    assert {
+        tuple(sorted(each.labels.items())): each.value
+        for each in told
+        if each.name == "gen_ai_client_inference_duration_seconds_count"
+    } == {
+        (
+            ("error_type", error),
+            ("gen_ai_operation_name", "embeddings"),
+            ("gen_ai_request_model", "concepts"),
+        ): 1
+        for error in ("503", "")
+    }
 
 
 async def test_long_texts_are_cut(server: EmbeddingServer, connect: Connect) -> None:

@@ -62,7 +62,9 @@ async def embedding(
     transport = Http1Transport(4)
     backend = Backend(server.base_url, transport, api_key=None, timeouts=Timeouts(5.0, 5.0))
     retries = Retries(attempts=1)
-    embedder = Embedder(vectors, Embeddings(backend, model, retries), Telemetry(), QUICK)
+    telemetry = Telemetry()
+    embeddings = Embeddings(backend, model, telemetry, retries)
+    embedder = Embedder(vectors, embeddings, telemetry, QUICK)
     task = asyncio.get_running_loop().create_task(embedder.run())
     try:
         yield embedder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,10 +46,19 @@ MOST_AT_ONCE = 64
 Client: TypeAlias = "Redis | RedisCluster"
 
 
-class Script:
-    """A Lua script, which runs whole: nothing comes between its commands."""
+Timing = Callable[[str, Awaitable[Any]], Awaitable[Any]]
+"""Returns what comes of what is asked, by what name, and tells how long it took."""
 
-    def __init__(self, source: str) -> None:
+
+class Script:
+    """A Lua script, which runs whole: nothing comes between its commands.
+
+    Args:
+        name: What metrics call it.
+    """
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
         self.source = source
         self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
@@ -62,12 +71,20 @@ class RedisConnection:
             time limits of your own: ``using`` is for what answers at once.
         prefix: What all keys begin with.
         circuit: What pauses after an error; one of its own if None.
+        timing: What times commands and scripts, if anything does.
     """
 
-    def __init__(self, client: Client, prefix: str, circuit: Circuit | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        prefix: str,
+        circuit: Circuit | None = None,
+        timing: Timing | None = None,
+    ) -> None:
         self.client = client
         self._prefix = prefix
         self._circuit = circuit or Circuit()
+        self._timing = timing or _untimed
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._batches = Batches(self._answers)
 
@@ -98,8 +115,7 @@ class RedisConnection:
 
     async def execute(self, *command: str | bytes | float) -> Any:
         """Run one command. Raises RedisUnavailable."""
-        async with self.using() as client:
-            return await client.execute_command(*command)
+        return await self._timing(str(command[0]), self._execute(*command))
 
     async def run(
         self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]
@@ -108,10 +124,19 @@ class RedisConnection:
 
         It runs even when its caller has left.
         """
+        return await self._timing(script.name, self._run(script, keys, args))
+
+    async def _execute(self, *command: str | bytes | float) -> Any:
+        async with self.using() as client:
+            return await client.execute_command(*command)
+
+    async def _run(
+        self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]
+    ) -> Any:
         try:
             return await self._batches.run(("EVALSHA", script.digest, len(keys), *keys, *args))
         except NoScriptError:
-            return await self.execute("EVAL", script.source, len(keys), *keys, *args)
+            return await self._execute("EVAL", script.source, len(keys), *keys, *args)
         except RedisError as error:
             raise RedisUnavailable(f"Redis is unavailable: {_reason(error)}") from error
 
@@ -159,6 +184,10 @@ class RedisConnection:
             raise RedisUnavailable(f"Redis is unavailable: {_reason(error)}") from error
 
 
+async def _untimed(_: str, asked: Awaitable[Any]) -> Any:
+    return await asked
+
+
 def _is_failure(answer: object) -> bool:
     return isinstance(answer, RedisError) and not isinstance(answer, NoScriptError)
 
@@ -169,19 +198,21 @@ def connect(
     *,
     prefix: str = "memgpt",
     circuit: Circuit | None = None,
+    timing: Timing | None = None,
 ) -> RedisConnection:
     """Return the Redis at ``url`` (see ``redis.url``); it is connected to when it is used.
 
     Args:
         ca_file: Certificates (PEM) that the servers' are checked against, with TLS.
         circuit: What pauses after an error; one of its own if None.
+        timing: What times commands and scripts, if anything does.
 
     Raises ValueError, in one line without user and password, for what cannot be one.
     """
     said = parse(url)
     if ca_file is not None:
         _check_certificates(ca_file)
-    return RedisConnection(_client(said, _options(said, ca_file)), prefix, circuit)
+    return RedisConnection(_client(said, _options(said, ca_file)), prefix, circuit, timing)
 
 
 def _options(said: RedisUrl, ca_file: Path | None) -> dict[str, Any]:

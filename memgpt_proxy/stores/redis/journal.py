@@ -28,47 +28,52 @@ MOST_READ = 256
 """Entries that are read at once, of all that wait."""
 
 _APPEND = Script(
+    "keep",
     """
 local size = tonumber(redis.call('GET', KEYS[2]) or '0') + #ARGV[2]
 if size > tonumber(ARGV[3]) then return 0 end
 redis.call('XADD', KEYS[1], '*', 'namespace', ARGV[1], 'change', ARGV[2])
 redis.call('SET', KEYS[2], size)
 return 1
-"""
+""",
 )
 
 _DONE = Script(
+    "done",
     """
 for at = 1, #ARGV, 2 do
     if redis.call('XDEL', KEYS[1], ARGV[at]) == 1 then
         redis.call('DECRBY', KEYS[2], ARGV[at + 1])
     end
 end
-"""
+""",
 )
 
 _PUT_ASIDE = Script(
+    "put_aside",
     """
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return end
 redis.call('DECRBY', KEYS[2], ARGV[2])
 redis.call('XADD', KEYS[3], '*', 'namespace', ARGV[3], 'change', ARGV[4])
-"""
+""",
 )
 
 _LEAD = Script(
+    "lead",
     """#!lua flags=allow-oom
 local leader = redis.call('GET', KEYS[1])
 if leader and leader ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
-"""
+""",
 )
 """Allowed where Redis is full: what is drained may be all that makes room."""
 
 _RESIGN = Script(
+    "resign",
     """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-"""
+""",
 )
 
 

@@ -24,6 +24,7 @@ from memgpt_proxy.stores.storable import owner_of
 log = logging.getLogger(__name__)
 
 _TAKE = Script(
+    "take",
     f"""
 local rates = {{tonumber(ARGV[1]), tonumber(ARGV[2])}}
 local asked, spent = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -49,7 +50,7 @@ if admitted == 1 or asked == 0 then
     redis.call('PEXPIRE', KEYS[1], math.min(math.ceil(full * {PERIOD * 1e3:.0f}) + 1, 2^52))
 end
 return {{admitted, string.format('%.17g', used[1]), string.format('%.17g', used[2])}}
-"""
+""",
 )
 """Refills the buckets of a key, then takes ``asked`` requests and ``spent`` tokens.
 

@@ -55,24 +55,26 @@ end
 """
 
 _JOIN = Script(
+    "join",
     f"""{_NOW}{_ADD}
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local id = last and last[1] or add(ARGV[3], 'joined', '')
 if not last then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
 local uptime = string.match(about, 'uptime_in_seconds:(%d+)')
 return {{run .. '/' .. id, last and 1 or 0, now, uptime}}
-"""
+""",
 )
 
-_FOLLOW = Script(f"{_NOW}{_BEHIND} return {{run, now, behind(ARGV[1])}}")
+_FOLLOW = Script("follow", f"{_NOW}{_BEHIND} return {{run, now, behind(ARGV[1])}}")
 
 _APPEND = Script(
+    "tell",
     f"""{_NOW}{_ADD}{_BEHIND}
 local entries = behind(ARGV[4])
 local id = add(ARGV[3], 'upon', ARGV[5], 'change', ARGV[6])
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 return {{run, now, entries, id}}
-"""
+""",
 )
 
 _UNCERTAIN = encode(Uncertain())

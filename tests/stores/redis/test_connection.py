@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from memgpt_proxy.stores.measured import Timed
 from memgpt_proxy.stores.protocols import StoreUnavailable
 from memgpt_proxy.stores.redis import RedisConnection, RedisUnavailable, connect
 from memgpt_proxy.stores.redis import circuit as circuits
 from memgpt_proxy.stores.redis.batches import MOST_TOGETHER
 from memgpt_proxy.stores.redis.connection import MOST_AT_ONCE, Script
+from memgpt_proxy.telemetry import Telemetry
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.scrape import samples
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -36,7 +39,7 @@ async def test_commands_and_scripts(redis_server: RedisServer) -> None:
         key = redis.key("kind", "name")
         assert key == "memgpt:kind:{name}"
         await redis.execute("SET", key, b"\xff")
-        script = Script("return {redis.call('GET', KEYS[1]), ARGV[1]}")
+        script = Script("script", "return {redis.call('GET', KEYS[1]), ARGV[1]}")
         for _ in range(2):
             assert await redis.run(script, [key], ["argument"]) == [b"\xff", b"argument"]
         async with redis.using() as client:
@@ -44,6 +47,39 @@ async def test_commands_and_scripts(redis_server: RedisServer) -> None:
         await redis.execute("SET", redis.key("other", "name"), 1)
         await redis.delete_all("kind")
         assert await redis.execute("KEYS", "*") == [b"memgpt:other:{name}"]
+
+
+async def test_commands_and_scripts_are_timed() -> None:
+    telemetry = Telemetry()
+    away = connect(f"redis://127.0.0.1:{free_port()}", timing=Timed("redis", telemetry))
+    for asked in (away.execute("PING"), away.run(Script("script", "return 1"), ["key"], [])):
+        with pytest.raises(RedisUnavailable):
+            await asked
+    await away.close()
+    assert calls(telemetry) == {
+        ("PING", "RedisUnavailable"): 1,
+        ("script", "RedisUnavailable"): 1,
+    }
+
+
+async def test_a_script_is_timed_once(redis_server: RedisServer) -> None:
+    """Also where the server does not know it yet, and is sent it."""
+    telemetry = Telemetry()
+    redis = connect(redis_server.url, timing=Timed("redis", telemetry))
+    await redis.execute("SCRIPT", "FLUSH")
+    assert await redis.run(Script("script", "return 1"), ["key"], []) == 1
+    await redis.close()
+    assert calls(telemetry) == {("SCRIPT", ""): 1, ("script", ""): 1}
+
+
+def calls(telemetry: Telemetry) -> dict[tuple[str, str], float]:
+    """How often what was asked of Redis, and what came of it."""
+    return {
+        (each.labels["db_operation_name"], each.labels["error_type"]): each.value
+        for each in samples(telemetry.exposition("")[0].decode())
+        if each.name == "db_client_operation_duration_seconds_count"
+        and each.labels["db_system_name"] == "redis"
+    }
 
 
 async def test_more_than_the_connections_wait_for_one(redis_server: RedisServer) -> None:
@@ -58,7 +94,7 @@ async def test_more_than_the_connections_wait_for_one(redis_server: RedisServer)
 
 
 async def test_scripts_that_wait_share_a_request(redis_server: RedisServer) -> None:
-    script = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    script = Script("script", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
     count = 5 * MOST_TOGETHER + 10
     async with connected(redis_server.url) as redis:
         await redis.run(script, ["loaded"], [1])
@@ -123,7 +159,7 @@ async def test_a_server_that_is_full_is_told_of_once_and_when_that_is_over(
     """``noeviction``: what takes memory is refused, what does not is carried out."""
     caplog.set_level("INFO", "memgpt_proxy.stores.redis.circuit")
     now = [100.0]
-    write = Script("return redis.call('SET', KEYS[1], ARGV[1])")
+    write = Script("script", "return redis.call('SET', KEYS[1], ARGV[1])")
     with RedisServer(tmp_path, "--maxmemory-policy", "noeviction") as server:
         redis = connect(server.url, circuit=circuits.Circuit(lambda: now[0]))
         try:
