@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,6 +273,21 @@ class TestFile:
         require_features(writer, {"fts5", "json_each"})
         with pytest.raises(StoreError, match="without fts9"):
             require_features(writer, {"fts5", "fts9"})
+
+    def test_a_feature_may_be_listed_only_once_it_was_used(self) -> None:
+        """So it is since SQLite 3.53, with functions that return tables."""
+
+        class Lazy(sqlite3.Connection):
+            used = False
+
+            def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+                if "pragma_module_list" in sql and not self.used:
+                    sql = sql.replace("pragma_module_list", "(SELECT '' AS name)")
+                self.used = self.used or "FROM json_each" in sql
+                return super().execute(sql, values)
+
+        with closing(sqlite3.connect(":memory:", factory=Lazy)) as connection:
+            require_features(connection, {"json_each"})
 
     def test_paths_with_syntax(self, tmp_path: Path) -> None:
         path = tmp_path / "a b?mode=ro#%41" / "ü.db"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -113,9 +113,16 @@ def require_features(connection: sqlite3.Connection, modules: Iterable[str]) -> 
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         oldest = ".".join(map(str, OLDEST_SQLITE))
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} is needed")
-    present = {name for (name,) in connection.execute("SELECT name FROM pragma_module_list")}
-    if missing := sorted(set(modules) - present):
+    if missing := sorted(name for name in modules if not _has_module(connection, name)):
         raise StoreError(f"this Python's SQLite was built without {', '.join(missing)}")
+
+
+def _has_module(connection: sqlite3.Connection, name: str) -> bool:
+    """Return whether a module is there; since 3.53 some are made ready, and listed, when used."""
+    with suppress(sqlite3.OperationalError):
+        connection.execute(f"SELECT * FROM {name} LIMIT 0")  # noqa: S608 - a name of our own
+    listed = "SELECT 1 FROM pragma_module_list WHERE name = ?"
+    return connection.execute(listed, (name,)).fetchone() is not None
 
 
 def _connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
