@@ -1,6 +1,6 @@
 # The gateway as an image: a stage that builds, and one that runs, which executes nothing while it is made.
 # pip's configuration is the machine's, if it is told: --secret id=pip.conf,src=/etc/pip.conf
-ARG BASE_IMAGE=python:3.12.12-slim-bookworm
+ARG BASE_IMAGE=python:3.14.10-slim-trixie
 
 FROM ${BASE_IMAGE} AS build
 ARG SOURCE_DATE_EPOCH=0

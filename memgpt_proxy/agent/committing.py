@@ -100,7 +100,7 @@ class Commit:
         except (StoreError, TimeoutError) as error:
             # Nobody needs to know where in the code a disk was found full, turn after turn.
             trace = None if isinstance(error, StoreFull) else error
-            why = str(error) or "the store took too long"
+            why = str(error) or "the store has not answered in time, and may store it yet"
             log.error("a turn could not be stored: %s", why, exc_info=trace)
             self.degraded = True
             return False

@@ -4,11 +4,12 @@ import asyncio
 import re
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from memgpt_proxy.stores.protocols import StaleVersion, StoreError, StoreFull, StoreUnavailable
@@ -336,14 +337,20 @@ def assert_indexes_are_sound(connection: sqlite3.Connection) -> None:
         connection.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")
 
 
-def test_no_read_of_the_tree_scans_it(writer: sqlite3.Connection) -> None:
+@pytest.mark.parametrize("connect", [sqlite3.connect, apsw.Connection], ids=["python", "newest"])
+def test_no_read_of_the_tree_scans_it(
+    writer: sqlite3.Connection, path: Path, connect: Callable[[str], sqlite3.Connection]
+) -> None:
+    """Neither with this Python's SQLite nor with a newer one: they do not plan alike."""
     statements = [reads.READ_TURN, reads.PATH, reads.AFTER, reads.WITH_CONTENT, reads.EDITS]
     statements += [reads.CONVERSATION, pages.BETWEEN, writes.LEAVE, writes.TAKE_UP]
+    planner = connect(str(path))
     for statement in [*statements, writes.SET_HIDDEN]:
         parameters = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
-        plan = writer.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+        plan = planner.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
         steps = [step for *_, step in plan]
         scans = {step.split()[1] for step in steps if step.startswith("SCAN")}
         assert not scans & {"nodes", "twin", "child", "said", "passages", "made", "old", "queues"}
         whole = {step.split()[1] for step in steps if "(namespace=?)" in step}
         assert whole <= {"namespaces", "contexts"}  # one row, and the newest row
+    planner.close()

@@ -28,25 +28,25 @@ UNINDEX = {
     "nodes": """
         INSERT INTO messages_index (messages_index, rowid, namespace, text)
         SELECT 'delete', number, namespace, text
-        FROM json_each(?1) AS gone JOIN nodes ON number = gone.value WHERE text <> ''
+        FROM json_each(?1) AS gone CROSS JOIN nodes ON number = gone.value WHERE text <> ''
     """,
     "passages": """
         INSERT INTO passages_index (passages_index, rowid, namespace, text)
         SELECT 'delete', number, namespace, text
-        FROM json_each(?1) AS gone JOIN passages ON number = gone.value WHERE NOT hidden
+        FROM json_each(?1) AS gone CROSS JOIN passages ON number = gone.value WHERE NOT hidden
     """,
 }
 
 COUNTED = {
     "nodes": """
         UPDATE namespaces SET messages = messages - (
-            SELECT count(*) FROM json_each(?1) AS gone JOIN nodes ON number = gone.value
+            SELECT count(*) FROM json_each(?1) AS gone CROSS JOIN nodes ON number = gone.value
             WHERE text <> ''
         ) WHERE namespace = ?2
     """,
     "passages": """
         UPDATE namespaces SET passages = passages - (
-            SELECT count(*) FROM json_each(?1) AS gone JOIN passages ON number = gone.value
+            SELECT count(*) FROM json_each(?1) AS gone CROSS JOIN passages ON number = gone.value
             WHERE NOT hidden
         ) WHERE namespace = ?2
     """,

@@ -79,14 +79,14 @@ last AS MATERIALIZED (
 ),
 state AS MATERIALIZED (
     SELECT queues.* FROM last
-    JOIN queues ON queues.namespace = :namespace AND queues.node = last.queue
+    CROSS JOIN queues ON queues.namespace = :namespace AND queues.node = last.queue
 ),
 branch (number, parent, depth) AS (
     SELECT number, parent, depth FROM last
     WHERE depth >= coalesce((SELECT start FROM state), 0)
     UNION ALL
     SELECT nodes.number, nodes.parent, nodes.depth FROM branch
-    JOIN nodes ON nodes.namespace = :namespace AND nodes.id = branch.parent
+    CROSS JOIN nodes ON nodes.namespace = :namespace AND nodes.id = branch.parent
     WHERE nodes.depth < branch.depth
         AND nodes.depth >= coalesce((SELECT start FROM state), 0)
 ),
@@ -118,7 +118,7 @@ WITH RECURSIVE path (number, parent, depth) AS (
     SELECT number, parent, depth FROM nodes WHERE namespace = :namespace AND id = :node
     UNION ALL
     SELECT nodes.number, nodes.parent, nodes.depth FROM path
-    JOIN nodes ON nodes.namespace = :namespace AND nodes.id = path.parent
+    CROSS JOIN nodes ON nodes.namespace = :namespace AND nodes.id = path.parent
     WHERE nodes.depth < path.depth
     LIMIT :length
 )

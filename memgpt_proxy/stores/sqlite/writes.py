@@ -103,7 +103,7 @@ WITH RECURSIVE behind (id) AS (
     SELECT value FROM json_each(:left)
     UNION
     SELECT nodes.id FROM behind
-    JOIN nodes ON nodes.namespace = :namespace AND nodes.parent = behind.id
+    CROSS JOIN nodes ON nodes.namespace = :namespace AND nodes.parent = behind.id
 )
 UPDATE nodes SET abandoned = 1
 WHERE namespace = :namespace AND id IN (SELECT id FROM behind)
@@ -115,7 +115,7 @@ WITH RECURSIVE way (id, parent) AS (
     SELECT id, parent FROM nodes WHERE namespace = :namespace AND id = :taken_up
     UNION
     SELECT nodes.id, nodes.parent FROM way
-    JOIN nodes ON nodes.namespace = :namespace AND nodes.id = way.parent
+    CROSS JOIN nodes ON nodes.namespace = :namespace AND nodes.id = way.parent
 )
 UPDATE nodes SET abandoned = 0
 WHERE namespace = :namespace AND id IN (SELECT id FROM way) AND abandoned
