@@ -73,6 +73,9 @@ TURNS = "gen_ai_invoke_agent_duration_seconds"
 STEPS = "gen_ai_client_inference_duration_seconds"
 CALLS = "gen_ai_execute_tool_duration_seconds"
 STORE = "db_client_operation_duration_seconds"
+FAILED_STEPS = 'gen_ai_operation_name="chat", error_type!=""'
+NO_REDIS = 'db_system_name!="redis"'
+OPERATION = "{{db_operation_name}}"
 TOKENS = "gen_ai_client_inference_usage"
 MODEL = "gen_ai_request_model"
 
@@ -176,7 +179,7 @@ _BACKEND = Row(
             "Failures",
             "ops",
             "Steps that failed: the backend's status, or how it could not be asked.",
-            (Query(summed(f"{STEPS}_count", 'error_type!=""', by="error_type"), "{{error_type}}"),),
+            (Query(summed(f"{STEPS}_count", FAILED_STEPS, by="error_type"), "{{error_type}}"),),
             stacked=True,
         ),
         Panel(
@@ -266,19 +269,22 @@ _STORE = Row(
             "Operations",
             "ops",
             "What the store is asked for.",
-            (Query(summed(f"{STORE}_count", by="db_operation_name"), "{{db_operation_name}}"),),
+            (Query(summed(f"{STORE}_count", NO_REDIS, by="db_operation_name"), OPERATION),),
             stacked=True,
         ),
         Panel(
             "Latency (p95)",
             "s",
             "By what it is asked for.",
-            (Query(quantile(0.95, STORE, by="db_operation_name"), "{{db_operation_name}}"),),
+            (
+                Query(quantile(0.95, STORE, NO_REDIS, by="db_operation_name"), OPERATION),
+                Query(quantile(0.95, STORE, 'db_system_name="redis"'), "Redis"),
+            ),
         ),
         Panel(
             "Failures",
             "ops",
-            "A StaleVersion is an edit that came second; the model is told.",
+            "A StaleVersion is an edit that came second; the model is told. Those of Redis too.",
             (Query(summed(f"{STORE}_count", 'error_type!=""', by="error_type"), "{{error_type}}"),),
             stacked=True,
         ),

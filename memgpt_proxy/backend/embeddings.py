@@ -151,7 +151,7 @@ class Embeddings:
         began, failed = time.perf_counter(), ""
         try:
             return await self._post(texts)
-        except (GatewayError, asyncio.CancelledError) as error:
+        except BaseException as error:
             failed = failure(error)
             raise
         finally:

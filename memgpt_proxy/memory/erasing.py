@@ -6,12 +6,16 @@ import asyncio
 import logging
 from collections import Counter
 
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.events import ERASED, Event, Events
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.stores.records import Holdings, Namespace
 from memgpt_proxy.stores.trace_writer import TraceWriter
 
 log = logging.getLogger(__name__)
+
+LAST_SECONDS = 2.0
+"""How long closing waits for what is being erased."""
 
 
 class Eraser:
@@ -43,9 +47,8 @@ class Eraser:
         return await asyncio.shield(erasing)
 
     async def close(self) -> None:
-        """Let end what has begun."""
-        if self._erasing:
-            await asyncio.wait(self._erasing)
+        """Let end what has begun, if it does so soon: it can be repeated."""
+        await ended(self._erasing, LAST_SECONDS)
 
     async def _erase(self, namespace: Namespace) -> Holdings:
         self._times[namespace] += 1

@@ -15,6 +15,7 @@ from typing import Protocol
 from memgpt_proxy.memory.embedding import Embedder
 from memgpt_proxy.memory.fusion import fuse
 from memgpt_proxy.memory.queries import Queries
+from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.layer import Layer
 from memgpt_proxy.stores.portable import Portable, StoredPassage
 from memgpt_proxy.stores.protocols import Store, StoreError
@@ -88,8 +89,7 @@ class HybridStore(Layer):
     async def close(self) -> None:
         """Stop embedding, and close both stores."""
         if self._embedding is not None:
-            self._embedding.cancel()
-            await asyncio.wait([self._embedding])
+            await ended([self._embedding])
         await self._vectors.close()
         await super().close()
 

@@ -50,7 +50,7 @@ from memgpt_proxy.telemetry import Telemetry
 Result = TypeVar("Result")
 
 LAST_SECONDS = 2.0
-"""How long closing may take to tell others what became of writes whose callers had left."""
+"""How long closing waits for writes whose callers had left."""
 
 
 class HotStore:
@@ -76,7 +76,7 @@ class HotStore:
         self._others: Others = Nobody(self._spaces)
         if log is not None:
             self._others = Following(log, store, self._spaces)
-        self._cancelled: set[asyncio.Task[None]] = set()
+        self._cancelled: dict[asyncio.Task[None], tuple[Namespace, Position]] = {}
 
     @property
     def degraded(self) -> bool:
@@ -98,10 +98,16 @@ class HotStore:
         await self._store.open()
 
     async def close(self) -> None:
-        """Let writes end that were cancelled, tell others the last, close the store behind."""
-        await ended(self._cancelled, LAST_SECONDS)
-        await self._others.come_back()
+        """Let writes end that were cancelled, close the store behind, tell others the last."""
+        open_still = {**self._cancelled}
+        await ended(open_still, LAST_SECONDS)
         await self._store.close()
+        open_still |= self._cancelled
+        await ended(open_still)
+        for task, (namespace, upon) in open_still.items():
+            if task.cancelled():  # by then the store has broken it off, or it waits
+                await self._others.tell(namespace, Uncertain(), upon=upon)
+        await self._others.come_back()
 
     async def ping(self) -> None:
         """Ask the store behind; the log may be away."""
@@ -276,8 +282,8 @@ class HotStore:
         except asyncio.CancelledError:  # it may be carried out yet
             self._spaces.begin_uncertain(namespace)
             task = asyncio.get_running_loop().create_task(self._end_uncertain(namespace, upon))
-            self._cancelled.add(task)
-            task.add_done_callback(self._cancelled.discard)
+            self._cancelled[task] = namespace, upon
+            task.add_done_callback(self._cancelled.pop)
             raise
         except StoreAway:  # nothing was done: what is at hand stays
             raise

@@ -135,8 +135,9 @@ class JournaledStore:
 
     async def _keep_the_last(self) -> None:
         """Keep the writes that the store still has not answered; it may have stored them."""
-        for writing, (namespace, change) in [*self._writing.items()]:
-            await ended([writing])
+        open_still = {**self._writing}
+        await ended(open_still)
+        for writing, (namespace, change) in open_still.items():
             if not writing.cancelled():
                 continue
             self._lost(StoreUnavailable("it does not answer"))
@@ -210,6 +211,7 @@ class JournaledStore:
         if not self._away:
             log.warning("the store is away, its writes wait in a journal: %s", error)
             self._set_away(away=True)
+            self._opened = False  # it may be another one when it is back
 
     def _found(self) -> None:
         self._backlog.begin_anew()

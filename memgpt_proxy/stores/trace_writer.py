@@ -97,6 +97,9 @@ class TraceWriter:
                 await self._store.keep_traces(traces)
             except StoreError as error:
                 self._failed(error, count)
+            except asyncio.CancelledError:  # by ``close``: the store has not taken them yet
+                self._lost += count
+                raise
             else:
                 self._succeeded()
 

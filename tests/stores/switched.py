@@ -22,6 +22,7 @@ class Switch:
         here: Whether calls come through.
         answers: Whether their answers do; where not, they are carried out all the same.
         hangs: Whether calls are neither carried out nor answered, for good.
+        opened: How often it was opened.
         commits: The names of messages whose commit was asked for, each time in order.
     """
 
@@ -30,6 +31,7 @@ class Switch:
         self.here = True
         self.answers = True
         self.hangs = False
+        self.opened = 0
         self.commits: list[tuple[Namespace, str]] = []
         self._store = store
 
@@ -61,6 +63,7 @@ class _Switched:
     async def open(self) -> None:
         if not self._switch.here:
             raise StoreUnavailable("switched off")
+        self._switch.opened += 1
         if self._switch.opens:
             await self._switch._store.open()
 

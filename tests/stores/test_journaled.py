@@ -429,6 +429,19 @@ class TestOpening:
             await until(lambda: not store.degraded)
             assert switch.commits == [(ALICE, "m0"), (ALICE, "m1")]
 
+    async def test_one_that_is_back_is_opened_anew(
+        self, switch: Switch, store: JournaledStore
+    ) -> None:
+        """It may have been started anew, and have lost what was made ready for it."""
+        for times in (1, 2):
+            assert switch.opened == times
+            switch.here = False
+            await store.commit(ALICE, record(message(f"m{times}", "hi")))
+            switch.here = True
+            assert await store.come_back()
+        await store.ping()
+        assert switch.opened == 3
+
     async def test_it_comes_back_by_itself(self, switch: Switch, disk: DiskJournal) -> None:
         async with opened(switch, [disk], probes=SOON) as store:
             for name in ("m0", "m1"):

@@ -139,7 +139,7 @@ async def test_what_waits_of_an_erased_memory_is_dropped() -> None:
 
 
 async def test_what_the_store_never_takes_does_not_keep_it_from_closing(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Hanging(Kept):
         async def keep_traces(self, kept: Mapping[Namespace, Sequence[Trace]]) -> None:
@@ -150,3 +150,4 @@ async def test_what_the_store_never_takes_does_not_keep_it_from_closing(
     writer.keep(ALICE, trace("t"))
     async with asyncio.timeout(10):
         await writer.close()
+    assert caplog.messages == ["1 traces of turns are lost"]

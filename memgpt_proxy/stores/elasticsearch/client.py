@@ -125,16 +125,17 @@ async def server_version(client: AsyncElasticsearch) -> str:
 
 
 async def provoke(client: AsyncElasticsearch, index: str) -> None:
-    """Have the server meet an error, while there is nothing else that could make it meet one.
+    """Have each node meet an error, while there is nothing else that could make it meet one.
 
     With its first error it makes ready what it knows of all of them. Where two threads do that at
     once, each for an error of another kind, they wait for one another for good (seen in 9.4.3),
     and so does whoever meets an error later: writes get no answer, while its health is green.
 
-    Raises StoreUnavailable where it is away.
+    Raises StoreUnavailable where they are away.
     """
-    with suppress(Refused):
-        await send(client, "GET", f"/{index}/_doc/none")  # without the routing that it needs
+    for _ in range(len(client.transport.node_pool)):  # they are asked in turn
+        with suppress(Refused):
+            await send(client, "GET", f"/{index}/_doc/none")  # without the routing that it needs
 
 
 async def send(

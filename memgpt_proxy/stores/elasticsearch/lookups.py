@@ -72,7 +72,9 @@ class LookUps:
         return asked.future
 
     async def close(self) -> None:
-        """Break off what is under way."""
+        """Break off what waits and what is under way."""
+        while self._waiting:
+            self._waiting.pop().future.cancel()
         await ended(self._under_way)
 
     def _begin(self) -> None:

@@ -143,7 +143,6 @@ class ElasticsearchStore:
         """
         if self._writes:
             await asyncio.wait(self._writes)
-        await provoke(self._client, self._names.transcript)  # it may have been started anew
         aliases = ",".join(self._names.alias(layout) for layout in indices.LAYOUTS)
         params = {"timeout": PING_TIMEOUT}
         answer = await send(self._client, "GET", f"/_cluster/health/{aliases}", params=params)

@@ -131,7 +131,7 @@ class ElasticsearchVectors:
         """Ask for nothing yet: the index of a space is made when the space is first used."""
 
     async def close(self) -> None:
-        """Let what is under way end, then close the connections."""
+        """Break off what is under way, then close the connections."""
         await self._access.close()
         await self._client.close()
 

@@ -94,6 +94,25 @@ async def test_what_is_no_json_is_an_error() -> None:
             await server_version(client)
 
 
+async def test_each_node_meets_an_error_when_a_store_is_opened() -> None:
+    met: list[str] = []
+
+    def node(name: str) -> Answer:
+        async def answer(asked: Asked) -> tuple[int, Any]:
+            if asked.path == "/memgpt-transcript/_doc/none":
+                met.append(name)
+                return 400, {"error": {"type": "routing_missing_exception", "reason": "because"}}
+            return 200, {"version": {"number": "9.4.3"}} if asked.path == "/" else {"some-v1": {}}
+
+        return answer
+
+    async with serving(node("a")) as (a, _), serving(node("b")) as (b, _):
+        store = ElasticsearchStore(Connection([a.url, b.url]))
+        await store.open()
+        await store.close()
+    assert sorted(met) == ["a", "b"]
+
+
 async def test_a_dead_server_is_unavailable() -> None:
     store = ElasticsearchStore(Connection([f"http://127.0.0.1:{free_port()}"]))
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
