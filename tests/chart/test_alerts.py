@@ -32,7 +32,11 @@ QUIET = {
     "memgpt_journal_put_aside_writes_total{%s}": "0x30",
     'http_server_request_duration_seconds_count{http_response_status_code="200", %s}': "0+600x30",
     'http_server_request_duration_seconds_count{http_response_status_code="503", %s}': "0+1x30",
-    'CALLS{gen_ai_request_model="m", error_type="", %s}': "0+600x30",
+    'CALLS{gen_ai_operation_name="chat", gen_ai_request_model="m", error_type="", %s}': "0+600x30",
+    # An embedding model that is being loaded is asked again, in the background.
+    'CALLS{gen_ai_operation_name="embeddings", gen_ai_request_model="e", error_type="503", %s}': (
+        "0+60x30"
+    ),
     'gen_ai_server_time_to_first_token_seconds_bucket{le="1", %s}': "0+600x30",
     'gen_ai_server_time_to_first_token_seconds_bucket{le="+Inf", %s}': "0+600x30",
 }
@@ -60,7 +64,11 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {},
     ),
     "MemgptBackendFails": (
-        {'CALLS{gen_ai_request_model="m", error_type="500", %s}': "0+60x30"},
+        {
+            'CALLS{gen_ai_operation_name="chat", gen_ai_request_model="m", error_type="500", %s}': (
+                "0+60x30"
+            )
+        },
         {"gen_ai_request_model": "m"},
     ),
     "MemgptFirstTokenLate": (

@@ -39,6 +39,10 @@ QUIET_SECONDS = 2.0
 PULSE_SECONDS = 2.0
 """How long that may take, at each node that is asked: the answer is at hand."""
 
+MOST_SECONDS = 9.0
+"""How long a request may take with all its attempts: less than a turn waits until it is stored, so
+that what cannot be is kept elsewhere by then."""
+
 MOST_OTHERS = 2
 """Further nodes that are asked, where the first says nothing."""
 
@@ -155,23 +159,29 @@ async def send(
         path: What is asked, quoted.
         body: JSON; bytes are lines of JSON, and sent as they are.
         params: Further parameters.
-        seconds: How long one attempt may take, where that is not as for others.
+        seconds: How long one attempt may take, where that is not as for others; then all of them
+            may.
 
-    A server that answers nothing is not waited for as long as one that is slow: some seconds, not
-    three attempts.
+    A server that answers nothing is not waited for as long as one that is slow.
 
     Raises StoreUnavailable or StoreError, and ``Refused`` for an answer that tells an error.
     """
     target = f"{path}?{urlencode(params)}" if params else path
     asked = client.options(request_timeout=seconds) if seconds is not None else client
     headers = _LINES if isinstance(body, bytes) else _JSON
-    asking = asyncio.get_running_loop().create_task(
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    asking = loop.create_task(
         _asked(asked.perform_request(method, target, headers=headers, body=body))
     )
     try:
         _, quiet = await asyncio.wait([asking], timeout=QUIET_SECONDS)
         if quiet and not await _has_pulse(client) and not asking.done():
             raise StoreUnavailable("Elasticsearch takes connections, and says nothing")
+        if quiet and seconds is None:
+            await asyncio.wait([asking], timeout=begun + MOST_SECONDS - loop.time())
+            if not asking.done():
+                raise StoreUnavailable("Elasticsearch takes too long with a request")
         return await asking
     finally:
         if not asking.done():

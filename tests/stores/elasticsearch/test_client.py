@@ -155,6 +155,23 @@ async def test_a_server_that_is_slow_and_alive_is_waited_for() -> None:
 
 
 @pytest.mark.usefixtures("hurried")
+async def test_a_server_that_lets_a_request_hang_is_not_waited_for_in_each_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "MOST_SECONDS", 0.1)
+
+    async def answer(asked: Asked) -> tuple[int, Any]:
+        if asked.path != "/":
+            await asyncio.Event().wait()
+        return 200, {}
+
+    async with serving(answer) as (server, client), asyncio.timeout(4):  # an attempt takes five
+        with pytest.raises(StoreUnavailable, match="too long"):
+            await send(client, "POST", "/_any")
+        assert [each.path for each in server.asked] == ["/_any", "/"]
+
+
+@pytest.mark.usefixtures("hurried")
 async def test_an_error_of_a_server_that_was_quiet_is_its_own() -> None:
     asked_again = asyncio.Event()
 
