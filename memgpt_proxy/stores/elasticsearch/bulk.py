@@ -18,7 +18,7 @@ from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch.client import Refused, answered, send
 from memgpt_proxy.stores.ending import ended
-from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import Owner
 
 MOST_BYTES = 4 << 20
@@ -146,8 +146,8 @@ class Bulk:
         """Write, in order, and return what became of each.
 
         Raises StoreError, and writes nothing, where one is too large.
-        Raises StoreUnavailable where the server is away: then none may be written, all, or the
-        first ones of many.
+        Raises StoreUnavailable where the server is away, or was for a request that this one waited
+        behind: then none may be written, all, or the first ones of many.
         """
         outcomes: list[Outcome] = []
         lines = [action.lines(owner) for action in actions]
@@ -239,9 +239,17 @@ class Bulk:
                 return [error]
             return [each for asked in batch for each in await self._outcomes([asked])]
         except StoreError as error:
+            if isinstance(error, StoreUnavailable):
+                self._fail_waiting(error)
             return [error for _ in batch]
         shares = iter(outcomes)
         return [[next(shares) for _ in range(asked.size)] for asked in batch]
+
+    def _fail_waiting(self, error: StoreUnavailable) -> None:
+        """Let nobody else find out by himself, one after the other, that the server is away."""
+        while self._waiting:
+            if not (future := self._waiting.popleft().future).done():
+                future.set_exception(error)
 
     async def _request(self, lines: bytes) -> list[Outcome]:
         answer = await send(self._client, "POST", _TARGET, lines)

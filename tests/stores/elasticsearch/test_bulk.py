@@ -140,6 +140,27 @@ async def test_a_server_that_is_away_fails_all_of_a_request() -> None:
     assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
 
 
+async def test_who_waits_behind_one_that_fails_so_does_not_ask_again() -> None:
+    """A server that lets each request hang would have them wait one after the other."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: Asked) -> tuple[int, Any]:
+        asked.set()
+        await go_on.wait()
+        return 500, {}
+
+    async with serving(answer) as (server, client), asyncio.timeout(DEADLINE):
+        bulk, loop = Bulk(client, most_in_flight=1), asyncio.get_running_loop()
+        first = loop.create_task(bulk.carry_out(A, [action("a")]))
+        await asked.wait()
+        behind = [loop.create_task(bulk.carry_out(each, [action(each)])) for each in (A, B)]
+        await asyncio.sleep(0)
+        go_on.set()
+        outcomes = await asyncio.gather(first, *behind, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+        assert sent(server) == ["a"]
+
+
 async def three(bulk: Bulk) -> list[Any]:
     """Three callers' writes, of which one is bad."""
     asked = [bulk.carry_out(*each) for each in [(A, [action("a")]), (B, [action("b")])]]

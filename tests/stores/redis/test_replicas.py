@@ -276,11 +276,14 @@ class Replicas(RuleBasedStateMachine):
         self.runner.run(raced())
         for word in words[: len(replicas)]:
             name = NodeId(f"{last.id if last else ''}{word}")
-            if name not in self.known[space] and self.runner.run(self.plain.path(space, name, 1)):
-                self.known[space].append(name)
             for each in range(REPLICAS):
                 self.read(each, space, [*chain, name])
                 self.same(each, lambda store: store.conversation(space, NAME))
+            # What a caller that left has written may be there or not; what is drawn from may not.
+            if not self.runner.run(self.plain.path(space, name, 1)):
+                self.commit(replicas[0], space, self.child(last, word))
+            elif name not in self.known[space]:
+                self.known[space].append(name)
 
     @rule(replica=REPLICA, space=SPACE, data=st.data(), rarely=RARELY)
     def erase(self, replica: int, space: Namespace, data: st.DataObject, *, rarely: bool) -> None:
