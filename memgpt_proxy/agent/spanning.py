@@ -96,10 +96,12 @@ class TurnSpans:
         self._exchange.within = self._turn
 
 
-def summary_began(telemetry: Telemetry, model: str, server: Attributes) -> Span | None:
+def summary_began(
+    telemetry: Telemetry, model: str, server: Attributes, *, streamed: bool
+) -> Span | None:
     """Begin the span of a call for a summary, within whatever waits for it."""
     model = model[:_LONGEST_NAME]
-    told = {"gen_ai.operation.name": "chat", **_asked(model, streamed=True), **server}
+    told = {"gen_ai.operation.name": "chat", **_asked(model, streamed=streamed), **server}
     return telemetry.span(f"chat {model}", Kind.CLIENT, told)
 
 

@@ -23,6 +23,7 @@ from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.stores.records import Node, Role
 from memgpt_proxy.telemetry import Telemetry
+from memgpt_proxy.traits import Trait
 from memgpt_proxy.wire.content import ContentGate
 from memgpt_proxy.wire.shape import MalformedChunk
 from memgpt_proxy.wire.step import StepReader
@@ -104,8 +105,10 @@ class Summarizer:
 
     async def _ask(self, request: _Request, text: str, headers: RawHeaders) -> str:
         """Return the summary that the backend writes; empty where it fails to."""
+        route, telemetry = request.route, self._telemetry
+        streamed = Trait.NO_STREAM not in self._profiles.of(route)
         try:
-            with summarizing(self._telemetry, request.route, headers) as call:
+            with summarizing(telemetry, route, headers, streamed=streamed) as call:
                 async with asyncio.timeout(self._seconds):
                     return await self._read(request, text, call)
         except (GatewayError, MalformedChunk, TimeoutError) as error:

@@ -264,9 +264,11 @@ class SummaryCall:
 
 
 @contextmanager
-def summarizing(telemetry: Telemetry, route: Route, headers: RawHeaders) -> Iterator[SummaryCall]:
+def summarizing(
+    telemetry: Telemetry, route: Route, headers: RawHeaders, *, streamed: bool
+) -> Iterator[SummaryCall]:
     """Tell of a call for a summary; ``headers`` are the client's."""
-    span = summary_began(telemetry, route.model, route.backend.server)
+    span = summary_began(telemetry, route.model, route.backend.server, streamed=streamed)
     call = SummaryCall(headers if span is None else span.headers(headers))
     began, error = time.perf_counter(), ""
     try:

@@ -195,6 +195,7 @@ def test_a_client_that_leaves(
     assert named(spans, "commit").parent == turn.id
 
 
+@pytest.mark.parametrize("streamed", [True, False])
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_summary_is_a_call_of_the_model_too(
     start_gateway: StartGateway,
@@ -204,9 +205,12 @@ def test_a_summary_is_a_call_of_the_model_too(
     trace: str,
     *,
     fails: bool,
+    streamed: bool,
 ) -> None:
     gateway = start_gateway(
-        *("--otlp-traces", "--context-window", "4096"), env=sent_to(receiver.endpoint)
+        *("--otlp-traces", "--context-window", "4096"),
+        *(() if streamed else ("--backend-profile", "no_stream")),
+        env=sent_to(receiver.endpoint),
     )
     written = text("So far.").but(usage=Usage(900, 40))
     backend.reply(error(500) if fails else written, send("Yes."))
@@ -224,6 +228,7 @@ def test_a_summary_is_a_call_of_the_model_too(
     assert (summary.kind, summary.failed, step.failed) == ("client", fails, False)
     assert summary.attributes.get("error.type") == ("500" if fails else None)
     assert summary.attributes["gen_ai.request.model"] == "m"
+    assert summary.attributes.get("gen_ai.request.stream") == (True if streamed else None)
     told_tokens = summary.attributes.get("gen_ai.usage.input_tokens")
     assert told_tokens == (None if fails else 900)
 
