@@ -8,6 +8,7 @@ import time
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Embeddings:
     Args:
         server: Where it is; may be the backend itself.
         model: Its name there.
-        telemetry: Takes how long each call has taken, and which failed.
+        telemetry: Takes how long each call has taken, its tokens, and which failed.
     """
 
     def __init__(
@@ -164,11 +165,13 @@ class Embeddings:
             request["encoding_format"] = "base64"
         answer = await self._server.post("/embeddings", orjson.dumps(request))
         if len(answer) < _LARGE_ANSWER:
-            vectors = vectors_in(answer, len(texts))
+            embedded = read_answer(answer, len(texts))
         else:
-            vectors = await asyncio.to_thread(vectors_in, answer, len(texts))
+            embedded = await asyncio.to_thread(read_answer, answer, len(texts))
         self._answered = True
-        return vectors
+        if embedded.tokens is not None:
+            self._telemetry.turns.embedding_tokens(self.model, embedded.tokens)
+        return embedded.vectors
 
 
 def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -183,21 +186,39 @@ def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[start:]
 
 
-def vectors_in(answer: bytes, count: int) -> list[Vector | None]:
-    """Return the vectors of an answer in the order of its indices, each of length 1.
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What an answer holds.
 
-    Floats may be listed, or in base64 (float32, little-endian). One that has no direction is
-    None. Raises BackendBroken when the answer does not have ``count`` vectors of one size.
+    Attributes:
+        vectors: In the order of its indices, each of length 1; None for one without direction.
+        tokens: ``usage.prompt_tokens``; None where it does not say.
+    """
+
+    vectors: list[Vector | None]
+    tokens: int | None
+
+
+def read_answer(answer: bytes, count: int) -> Embedded:
+    """Read an answer, whose floats may be listed, or in base64 (float32, little-endian).
+
+    Raises BackendBroken when it does not have ``count`` vectors of one size.
     """
     try:
-        data = orjson.loads(answer)["data"]
+        told = orjson.loads(answer)
+        data = told["data"]
         by_index = {entry["index"]: _floats(entry["embedding"]) for entry in data}
         vectors = np.stack([by_index[index] for index in range(count)])
     except (KeyError, TypeError, ValueError, OverflowError, Base64Error) as error:
         raise BackendBroken("The embedding server's answer is none.") from error
     if vectors.ndim != 2 or len(data) != count or not vectors.shape[1]:
         raise BackendBroken("The embedding server's answer has not one vector for each text.")
-    return [_of_length_one(vector) for vector in vectors]
+    return Embedded([_of_length_one(vector) for vector in vectors], _tokens(told.get("usage")))
+
+
+def _tokens(usage: object) -> int | None:
+    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return tokens if isinstance(tokens, int) and tokens >= 0 else None
 
 
 def _floats(embedding: object) -> NDArray[np.float64]:

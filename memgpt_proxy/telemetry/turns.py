@@ -81,6 +81,10 @@ class TurnMetrics:
         """A call of the embedding model, which a setting names, has come through or failed."""
         self._steps.labels(EMBEDDINGS, model, error).observe(seconds)
 
+    def embedding_tokens(self, model: str, tokens: int) -> None:
+        """A call of the embedding model has taken so many tokens, as its server says."""
+        self._prompts.labels(EMBEDDINGS, model).observe(tokens)
+
     def called(self, function: str, error: str, seconds: float) -> None:
         """A memory function was called."""
         self._calls.labels(function, error).observe(seconds)
@@ -123,7 +127,7 @@ class TurnMetrics:
         )
 
     def _measure_tokens(self) -> None:
-        self._prompts = self._of_each("input", "Tokens of one call's prompt")
+        self._prompts = self._of_each("input", "Tokens of one call's prompt, or of what it embeds")
         self._answers = self._of_each("output", "Tokens of one call's answer")
         self._input = self._tokens("input", "Tokens of prompts, cached ones among them")
         self._output = self._tokens("output", "Tokens of answers, those of reasoning among them")

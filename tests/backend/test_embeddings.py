@@ -18,7 +18,7 @@ from memgpt_proxy.backend.embeddings import (
     MOST_TEXTS,
     Embeddings,
     batches,
-    vectors_in,
+    read_answer,
 )
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backend.retrying import Retries
@@ -175,6 +175,20 @@ async def test_each_call_is_measured(
     }
 
 
+async def test_its_tokens_are_counted(connect: Connect, telemetry: Telemetry) -> None:
+    """The server takes each text for one token."""
+    await connect().embed(["kitten", "car"])
+    await connect().embed_query("rain")
+    told = samples(telemetry.exposition("")[0].decode())
+    name = "gen_ai_client_inference_operation_input_tokens"
+    labels = {"gen_ai_operation_name": "embeddings", "gen_ai_request_model": "concepts"}
+    assert {
+        each.name: each.value
+        for each in told
+        if each.labels == labels and each.name in (f"{name}_sum", f"{name}_count")
+    } == {f"{name}_sum": 3, f"{name}_count": 2}
+
+
 async def test_long_texts_are_cut(server: EmbeddingServer, connect: Connect) -> None:
     await connect().embed(["cat " * LONGEST_TEXT])
     assert [len(text) for text in server.texts] == [LONGEST_TEXT]
@@ -231,7 +245,7 @@ def answer(*embeddings: object) -> bytes:
 
 
 def test_vectors_get_the_length_one() -> None:
-    (vector,) = vectors_in(answer([3.0, 4.0]), 1)
+    (vector,) = read_answer(answer([3.0, 4.0]), 1).vectors
     assert np.allclose(vector, [0.6, 0.8])  # type: ignore[arg-type]
     assert vector is not None
     assert vector.dtype == np.float32
@@ -240,7 +254,7 @@ def test_vectors_get_the_length_one() -> None:
 @pytest.mark.parametrize("embedding", [[0.0, 0.0], [None, 1.0], "AADAfwAAgD8="])
 def test_a_vector_without_direction_is_none(embedding: object) -> None:
     """Zeros, and what stands for NaN in JSON and base64."""
-    assert vectors_in(answer(embedding), 1) == [None]
+    assert read_answer(answer(embedding), 1).vectors == [None]
 
 
 @pytest.mark.parametrize(
@@ -263,14 +277,31 @@ def test_a_vector_without_direction_is_none(embedding: object) -> None:
 )
 def test_any_other_answer_is_broken(wrong: bytes) -> None:
     with pytest.raises(BackendBroken):
-        vectors_in(wrong, 1)
+        read_answer(wrong, 1)
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 7, "total_tokens": 7}, 7),
+        ({"prompt_tokens": 0}, 0),
+        ({"prompt_tokens": -1}, None),
+        ({"prompt_tokens": "7"}, None),
+        ({}, None),
+        (None, None),
+        ([7], None),
+    ],
+)
+def test_tokens_are_what_the_server_says(usage: object, tokens: int | None) -> None:
+    told = orjson.dumps({**orjson.loads(answer([1.0])), "usage": usage})
+    assert read_answer(told, 1).tokens == tokens
 
 
 @given(st.recursive(st.none() | st.floats() | st.text() | st.integers(0, 3), st.lists))
 def test_no_answer_breaks_the_reader(embedding: object) -> None:
     with_it = answer(embedding)
     try:
-        (vector,) = vectors_in(with_it, 1)
+        (vector,) = read_answer(with_it, 1).vectors
     except BackendBroken:
         return
     assert vector is None or np.isclose(np.linalg.norm(vector), 1.0)
@@ -278,4 +309,4 @@ def test_no_answer_breaks_the_reader(embedding: object) -> None:
 
 def test_vectors_of_two_sizes_are_broken() -> None:
     with pytest.raises(BackendBroken):
-        vectors_in(answer([1.0], [1.0, 2.0]), 2)
+        read_answer(answer([1.0], [1.0, 2.0]), 2)
