@@ -170,7 +170,7 @@ class Remembered:
         for node in known:
             self._forget_children(node.id)
             self.children[node.id] = []
-        for node in after:
+        for node in reversed(after):  # the newest is forgotten last
             self._keep(node)
             insort(self.children[node.parent], _child(node))
         if len(after) == MOST_AFTER:

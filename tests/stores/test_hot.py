@@ -389,3 +389,23 @@ async def test_what_more_messages_follow_than_are_read_is_remembered(counting: A
     assert (turn.known, turn.nodes) == (2, (first, latest))
     assert await counting.after(ALICE, first.id) == (latest, *newest[:-1])
     assert counting.asked == ["commit", "commit", "after"]
+
+
+async def test_of_what_was_read_the_newest_stays(counting: Any) -> None:
+    """Else what many messages follow is read again with each of them, once there is no room."""
+    first = message("first", "hi")
+    nodes = [
+        message(f"n{number}", "x" * 500, parent=first.id, depth=1, created=EPOCH + number)
+        for number in range(70)
+    ]
+    await counting.commit(ALICE, record(first, *nodes[:50]))
+    hot = HotStore(counting, 96_000)
+    assert (await hot.read_turn(ALICE, ids([first, nodes[50]]), enough=1)).known == 1
+    counting.asked.clear()
+    for node in nodes[50:]:
+        await hot.commit(ALICE, record(node))
+        turn = await hot.read_turn(ALICE, ids([first, message("unheard of")]), enough=1)
+        assert turn.after[0] == node
+    assert set(counting.asked) == {"commit"}
+    await hot.read_turn(ALICE, ids([first, nodes[20]]), enough=1)
+    assert counting.asked[-1] == "read_turn"  # there was no room for all of them
