@@ -5,9 +5,17 @@ A change can be carried out again: records have their own ids.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
-from memgpt_proxy.stores.records import Known, Passage, TurnId, TurnRecord, WorkingContext
+from memgpt_proxy.stores.records import (
+    Known,
+    NodeId,
+    Passage,
+    TurnId,
+    TurnRecord,
+    TurnState,
+    WorkingContext,
+)
 from memgpt_proxy.values import dataclass
 
 
@@ -51,3 +59,23 @@ class Uncertain:
 
 
 Change = Committed | Inserted | Shown | Edited | Uncertain
+
+
+def are_elsewhere(changes: Sequence[Change], chain: Sequence[NodeId], state: TurnState) -> bool:
+    """Return whether changes leave alone the messages that a read of a turn on ``chain`` found."""
+    found = (*state.nodes, *state.after)
+    read = {*chain, *(node.id for node in found), *(node.key for node in found)}
+    return all(_is_elsewhere(change, read) for change in changes)
+
+
+def _is_elsewhere(change: Change, read: Set[NodeId]) -> bool:
+    match change:
+        case Committed(record):
+            if record.fork is not None or record.queues or record.unplaced or record.waited:
+                return False
+            written = [name for n in record.nodes for name in (n.id, n.key, n.parent)]
+            return read.isdisjoint(written)
+        case Inserted() | Shown() | Edited():
+            return True
+        case Uncertain():
+            return False

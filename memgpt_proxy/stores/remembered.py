@@ -150,6 +150,10 @@ class Remembered:
         self.context = state.context
         if state.counts is not None:
             self.counts = state.counts
+        self.learn_branch(chain, state)
+
+    def learn_branch(self, chain: Sequence[NodeId], state: TurnState) -> None:
+        """Take in an answer's messages, if nothing was written meanwhile that is about them."""
         if chain:
             self._forget_opening(chain[0])
         if chain and not state.shared:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from memgpt_proxy.stores.changes import Change
+from memgpt_proxy.stores.changes import Change, are_elsewhere
 from memgpt_proxy.stores.records import Conversation, Counts, Namespace, NodeId, TurnState
 from memgpt_proxy.stores.remembered import Remembered
 
@@ -69,8 +69,14 @@ class Spaces:
     ) -> None:
         """Remember what a read of a turn has found."""
         hot = self._spaces.get(namespace)
-        if reading.void or (hot is not None and reading.changes):
-            return  # what is remembered has the changes already, and may be ahead of this
+        if reading.void:
+            return
+        if hot is not None and reading.changes:
+            # It has the changes already, and may be ahead of this where they are about the same.
+            if are_elsewhere(reading.changes, chain, state):
+                hot.learn_branch(chain, state)
+                self._measure(namespace, hot)
+            return
         if hot is None:
             hot = self._spaces[namespace] = Remembered(state.context, state.counts)
         self._spaces.move_to_end(namespace)

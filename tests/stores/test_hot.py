@@ -199,6 +199,7 @@ class Delayed(Counting):
         self.entered, self.go = asyncio.Event(), asyncio.Event()
 
     async def read_turn(self, *args: Any, **kwargs: Any) -> TurnState:
+        self.asked.append("read_turn")
         state = await self._store.read_turn(*args, **kwargs)
         if not self.entered.is_set():
             self.entered.set()
@@ -409,3 +410,28 @@ async def test_of_what_was_read_the_newest_stays(counting: Any) -> None:
     assert set(counting.asked) == {"commit"}
     await hot.read_turn(ALICE, ids([first, nodes[20]]), enough=1)
     assert counting.asked[-1] == "read_turn"  # there was no room for all of them
+
+
+async def test_a_read_is_remembered_although_others_write_meanwhile(delayed: Any) -> None:
+    """A namespace in which many conversations go on at once is hardly ever at rest."""
+    mine, others = branch(["hi", "hello"], "mine"), branch(["good day", "hello"], "others")
+    await delayed.commit(ALICE, record(*mine))
+    await delayed.commit(ALICE, record(*others))
+    hot, delayed.go = HotStore(delayed, 2**20), asyncio.Event()
+    delayed.entered.set()
+    await hot.read_turn(ALICE, ids(others), enough=2)
+    delayed.entered.clear()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        reading = group.create_task(hot.read_turn(ALICE, ids(mine), enough=2))
+        await delayed.entered.wait()
+        more = message("more", "and?", parent=others[-1].id, depth=2, created=EPOCH + 2)
+        await hot.commit(ALICE, record(more))
+        await hot.write_context(ALICE, 0, "Name: Chad", NodeId("m0"), NO_TURN)
+        delayed.go.set()
+        await reading
+    delayed.asked.clear()
+    turn = await hot.read_turn(ALICE, ids(mine), enough=2)
+    assert (turn.nodes, turn.after, turn.context.content) == (tuple(mine), (), "Name: Chad")
+    assert await hot.after(ALICE, others[-1].id) == (more,)
+    assert (await hot.counts(ALICE)).messages == 5
+    assert delayed.asked == []

@@ -242,14 +242,28 @@ class SideBySide(RuleBasedStateMachine):
         contents = [ContentId(word) for word in "abz"]
         self.same(lambda store: store.with_content(space, contents, limit=2))
 
-    @rule(space=SPACES, data=st.data(), word=WORDS, leaves=st.booleans(), first=st.booleans())
+    @rule(
+        space=SPACES,
+        data=st.data(),
+        word=WORDS,
+        leaves=RARELY,
+        first=st.booleans(),
+        elsewhere=st.booleans(),
+    )
     def race(
-        self, space: Namespace, data: st.DataObject, word: str, *, leaves: bool, first: bool
+        self,
+        space: Namespace,
+        data: st.DataObject,
+        word: str,
+        *,
+        leaves: bool,
+        first: bool,
+        elsewhere: bool,
     ) -> None:
-        """A read and a commit at once, whose caller may leave."""
+        """A read and a commit at once, perhaps in another branch; its caller may leave."""
         last = self.some(data, space)
         chain = self.chain(space, last) or [NodeId(word)]
-        node = self.child(last, ROOT, word)
+        node = self.child(self.some(data, space) if elsewhere else last, ROOT, word)
 
         async def raced() -> None:
             loop = asyncio.get_running_loop()
@@ -267,6 +281,7 @@ class SideBySide(RuleBasedStateMachine):
         if self.runner.run(self.plain.path(space, node.id, 1)) and node.id not in self.known[space]:
             self.known[space].append(node.id)
         self.read(space, [*chain, node.key], len(chain))
+        self.same(lambda store: store.after(space, last.id if last else ROOT))
 
     @rule(space=SPACES, data=st.data(), rarely=RARELY)
     def crowd(self, space: Namespace, data: st.DataObject, *, rarely: bool) -> None:
