@@ -139,7 +139,7 @@ class BackendsFile(_Strict):
         default: Name of the backend for models that none takes, and for requests that name no
             model. Unset: such a model is not found; the first backend takes the others.
         fallbacks: For models, by their names or patterns of them: the models that answer, in
-            this order, where theirs cannot.
+            this order, where theirs cannot. An alias that has none has those of its model.
     """
 
     backends: tuple[BackendEntry, ...]
@@ -204,10 +204,15 @@ class BackendsFile(_Strict):
                     yield name, entry
 
     def _fallbacks(self, model: str) -> tuple[str, ...]:
-        if model in self.fallbacks:
-            return self.fallbacks[model]
-        found = (others for p, others in self.fallbacks.items() if fnmatchcase(model, p))
-        return next(found, ())
+        place = self.place(model)
+        stands_for = model if place is None else place[1]
+        for name in (model, stands_for):
+            if name in self.fallbacks:
+                return self.fallbacks[name]
+            for pattern, others in self.fallbacks.items():
+                if fnmatchcase(name, pattern):
+                    return others
+        return ()
 
 
 def read_backends(settings: Settings) -> BackendsFile | None:

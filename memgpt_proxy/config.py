@@ -212,7 +212,8 @@ class Settings(BaseSettings):
         "words only. When it is changed, everything is embedded anew, in the background.",
     )
     embedding_url: HttpUrl | None = Field(
-        None, description="Base URL of its /embeddings. Unset: the backend's."
+        None,
+        description="Base URL of its /embeddings. Unset: the backend's; needed with backends_file.",
     )
     embedding_api_key: SecretStr | None = Field(
         None, description="Key for it. Unset: backend_api_key, if the URL is the backend's."
@@ -363,9 +364,11 @@ class Settings(BaseSettings):
         mode="before",
     )
     @classmethod
-    def _split_at_commas(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
+        """Split at commas, and at the ends of lines, as in a file of keys."""
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+            parts = (part.strip() for part in re.split(r"[,\r\n]", value))
+            return tuple(part for part in parts if part)
         return value
 
     @field_validator("task_prompts", mode="before")
@@ -446,6 +449,11 @@ class Settings(BaseSettings):
             )
         if self.backends_file and self.embedding_model and self.embedding_url is None:
             raise ValueError("embedding_model is set with backends_file: set embedding_url too")
+        if self.embedding_url and self.embedding_model is None:
+            raise ValueError(
+                "embedding_url is set without embedding_model: nothing would be embedded. Set the "
+                "model too"
+            )
         return self
 
     @model_validator(mode="after")

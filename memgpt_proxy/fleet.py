@@ -27,7 +27,8 @@ from memgpt_proxy.stores.redis import RedisConnection, RedisLog, RedisUnavailabl
 from memgpt_proxy.stores.redis.events import RedisEvents
 from memgpt_proxy.stores.redis.journal import RedisJournal
 from memgpt_proxy.stores.redis.limits import RedisLimiter
-from memgpt_proxy.stores.redis.sharing import leave_mark, mark
+from memgpt_proxy.stores.redis.sharing import leave_mark
+from memgpt_proxy.stores.secret_mark import mark
 from memgpt_proxy.telemetry import Telemetry
 
 log = logging.getLogger(__name__)

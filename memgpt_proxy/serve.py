@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 import httpx
@@ -69,6 +70,7 @@ class _Chosen:
         model: A model to show in examples.
         routes: What the gateway itself has to serve for it: the demo backend lives inside.
         several: All backends, where there are several.
+        doubtful: Something about it looks wrong; the description says what.
     """
 
     url: str
@@ -77,6 +79,7 @@ class _Chosen:
     model: str
     routes: tuple[BaseRoute, ...] = ()
     several: BackendsFile | None = None
+    doubtful: bool = False
 
 
 def serve(settings: Settings) -> None:
@@ -109,16 +112,21 @@ def serve(settings: Settings) -> None:
 
 @contextmanager
 def _heeding() -> Iterator[None]:
-    """Let SIGTERM interrupt as SIGINT does, wherever the server does not take both itself.
+    """Let SIGTERM and SIGHUP interrupt as SIGINT does, wherever the server does not take them.
 
-    The first process of a container does not see a signal that it has no handler for: one that is
-    stopped while it starts would be killed only at the end of its grace.
+    One that is ignored stays so, as under nohup. The first process of a container does not see a
+    signal that it has no handler for: one that is stopped while it starts would be killed only at
+    the end of its grace.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _log_as_told(settings: Settings) -> None:
@@ -134,7 +142,9 @@ async def _run(settings: Settings, listener: socket.socket) -> None:
     try:
         app = create_app(settings, chosen.url, routes=chosen.routes, several=chosen.several)
     except OSError as error:
-        raise StartError(f"data_dir {settings.data_dir}: {error.strerror}") from error
+        directory, at = settings.data_dir, error.filename
+        where = at if at and Path(at) != directory else f"data_dir {directory}"
+        raise StartError(f"{where}: {error.strerror}") from error
     async with app.opened():
         _greet(settings, port, chosen, degraded=app.degraded())
         _spare_collections()
@@ -203,21 +213,22 @@ async def _named_backend(
     url = url.rstrip("/")
     _check_not_itself(settings, url, port, "backend_url")
     key = settings.backend_api_key
-    what, model, wants_key = f"the backend at {url}", None, key is None
+    what, model, wants_key, doubt = f"the backend at {url}", None, key is None, ""
     try:
         listed = await list_models(transport, url, key.get_secret_value() if key else None)
     except httpx.TransportError as error:
         why = str(error).rstrip(".")
-        what += f", which cannot be reached now ({why}): is it running, and is backend_url right?"
+        doubt = f", which cannot be reached now ({why}): is it running, and is backend_url right?"
     else:
         model = next(iter(listed.models), None)
         if meant := url_meant(url, listed):
-            what += f", which lists no models there ({listed.status}): did you mean {meant}?"
+            doubt = f", which lists no models there ({listed.status}): did you mean {meant}?"
         elif key is not None and listed.status in _REFUSES_THE_KEY:
-            what += f", which refuses backend_api_key ({listed.status})"
+            doubt = f", which refuses backend_api_key ({listed.status})"
         if listed.models and _is_near(url):  # others list their models to anybody
             wants_key = False
-    return _Chosen(url, what, _key_to_show(settings, backend_wants_it=wants_key), model or "MODEL")
+    shown = _key_to_show(settings, backend_wants_it=wants_key)
+    return _Chosen(url, what + doubt, shown, model or "MODEL", doubtful=bool(doubt))
 
 
 def _key_to_show(
@@ -267,7 +278,8 @@ def _greet(settings: Settings, port: int, chosen: _Chosen, *, degraded: bool) ->
     """
     if settings.log_format is LogFormat.JSON:
         url = f"http://{_own_address(settings.host)}:{port}/v1"
-        log.info("listening at %s, answering with %s", url, chosen.what)
+        level = logging.WARNING if chosen.doubtful else logging.INFO
+        log.log(level, "listening at %s, answering with %s", url, chosen.what)
     else:
         click.echo(_greeting(settings, port, chosen) + (_DEGRADED if degraded else ""))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from types import FrameType
 from typing import Any
@@ -32,7 +33,7 @@ _CLOSE_SECONDS = 5
 
 
 class Server(uvicorn.Server):
-    """Serves until SIGINT or SIGTERM; then lets running replies finish, within a bound.
+    """Serves until SIGINT, SIGTERM or SIGHUP; then lets running replies finish, within a bound.
 
     A second signal ends them at once. What was said by then is stored either way.
 
@@ -69,11 +70,23 @@ class Server(uvicorn.Server):
     async def run_to_end(self, listener: socket.socket) -> None:
         """Serve on ``listener``; return once every turn has ended and is stored."""
         self._loop = asyncio.get_running_loop()
-        await self.serve(sockets=[listener])
+        with self._hanging_up():
+            await self.serve(sockets=[listener])
         if left := set(self.server_state.tasks):
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=_COMMIT_SECONDS)
+
+    @contextmanager
+    def _hanging_up(self) -> Iterator[None]:
+        """Take SIGHUP too, which uvicorn does not: the terminal was closed. Not under nohup."""
+        before = signal.getsignal(signal.SIGHUP)
+        if before is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self.handle_exit)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal: the first stops in order, the second at once."""

@@ -11,6 +11,7 @@ configured is not imported: a single process shall not pay for a fleet.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from memgpt_proxy.stores.events import Events, LocalEvents
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.limits import Limiter, LocalLimiter, Rates
 from memgpt_proxy.stores.measured import MeasuredStore, Timed
-from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.protocols import Store, StoreFull
+from memgpt_proxy.stores.secret_mark import mark
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.trace_writer import TraceWriter
 from memgpt_proxy.telemetry import Telemetry
@@ -31,6 +33,8 @@ from memgpt_proxy.telemetry import Telemetry
 if TYPE_CHECKING:
     from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
     from memgpt_proxy.stores.redis import RedisConnection
+
+log = logging.getLogger(__name__)
 
 DATABASE = "memory.db"
 """The embedded store's file in the data directory."""
@@ -68,11 +72,29 @@ class Storage:
                 await fleet.join(self.redis, secret)
             await self.store.open()
             stack.push_async_callback(self.store.close)
+            if isinstance(self.records, SqliteStore):
+                await _recognise(self.records, secret)
             await self.traces.open()
             stack.push_async_callback(self.traces.close)
             await self.events.open()
             stack.push_async_callback(self.events.close)
             yield
+
+
+async def _recognise(store: SqliteStore, secret: bytes) -> None:
+    """Tell of a database that was begun under another secret. Raises StoreError."""
+    own = mark(secret)
+    try:
+        there = await store.leave_mark(own)
+    except StoreFull:
+        return  # another start will
+    if there != own:
+        log.warning(
+            "%s was begun with another namespace secret than this: what was remembered with that"
+            " is not found. Bring back the namespace.secret that it was kept with, or set"
+            " namespace_secret as it was",
+            store.file,
+        )
 
 
 def storage(

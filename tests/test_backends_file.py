@@ -90,6 +90,16 @@ def test_fallbacks_of_a_name_go_before_those_of_patterns_and_come_once() -> None
     assert list(several.candidates("other")) == ["other"]
 
 
+def test_an_alias_has_the_fallbacks_of_its_model_unless_it_has_its_own() -> None:
+    several = told(
+        entry("a", models=["gpt-*"], aliases={"fast": "gpt-a", "cheap": "gpt-b"}),
+        entry("b", models=["qwen", "phi"]),
+        fallbacks={"gpt-*": ["qwen"], "cheap": ["phi"]},
+    )
+    assert list(several.candidates("fast")) == ["fast", "qwen"]
+    assert list(several.candidates("cheap")) == ["cheap", "phi"]
+
+
 def test_names_that_clients_can_use() -> None:
     several = told(entry(models=["m", "p-*", "q?"], aliases={"fast": "m"}))
     assert [name for name, _ in several.named()] == ["fast", "m"]

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from memgpt_proxy import __version__, cli
+from memgpt_proxy.api.authentication import load_secret
 from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.setting_groups import GROUPS
 from tests.support.backend import ScriptedBackend
@@ -351,6 +352,7 @@ def test_a_data_directory_that_cannot_be_made(backend: ScriptedBackend, tmp_path
 
 @pytest.mark.slow
 def test_a_store_that_is_none(backend: ScriptedBackend, tmp_path: Path) -> None:
+    load_secret(tmp_path / "namespace.secret")
     (tmp_path / "memory.db").write_bytes(b"no database" * 1000)
     told = fails_to_start(tmp_path, backend, "--port", "0", "--data-dir", str(tmp_path))
     assert str(tmp_path / "memory.db") in told

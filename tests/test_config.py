@@ -83,6 +83,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
 
 COMPANIONS = {
     "elasticsearch_url": {"namespace_secret": "of sixteen characters"},
+    "embedding_url": {"embedding_model": "m"},
     "elasticsearch_username": {"elasticsearch_password": "p"},
     "elasticsearch_password": {"elasticsearch_username": "u"},
 }
@@ -196,6 +197,18 @@ def test_a_home_directory_is_expanded() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]
+
+
+def test_keys_may_stand_one_a_line(started: list[Settings], tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("accepted_keys: |\n  sk-a\n  sk-b\n\n")
+    run("serve", "--config", str(file))
+    assert [key.get_secret_value() for key in started[0].accepted_keys] == ["sk-a", "sk-b"]
+
+
+def test_an_embedding_server_needs_a_model() -> None:
+    with pytest.raises(SettingsError, match="embedding_url is set without embedding_model"):
+        load_settings({"embedding_url": "http://127.0.0.1:9"})
 
 
 def test_keys_are_not_shown() -> None:

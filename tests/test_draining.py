@@ -168,7 +168,7 @@ def test_a_stop_fits_into_its_grace_with_everything_away(
         assert "replies are ended by the stop" in gateway.log()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_gateway_that_is_starting_can_be_stopped(
     backend: ScriptedBackend, tmp_path: Path, signum: signal.Signals
 ) -> None:

@@ -77,13 +77,16 @@ def test_it_comes_back_at_the_same_address_after_a_kill(start_gateway):
     assert gateway.data_dir.is_dir()
 
 
-def test_a_running_reply_is_finished_when_it_is_stopped(backend: ScriptedBackend, start_gateway):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
+def test_a_running_reply_is_finished_when_it_is_stopped(
+    backend: ScriptedBackend, start_gateway, signum: signal.Signals
+):
     gateway = start_gateway("--reply-mode", "content")
     introduce(backend, gateway)
     gate = Gate()
     backend.reply(text("Once upon ") + wait(gate) + text("a time."))
     listener = listening(gateway)
-    os.kill(gateway.pid, signal.SIGINT)
+    os.kill(gateway.pid, signum)
     gateway.wait_for_log("Stopping: running replies have 600 s to finish.")
     gate.open()
     listener.join(10)
@@ -133,6 +136,35 @@ def test_a_variable_that_is_no_setting_is_told_of(start_gateway):
 def test_it_starts_without_its_backend_and_says_so(start_gateway):
     gateway = start_gateway(backend_url="http://127.0.0.1:9/v1")
     assert "http://127.0.0.1:9/v1, which cannot be reached now" in gateway.log()
+
+
+def test_records_say_that_as_a_warning(backend: ScriptedBackend, start_gateway):
+    def level(url: str) -> str:
+        lines = start_gateway("--log-format", "json", backend_url=url).log().splitlines()
+        [record] = [json.loads(line) for line in lines if "listening at" in line]
+        return str(record["level"])
+
+    assert level("http://127.0.0.1:9/v1") == "warning"
+    assert level(backend.base_url) == "info"
+
+
+def test_memories_are_not_begun_anew_because_their_secret_is_missing(start_gateway):
+    gateway = start_gateway()
+    gateway.stop()
+    (gateway.data_dir / "namespace.secret").unlink()
+    with pytest.raises(AssertionError):
+        gateway.start()
+    assert "namespace.secret is missing beside memory.db" in gateway.log().splitlines()[-1]
+    assert not (gateway.data_dir / "namespace.secret").exists()
+
+
+def test_memories_of_another_secret_are_told_of(tmp_path: Path, backend: ScriptedBackend):
+    with GatewayProcess(tmp_path, backend.base_url) as gateway:
+        gateway.restart()
+    assert "begun with another namespace secret" not in gateway.log()
+    env = {"MEMGPT_NAMESPACE_SECRET": "another one of some length"}
+    with GatewayProcess(tmp_path, backend.base_url, env=env) as gateway:
+        assert "memory.db was begun with another namespace secret than this" in gateway.log()
 
 
 def test_why_its_backend_cannot_be_reached_is_told(backend: ScriptedBackend, start_gateway):

@@ -15,6 +15,7 @@ from memgpt_proxy.api.checks import only
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.config import Settings
 from memgpt_proxy.errors import Unauthenticated
+from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.records import Namespace
 
 SECRET_FILE = "namespace.secret"  # noqa: S105 - the name of a file
@@ -86,11 +87,23 @@ class Authenticator:
 def secret_of(settings: Settings) -> bytes:
     """Return the secret that namespaces are derived with: as it is set, else from its file.
 
-    Raises OSError; ValueError when the file holds something else.
+    Raises OSError; ValueError when the file holds something else, or is missing beside what was
+    kept with it.
     """
-    if settings.namespace_secret is None:
-        return load_secret(settings.data_dir / SECRET_FILE)
-    return secret_from(settings.namespace_secret.get_secret_value())
+    if settings.namespace_secret is not None:
+        return secret_from(settings.namespace_secret.get_secret_value())
+    path = settings.data_dir / SECRET_FILE
+    if not path.exists() and is_begun(settings):
+        raise ValueError(
+            f"{path} is missing beside {DATABASE}, whose memories nobody finds without it: restore"
+            " it, or set namespace_secret to it; to begin anew, move the database away"
+        )
+    return load_secret(path)
+
+
+def is_begun(settings: Settings) -> bool:
+    """Return whether there is an embedded store that a secret belongs to. Raises OSError."""
+    return not settings.elasticsearch_url and (settings.data_dir / DATABASE).exists()
 
 
 def secret_from(setting: str) -> bytes:

@@ -133,11 +133,20 @@ def json_object(body: bytes) -> dict[str, Any]:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(
-            f"The body of the request is not valid JSON: {error.msg} (character {error.pos})."
+            f"The body of the request is not valid {_wrong(body, error)}"
         ) from error
     if not isinstance(fields, dict):
         raise InvalidRequest("The body of the request must be a JSON object.")
     return fields
+
+
+def _wrong(body: bytes, error: orjson.JSONDecodeError) -> str:
+    """Return what a body is not, and where."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as wrong:
+        return f"UTF-8 (byte {wrong.start})."
+    return f"JSON: {error.msg} (character {error.pos})."
 
 
 def check_depth(what: object) -> None:

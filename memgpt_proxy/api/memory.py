@@ -93,8 +93,16 @@ class MemoryRoutes:
         ]
 
     async def erase(self, request: Request) -> Response:
-        """Erase the caller's memory, and answer with what it held."""
+        """Erase the caller's memory, and answer with what it held.
+
+        A body is refused: whoever is named there would not be the one who is erased.
+        """
         namespace = await self._namespace(request)
+        if await _has_body(request):
+            raise InvalidRequest(
+                "Nothing was erased: this takes no body. Name a user in the query, as in "
+                "/memgpt/memory?user=…; without one it erases the memory of the key itself."
+            )
         try:
             erased = await self._eraser.erase(namespace)
         except StoreError as error:
@@ -168,6 +176,16 @@ class MemoryRoutes:
     async def _namespace(self, request: Request) -> Namespace:
         admitted = await self._admission.admit(request.headers.raw)
         return self._authenticator.namespace_asked_for(admitted.key, request.query_params)
+
+
+async def _has_body(request: Request) -> bool:
+    try:
+        async for part in request.stream():
+            if part:
+                return True
+    except ClientDisconnect as error:
+        raise InvalidRequest("The request broke off.") from error
+    return False
 
 
 async def _all(first: Sequence[bytes], lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -69,6 +69,12 @@ class Embeddings:
         self._encoded = True
         self._answered = False
 
+    @property
+    def where(self) -> str:
+        """The model and its server, for a log."""
+        server = self._server.server
+        return f"{self.model} at {server['server.address']}:{server['server.port']}"
+
     async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
         """Return the vector of each text, of length 1; None where the model does not take it.
 

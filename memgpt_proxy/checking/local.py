@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from memgpt_proxy.api.authentication import SECRET_FILE, read_secret, secret_of
+from memgpt_proxy.api.authentication import SECRET_FILE, is_begun, read_secret, secret_of
 from memgpt_proxy.checking.findings import Finding, fail, ok, told, warn
 from memgpt_proxy.config import Settings
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
+from memgpt_proxy.stores.secret_mark import mark
 from memgpt_proxy.stores.sqlite import SqliteStore
+from memgpt_proxy.stores.sqlite.connection import read_mark
 
 DIRECTORY, SECRET, STORE = "data directory", "namespace secret", "embedded store"
 
@@ -43,13 +46,22 @@ async def namespace_secret(settings: Settings) -> Sequence[Finding]:
 
 
 def _namespace_secret(settings: Settings) -> Finding:
-    path = settings.data_dir / SECRET_FILE
+    path, database = settings.data_dir / SECRET_FILE, settings.data_dir / DATABASE
     try:
         kept = read_secret(path) if path.exists() else None
-    except (OSError, ValueError) as error:
+        begun = read_mark(database) if is_begun(settings) else None
+    except (OSError, ValueError, sqlite3.Error) as error:
         return fail(SECRET, told(error))
+    used = kept if settings.namespace_secret is None else secret_of(settings)
+    if used is not None and begun not in (None, mark(used)):
+        return fail(
+            SECRET,
+            f"{database} was begun with another one, and what was remembered with that is not"
+            f" found: bring back the {SECRET_FILE} that it was kept with, or set namespace_secret"
+            " as it was",
+        )
     if settings.namespace_secret is not None:
-        if kept in (None, secret_of(settings)):
+        if kept in (None, used):
             return ok(SECRET, "set")
         return warn(
             SECRET,
@@ -64,7 +76,7 @@ def _namespace_secret(settings: Settings) -> Finding:
         )
     if kept is not None:
         return ok(SECRET, f"{path}, part of the backup")
-    if (settings.data_dir / DATABASE).exists():
+    if is_begun(settings):
         return fail(
             SECRET, f"{path} is missing beside {DATABASE}, whose memories nobody finds: restore it"
         )
@@ -74,15 +86,17 @@ def _namespace_secret(settings: Settings) -> Finding:
 async def embedded_store(settings: Settings) -> Sequence[Finding]:
     """Open the embedded store, if it has been made."""
     file = settings.data_dir / DATABASE
-    if not file.exists():
-        return [ok(STORE, "is made at the first start")]
     store = SqliteStore(file)
     try:
+        if not file.exists():
+            return [ok(STORE, "is made at the first start")]
         await store.open()
         try:
             await store.ping()
         finally:
             await store.close()
+    except OSError as error:
+        return [fail(STORE, told(error))]
     except StoreError as error:
         return [fail(STORE, f"{file}: {told(error)}")]
     return [ok(STORE, f"{file}, {file.stat().st_size >> 20} MiB")]

@@ -13,8 +13,9 @@ from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.redis.circuit import RedisUnavailable
 from memgpt_proxy.stores.redis.connection import RedisConnection, connect
 from memgpt_proxy.stores.redis.durability import losses, servers
-from memgpt_proxy.stores.redis.sharing import last_mark, mark
+from memgpt_proxy.stores.redis.sharing import last_mark
 from memgpt_proxy.stores.redis.url import RedisUrl, parse
+from memgpt_proxy.stores.secret_mark import mark
 
 PART = "Redis"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol
 
-from memgpt_proxy.errors import BackendBroken, GatewayError
+from memgpt_proxy.errors import BackendBroken, BackendRefused, GatewayError
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Owner
 from memgpt_proxy.stores.vectors import (
@@ -44,6 +44,8 @@ MOST_WAITING = 1024
 MOST_CHARACTERS = 8000
 """Characters of a text that count: what is said at greater length is told by its beginning."""
 
+_ABOUT_THE_KEY = (401, 403)
+
 UNRELATED = (
     "The bus to the airport leaves at half past nine.",
     "Two cups of flour, a pinch of salt and an egg.",
@@ -63,6 +65,11 @@ class Embeddings(Protocol):
     @property
     def model(self) -> str:
         """Its name."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """The model and its server, for a log."""
         ...
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector | None]:
@@ -158,7 +165,7 @@ class Embedder:
             except (GatewayError, StoreError) as error:
                 failures += 1
                 if failures == 1:
-                    log.warning("embedding waits: %s", error)
+                    log.warning("embedding waits: %s", self._why(error))
                 pause = self._pace.retry * 2 ** min(failures - 1, 16)
                 await asyncio.sleep(_about(min(pause, self._pace.longest)))
 
@@ -212,6 +219,14 @@ class Embedder:
         ]
         await self._store.put_vectors(space, embedded)
         self._telemetry.texts_embedded(sum(each is not None for each in vectors))
+
+    def _why(self, error: GatewayError | StoreError) -> str:
+        """Return what embedding waits for, and the setting to look at where a key is refused."""
+        if isinstance(error, StoreError):
+            return str(error)
+        refused = isinstance(error, BackendRefused) and error.status in _ABOUT_THE_KEY
+        hint = " Is embedding_api_key set, and right?" if refused else ""
+        return f"{self._embeddings.where}: {error}{hint}"
 
     def _begin_again(self) -> None:
         """Have everything in the store looked through once more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -119,14 +120,18 @@ def erase_command(file: Path | None, place: str, *, yes: bool, **options: Any) -
 def export_command(file: Path | None, place: str, output: BinaryIO, **options: Any) -> None:
     """Write all that one owner has to a file.
 
-    To OUTPUT, or to the terminal without it, as lines of JSON. What is exported by --key can be
-    imported under another key, by --namespace under the same only.
+    To OUTPUT, which only you may read, or to the terminal without it, as lines of JSON. What is
+    exported by --key can be imported under another key, by --namespace under the same only.
     """
     from memgpt_proxy.moving.memories import export
     from memgpt_proxy.moving.whose import Whose
 
     whose = Whose.taken_from(options)
-    export(place, whose, read_settings(file, options), output)
+    before = os.umask(0o077)  # the file is made with its first byte
+    try:
+        export(place, whose, read_settings(file, options), output)
+    finally:
+        os.umask(before)
 
 
 @click.command("import", cls=SettingsCommand, context_settings=CONTEXT)

@@ -49,7 +49,8 @@ def export(source: str, whose: Whose, settings: Settings, file: BinaryIO) -> Non
 def take_back(destination: str, whose: Whose, settings: Settings, path: Path) -> None:
     """Store what a file has as one owner's memory. Raises click.ClickException."""
     with _told():
-        place = _there(destination, settings)
+        place = place_of(destination, settings)
+        place.begin(settings)
         owner, namespace = whose.one(place, settings)
         with place.claimed(), path.open("rb") as file:
             asyncio.run(_take_back(place, owner, namespace, settings, file))
@@ -118,7 +119,7 @@ async def _take_back(
     place: Place, owner: Owner, namespace: Namespace | None, settings: Settings, file: BinaryIO
 ) -> None:
     records = await asyncio.to_thread(records_for, file, owner, namespace)
-    async with place.opened(settings, create=False) as store:
+    async with place.opened(settings, create=place.is_local) as store:
         counts = await take_in(records, store, owner, partial(store.take_over, owner))
     await _have_forgotten(place, owner, settings)
     for kind, count in counts.items():

@@ -50,6 +50,8 @@ def carry_out(asked: Asked, settings: Settings) -> None:
         _carry_out(asked, settings)
     except (PlaceError, StateError, DataDirError, StoreError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
 
 def _carry_out(asked: Asked, settings: Settings) -> None:

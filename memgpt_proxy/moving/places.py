@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
+from memgpt_proxy.api.authentication import SECRET_FILE, load_secret
 from memgpt_proxy.config import Settings
 from memgpt_proxy.connections import elasticsearch_connection, without_credentials
 from memgpt_proxy.data_dir import claimed
@@ -50,6 +51,21 @@ class SqlitePlace:
         if not self.file.is_file():
             raise PlaceError(f"{self}: there is no such file")
 
+    @property
+    def is_local(self) -> bool:
+        """It is a file: one that is not there yet can be made."""
+        return True
+
+    def begin(self, settings: Settings) -> None:
+        """Make the secret that a new store needs, as the gateway's first start does.
+
+        Raises OSError, DataDirError.
+        """
+        if settings.namespace_secret is not None or self.file.exists():
+            return
+        with self.claimed():
+            load_secret(self.file.with_name(SECRET_FILE))
+
     def claimed(self) -> AbstractContextManager[None]:
         """Keep gateways out. Raises DataDirError where one is in.
 
@@ -85,6 +101,14 @@ class ElasticsearchPlace:
 
     def require(self) -> None:
         """Nothing can be said before it is asked."""
+
+    @property
+    def is_local(self) -> bool:
+        """Its indices are the gateways' to make."""
+        return False
+
+    def begin(self, _: Settings) -> None:
+        """Do nothing: its secret is a setting."""
 
     def claimed(self) -> AbstractContextManager[None]:
         """Do nothing: nobody can tell whether gateways run."""

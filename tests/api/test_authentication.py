@@ -102,6 +102,16 @@ def test_without_a_setting_the_secret_is_that_of_the_data_directory(tmp_path: Pa
     assert secret_of(Settings(data_dir=tmp_path)) == secret
 
 
+def test_no_secret_is_made_beside_memories_that_were_kept_with_another(tmp_path: Path):
+    (tmp_path / "memory.db").touch()
+    with pytest.raises(ValueError, match=r"namespace\.secret is missing beside memory\.db"):
+        secret_of(Settings(data_dir=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["memory.db"]
+    secret_of(Settings(data_dir=tmp_path, namespace_secret="of sixteen characters"))
+    load_secret(tmp_path / "namespace.secret")
+    secret_of(Settings(data_dir=tmp_path))
+
+
 def test_a_set_secret_makes_no_file(tmp_path: Path):
     secret_of(Settings(data_dir=tmp_path, namespace_secret="of sixteen characters"))
     assert list(tmp_path.iterdir()) == []

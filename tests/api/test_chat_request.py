@@ -228,3 +228,17 @@ def test_a_limit_below_one_is_for_the_backend_to_judge(limit: int):
     request = parsed(max_tokens=limit)
     assert request.max_tokens is None
     assert request.options["max_tokens"] == limit
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"model": "\xff"}', "not valid UTF-8 (byte 11)."),
+        (b'{"model": "\xed\xa0\x80"}', "not valid UTF-8 (byte 11)."),
+        (b'{"model": m}', "not valid JSON: "),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_told(body: bytes, told: str):
+    with pytest.raises(InvalidRequest) as refused:
+        parse_chat_request(body)
+    assert told in str(refused.value)

@@ -10,6 +10,7 @@ from memgpt_proxy.api.authentication import as_setting, load_secret
 from memgpt_proxy.checking import local
 from memgpt_proxy.checking.findings import Finding, Level
 from memgpt_proxy.config import Settings
+from memgpt_proxy.stores.secret_mark import mark
 from memgpt_proxy.stores.sqlite import SqliteStore
 
 OTHER = "of sixteen characters"
@@ -74,6 +75,31 @@ async def test_memories_without_their_secret(tmp_path: Path) -> None:
     finding = await secret(tmp_path)
     assert finding.level is Level.FAIL
     assert "restore" in finding.said
+
+
+async def test_memories_that_were_begun_with_another_secret(tmp_path: Path) -> None:
+    own = load_secret(tmp_path / "namespace.secret")
+    store = SqliteStore(tmp_path / "memory.db")
+    await store.open()
+    assert (await secret(tmp_path)).level is Level.OK
+    await store.leave_mark(mark(own))
+    await store.close()
+    assert (await secret(tmp_path)).level is Level.OK
+    assert (await secret(tmp_path, as_setting(own))).level is Level.OK
+    set_otherwise = await secret(tmp_path, OTHER)
+    (tmp_path / "namespace.secret").unlink()
+    load_secret(tmp_path / "namespace.secret")
+    for finding in (set_otherwise, await secret(tmp_path)):
+        assert finding.level is Level.FAIL
+        assert "was begun with another one" in finding.said
+    assert (await secret(tmp_path, as_setting(own))).level is Level.WARN
+
+
+async def test_a_directory_that_cannot_be_looked_into(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / ("x" * 300))  # as any that is not readable
+    [store] = await local.embedded_store(settings)
+    [found] = await local.namespace_secret(settings)
+    assert {store.level, found.level} == {Level.FAIL}
 
 
 async def test_a_secret_that_is_none(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from memgpt_proxy.checking.findings import Finding, Level, fail
 from memgpt_proxy.checking.redis import redis
 from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.redis import connect
-from memgpt_proxy.stores.redis.sharing import leave_mark, mark
+from memgpt_proxy.stores.redis.sharing import leave_mark
+from memgpt_proxy.stores.secret_mark import mark
 from tests.checking.servers import answering, redis_that_says
 from tests.support.process import free_port
 from tests.support.redis_server import RedisServer

@@ -134,6 +134,18 @@ def test_there_is_nothing_without_a_key(gateway: GatewayProcess) -> None:
     assert error_of(answer)["code"] == "invalid_api_key"
 
 
+def test_who_is_named_in_a_body_is_not_passed_over(
+    backend: ScriptedBackend, person: Person, gateway: GatewayProcess
+) -> None:
+    """It is where requests name a user; the key's own memory would be erased instead."""
+    live(backend, person)
+    url, body = f"{gateway.origin}/memgpt/memory", {"user": "bob"}
+    answer = httpx.request("DELETE", url, json=body, headers=headers(person.api_key))
+    assert answer.status_code == 400
+    assert "Nothing was erased" in error_of(answer)["message"]
+    assert erased(gateway, person.api_key)["messages"] == 2
+
+
 def test_it_is_only_erased_by_delete(gateway: GatewayProcess, api_key: str) -> None:
     answer = get(gateway, "memory", api_key)
     assert answer.status_code == 405

@@ -184,6 +184,25 @@ async def test_a_text_that_is_refused_holds_up_nothing(
     assert await near(vectors, "feline") == ["a kitten"]
 
 
+@pytest.mark.parametrize(
+    ("status", "hint"), [(401, " Is embedding_api_key set, and right?"), (404, "")]
+)
+async def test_what_it_waits_for_is_told_once(
+    server: EmbeddingServer,
+    vectors: SqliteVectors,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    hint: str,
+) -> None:
+    server.failures.extend([refusal(status, "no")] * 3)
+    async with embedding(server, vectors) as embedder:
+        await all_done(embedder)
+    place = server.base_url.removeprefix("http://").removesuffix("/v1")
+    why = f"The backend answered with status {status}."
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said == f"embedding waits: concepts at {place}: {why}{hint}"
+
+
 async def test_another_model_embeds_all_anew(
     server: EmbeddingServer, store: SqliteStore, vectors: SqliteVectors
 ) -> None:

@@ -87,6 +87,7 @@ def test_who_does_not_say_yes_erases_nothing(old: Path) -> None:
         (["erase", "--namespace", "1"], "Missing option '--from'"),
         (["erase", "--from", "sqlite:/none", "--namespace", "1"], "there is no such file"),
         (["export", "--from", "sqlite:{old}", "--namespace", "1"], "has nothing of this owner"),
+        (["export", "--from", "sqlite:" + "x" * 300, "--namespace", "1"], "File name too long"),
         (["import", "--to", "sqlite:{old}", "--namespace", "1", "{tmp}/none"], "No such file"),
         (["import", "--to", "sqlite:{old}", "--namespace", "1", "{old}/memory.db"], "Line 1"),
     ],
@@ -125,6 +126,21 @@ def test_a_memory_goes_to_another_key(old: Path, tmp_path: Path) -> None:
     new = authenticator.namespace(b"sk-new", None)
     assert texts(old, new) == texts(old, namespaces(old)[0]) == ["alpha"] * 3
     assert run("export", "--from", f"sqlite:{old}", "--namespace", owner).stdout.count("\n") == 7
+
+
+def test_a_memory_goes_to_a_machine_on_which_nothing_was_started_yet(
+    old: Path, tmp_path: Path
+) -> None:
+    file, new = tmp_path / "memory.jsonl", tmp_path / "new"
+    assert run("export", "--from", f"sqlite:{old}", "--key", file, given=f"{KEY}\n").exit_code == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    into = ("import", "--to", f"sqlite:{new}", "--key", file)
+    result = run(*into, given="sk-new\n")
+    assert result.exit_code == 0, result.output
+    authenticator = Authenticator(load_secret(new / "namespace.secret"), (), anonymous=True)
+    assert texts(new, authenticator.namespace(b"sk-new", None)) == ["alpha"] * 3
+    (new / "namespace.secret").unlink()
+    assert "no namespace secret" in refused(*into, given="sk-new\n")
 
 
 async def say_otherwise(directory: Path, namespace: Namespace) -> None:

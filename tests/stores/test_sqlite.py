@@ -20,6 +20,7 @@ from memgpt_proxy.stores.sqlite.connection import (
     SCHEMA_VERSION,
     connect_reader,
     connect_writer,
+    read_mark,
     require_features,
 )
 from memgpt_proxy.stores.sqlite.writes import NewVersion, Write, carry_out
@@ -239,6 +240,15 @@ class TestFile:
         assert await store.counts(ALICE) == Counts(1, 0)
         await store.close()
         assert list(path.parent.iterdir()) == [path]
+
+    async def test_the_first_mark_stays(self, path: Path) -> None:
+        store = SqliteStore(path)
+        await store.open()
+        assert read_mark(path) is None
+        assert await store.leave_mark("one") == "one"
+        assert await store.leave_mark("two") == "one"
+        await store.close()
+        assert read_mark(path) == "one"
 
     async def test_a_newer_database_is_refused(self, path: Path) -> None:
         with closing(connect_writer(path, "normal")) as connection:

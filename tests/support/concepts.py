@@ -38,6 +38,7 @@ class Concepts:
 
     def __init__(self, model: str = "concepts") -> None:
         self.model = model
+        self.where = f"{model} in this process"
         self.asked: list[str] = []
 
     async def embed(self, texts: Sequence[str]) -> list[Vector | None]:

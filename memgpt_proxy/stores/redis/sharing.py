@@ -1,21 +1,13 @@
 """Whether the gateways that share a Redis can share anything: by the secret of their namespaces.
 
-What replicas keep in Redis goes by namespace. With other secrets the same API key has other
-namespaces, and they would pass each other by without an error.
+What replicas keep in Redis goes by namespace. Each leaves the mark of its secret there.
 """
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 from memgpt_proxy.stores.redis.connection import RedisConnection
 
 _KEPT_SECONDS = 30 * 24 * 3600
-
-
-def mark(secret: bytes) -> str:
-    """Return what tells a secret from others, and tells nothing else of it."""
-    return blake2b(b"replicas", digest_size=8, key=secret).hexdigest()
 
 
 async def last_mark(redis: RedisConnection) -> str | None:

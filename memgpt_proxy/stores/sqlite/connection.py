@@ -108,6 +108,39 @@ def create_vectors(path: Path) -> None:
         connection.executescript(_script("vectors.sql"))
 
 
+def read_mark(path: Path) -> str | None:
+    """Return the mark of the secret under which an existing database was begun, if it has one.
+
+    Raises sqlite3.Error.
+    """
+    with closing(connect_reader(path)) as connection:
+        return _mark(connection)
+
+
+def leave_mark(path: Path, own: str) -> str:
+    """Return the mark in an existing database; one's own is left where there is none.
+
+    Raises StoreError.
+    """
+    try:
+        with closing(_connect(path, "rw")) as connection:
+            if (there := _mark(connection)) is not None:
+                return there
+            connection.executescript(_script("secret_mark.sql"))
+            connection.execute("INSERT OR IGNORE INTO secret_mark VALUES (0, ?)", (own,))
+            return _mark(connection) or own
+    except sqlite3.Error as error:
+        raise store_error(error) from error
+
+
+def _mark(connection: sqlite3.Connection) -> str | None:
+    there = "SELECT 1 FROM sqlite_schema WHERE name = 'secret_mark'"
+    if connection.execute(there).fetchone() is None:
+        return None
+    row = connection.execute("SELECT mark FROM secret_mark").fetchone()
+    return None if row is None else str(row[0])
+
+
 def require_features(connection: sqlite3.Connection, modules: Iterable[str]) -> None:
     """Raise StoreError unless SQLite is recent enough and has every one of ``modules``."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:

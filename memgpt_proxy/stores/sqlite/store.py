@@ -35,7 +35,12 @@ from memgpt_proxy.stores.records import (
     WorkingContext,
 )
 from memgpt_proxy.stores.sqlite import erasing, exporting, pages, reads, rows, traces
-from memgpt_proxy.stores.sqlite.connection import Synchronous, connect_reader, connect_writer
+from memgpt_proxy.stores.sqlite.connection import (
+    Synchronous,
+    connect_reader,
+    connect_writer,
+    leave_mark,
+)
 from memgpt_proxy.stores.sqlite.erasing import Stage, Step
 from memgpt_proxy.stores.sqlite.exporting import Kind, Position
 from memgpt_proxy.stores.sqlite.pages import Window
@@ -125,6 +130,13 @@ class SqliteStore:
         except (StoreError, asyncio.CancelledError):
             await self._writer.stop()
             raise
+
+    async def leave_mark(self, own: str) -> str:
+        """Return the mark of the secret that its namespaces were begun with, or leave one's own.
+
+        Raises StoreError. It has to be open.
+        """
+        return await asyncio.to_thread(leave_mark, self.file, own)
 
     async def close(self) -> None:
         """Carry out every read and write accepted so far, then close the file.
