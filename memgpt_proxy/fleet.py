@@ -72,7 +72,9 @@ def shared(
         return JournaledStore(measured, [on_disk], telemetry)
     journals: list[Journal] = [RedisJournal(redis, max_bytes), on_disk]
     journaled = JournaledStore(measured, journals, telemetry)
-    return HotStore(journaled, settings.cache_mib * 2**20, RedisLog(redis), telemetry)
+    hot = HotStore(journaled, settings.cache_mib * 2**20, RedisLog(redis), telemetry)
+    journaled.tell(hot.stored_late)
+    return hot
 
 
 async def join(redis: RedisConnection, secret: bytes) -> None:

@@ -11,7 +11,7 @@ import logging
 import math
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import assert_never
@@ -32,11 +32,22 @@ BATCH = 64
 """Entries that are carried out together, those of different namespaces at once."""
 
 
-class Backlog:
-    """The journals of one process."""
+Stored = Callable[[Namespace], Awaitable[None]]
+"""Tells that something of a namespace, which has waited, is stored now."""
 
-    def __init__(self, journals: Sequence[Journal], telemetry: Telemetry) -> None:
+
+class Backlog:
+    """The journals of one process.
+
+    Args:
+        stored: Told of each namespace of which something was carried out.
+    """
+
+    def __init__(
+        self, journals: Sequence[Journal], telemetry: Telemetry, stored: Stored | None = None
+    ) -> None:
         self._journals = journals
+        self._stored = stored
         self._telemetry = telemetry
         self._used = 0  # the journal that writes are kept in now
         self._away: set[str] = set()  # journals that could not be drained when last tried
@@ -218,6 +229,8 @@ class Backlog:
         finally:
             if stored:
                 await journal.done(stored)
+                if self._stored is not None:
+                    await self._stored(entries[0].namespace)
             self._telemetry.writes_drained(journal.name, len(stored))
 
     async def _put_aside(self, journal: Journal, entry: Entry, error: Exception) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from memgpt_proxy.stores.change_log import ChangeLog, Position
+from memgpt_proxy.stores.change_log import NOWHERE, ChangeLog, Position
 from memgpt_proxy.stores.changes import (
     Change,
     Committed,
@@ -267,6 +267,10 @@ class HotStore:
         """Store; what is remembered may be another by now."""
         restored = self._store.restore(namespace, records)
         await self._write(namespace, restored, lambda _: Uncertain())
+
+    async def stored_late(self, namespace: Namespace) -> None:
+        """Forget it, everywhere: what has waited is stored, and may have been read for missing."""
+        await self._others.tell(namespace, Uncertain(), upon=NOWHERE)
 
     async def _write(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
@@ -73,7 +73,8 @@ class JournaledStore:
         last: float = LAST_SECONDS,
     ) -> None:
         self._store = store
-        self._backlog = Backlog(journals, telemetry)
+        self._backlog = Backlog(journals, telemetry, self._tell_stored)
+        self._told: Callable[[Namespace], Awaitable[None]] | None = None
         self._telemetry = telemetry
         self._first, self._later = probes
         self._last = last
@@ -96,6 +97,14 @@ class JournaledStore:
     def alone(self, *, alone: bool) -> None:
         """Tell the store."""
         self._store.alone(alone=alone)
+
+    def tell(self, told: Callable[[Namespace], Awaitable[None]]) -> None:
+        """Have ``told`` know of each namespace of which something that has waited is stored."""
+        self._told = told
+
+    async def _tell_stored(self, namespace: Namespace) -> None:
+        if self._told is not None:
+            await self._told(namespace)
 
     async def open(self) -> None:
         """Open the journals and, if it is there, the store; what waits is drained first.

@@ -1,0 +1,74 @@
+from __future__ import annotations
+import asyncio
+from pathlib import Path
+from unicodedata import normalize
+import pytest
+from starlette.responses import JSONResponse
+from memgpt_proxy.memory.hybrid import HybridStore
+from memgpt_proxy.stores.vectors import BEGINNING
+from memgpt_proxy.memory.undo import apply
+from memgpt_proxy.stores.limits import Rates
+from memgpt_proxy.stores.redis import connect
+from memgpt_proxy.stores.redis.limits import RedisLimiter
+from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.sqlite import SqliteStore
+from tests.stores.build import ALICE, BOB, branch, message, passage, record
+from tests.support.embedding_server import EmbeddingServer, refusal
+from tests.support.redis_server import RedisServer
+from tests.memory.test_embedding import embedding, all_done, store, vectors, server, SPACE
+
+
+@pytest.mark.parametrize("query", ['"Café Central"', "Café-42", "Müller_7"])
+async def test_composed_query_finds_decomposed_text(tmp_path, query):
+    s = SqliteStore(tmp_path / "memory.db")
+    await s.open()
+    text = normalize("NFD", "We met at Café Central, order Café-42 by Müller_7.")
+    await s.commit(ALICE, record(*branch([text])))
+    found = await s.search_messages(ALICE, query, limit=10, offset=0)
+    await s.close()
+    assert found.total == 1
+
+
+@pytest.mark.slow
+async def test_one_text_that_breaks_the_server_keeps_no_other_from_its_vector(server, store, vectors):
+    """Ollama and vLLM answer 500 where a model gives NaN for a text."""
+    nan = JSONResponse({"error": {"message": "json: unsupported value: NaN"}}, 500)
+    server.refuses = lambda body: nan if any("poison" in each for each in body["input"]) else None
+    async with embedding(server, vectors) as embedder:
+        hybrid = HybridStore(store, vectors, embedder, None)
+        await hybrid.commit(ALICE, record(*branch(["poison"])))
+        for n in range(100):
+            await hybrid.commit(BOB, record(*branch([f"cars {n}"], f"x{n}_")))
+        await asyncio.sleep(3)
+        lacking = await vectors.lacking(SPACE, BEGINNING, limit=1000)
+    assert [each.text for each in lacking.texts] == ["poison"], len(lacking.texts)
+
+
+def test_undo_keeps_the_characters_of_other_lines():
+    before = "name: Ann\u2028Lee"
+    after = before + "\nlikes tea"
+    assert apply(after, after, before) == before
+
+
+@pytest.mark.redis
+async def test_limit_that_is_set_later_begins_full(redis_server: RedisServer):
+    redis = connect(redis_server.url)
+    key = Namespace("alice")
+    only_requests = RedisLimiter(redis, Rates(requests=60))
+    for _ in range(60):
+        assert (await only_requests.admit(key)).admitted
+        await only_requests.spend(key, 5_000)
+    both = RedisLimiter(redis, Rates(requests=120, tokens=10_000))
+    standing = await both.admit(key)
+    await redis.close()
+    assert standing.admitted, standing
+
+
+@pytest.mark.parametrize("text", ["we saw six\r\nflags", "we saw six  flags", "we saw six\tflags", "we saw six\u00a0flags", "six\nflags"])
+async def test_a_phrase_is_found_across_any_white_space(tmp_path, text):
+    s = SqliteStore(tmp_path / "memory.db")
+    await s.open()
+    await s.commit(ALICE, record(*branch([text])))
+    found = await s.search_messages(ALICE, '"six flags"', limit=10, offset=0)
+    await s.close()
+    assert found.total == 1
