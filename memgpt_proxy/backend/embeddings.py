@@ -97,8 +97,8 @@ class Embeddings:
         """Embed texts; where one is at fault, the others all the same."""
         try:
             return await self._ask_again(texts)
-        except BackendRefused as error:
-            if not _is_about_the_texts(error):
+        except (BackendRefused, BackendBroken) as error:
+            if not _is_about_the_texts(error) and not await self._breaks_at_them(error):
                 raise
             refusal = error
         if len(texts) == 1:
@@ -106,7 +106,7 @@ class Embeddings:
         half = len(texts) // 2
         return await self._embed_batch(texts[:half]) + await self._embed_batch(texts[half:])
 
-    async def _embed_head(self, text: str, refusal: BackendRefused) -> Vector | None:
+    async def _embed_head(self, text: str, refusal: GatewayError) -> Vector | None:
         """Embed as much of a refused text as the model takes.
 
         Raises the refusal when the model does not take any text. What was too long teaches how
@@ -122,10 +122,15 @@ class Embeddings:
             self._longest = max(min(self._longest, length), SHORTEST_CUT)
         return vector
 
+    async def _breaks_at_them(self, error: BackendRefused | BackendBroken) -> bool:
+        """Return whether a server that fails takes other texts: Ollama answers 500 for a NaN."""
+        fails = isinstance(error, BackendBroken) or error.status == 500
+        return fails and not await self._takes_nothing()
+
     async def _takes_nothing(self) -> bool:
         try:
             await self._ask_again([_HARMLESS])
-        except BackendRefused:
+        except GatewayError:
             return True
         return False
 
@@ -241,8 +246,10 @@ def _of_length_one(vector: NDArray[np.float64]) -> Vector | None:
     return (vector / length).astype(np.float32)
 
 
-def _is_about_the_texts(error: BackendRefused) -> bool:
+def _is_about_the_texts(error: GatewayError) -> bool:
     """Whether other texts may be taken. llama.cpp answers 500 when one is too long for it."""
+    if isinstance(error, BackendBroken):
+        return False
     if error.status in _ABOUT_THE_TEXTS:
         return True
     return error.status == 500 and _TOO_LONG.search(error.body()) is not None
