@@ -34,15 +34,16 @@ local held = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
 local passed = math.max(0, now - (held[3] or now)) / {PERIOD * 1e6:.0f}
 local used, admitted = {{}}, 1
 for i = 1, 2 do
-    used[i] = math.max(0, (held[i] or 0) - passed * rates[i])
+    used[i] = rates[i] > 0 and math.max(0, (held[i] or 0) - passed * rates[i]) or 0
     if rates[i] > 0 and used[i] + asked - rates[i] > {TOLERANCE} then admitted = 0 end
 end
 if admitted == 1 or asked == 0 then
-    used[1] = used[1] + asked
-    used[2] = used[2] + spent
-    local full = 0
+    local full, taken = 0, {{asked, spent}}
     for i = 1, 2 do
-        if rates[i] > 0 then full = math.max(full, used[i] / rates[i]) end
+        if rates[i] > 0 then
+            used[i] = used[i] + taken[i]
+            full = math.max(full, used[i] / rates[i])
+        end
     end
     local requests, tokens = string.format('%.17g', used[1]), string.format('%.17g', used[2])
     redis.call('HSET', KEYS[1], 'requests', requests, 'tokens', tokens,
@@ -53,6 +54,8 @@ return {{admitted, string.format('%.17g', used[1]), string.format('%.17g', used[
 """,
 )
 """Refills the buckets of a key, then takes ``asked`` requests and ``spent`` tokens.
+
+What has no limit is not counted: one that is set later begins full.
 
 A request is let in where one is left in each bucket; what is spent is taken in any case. ``at`` is
 in microseconds, and a clock that was set back refills none.
