@@ -25,6 +25,7 @@ from memgpt_proxy.stores.records import (
     TurnRecord,
     WorkingContext,
 )
+from memgpt_proxy.stores.storable import composed
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class Commit:
             parent=opening.author.node,
             depth=opening.depth + 1,
             role=Role.ASSISTANT,
-            text=said.words,
+            text=composed(said.words),
             entries=orjson.dumps(context.added).decode(),
             tokens=context.added_tokens,
             created=self._now(),

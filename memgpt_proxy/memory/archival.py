@@ -10,6 +10,7 @@ from memgpt_proxy.memory.results import PAGE_SIZE, ResultFormat, offset
 from memgpt_proxy.memory.working_context import Author
 from memgpt_proxy.stores.protocols import ArchivalStore
 from memgpt_proxy.stores.records import NO_TURN, Namespace, NodeId, Passage, TurnId
+from memgpt_proxy.stores.storable import composed
 
 PASSAGE_CHARACTERS = 1200
 """Length that a long text is cut to: some 300 tokens, so that ten fit in a small window."""
@@ -45,7 +46,7 @@ def cut(text: str, node: NodeId, created: float, turn: TurnId = NO_TURN) -> list
     """Return ``text`` as passages, cut between paragraphs, sentences or words where it can be."""
     return [
         Passage(_passage_id(f"{node}{turn}", number, piece), piece, created, node, turn)
-        for number, piece in enumerate(_pieces(text))
+        for number, piece in enumerate(_pieces(composed(text)))
     ]
 
 

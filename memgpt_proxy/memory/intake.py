@@ -18,6 +18,7 @@ from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, said
 from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.records import Namespace, Node, NodeId, Passage, Role
+from memgpt_proxy.stores.storable import composed
 from memgpt_proxy.values import dataclass
 
 _HEAD_CHARACTERS = 2000
@@ -113,7 +114,7 @@ def _node(
         parent=spot.parent,
         depth=spot.depth,
         role=role,
-        text=said(message.message) if role in (Role.USER, Role.ASSISTANT) else "",
+        text=composed(said(message.message)) if role in (Role.USER, Role.ASSISTANT) else "",
         entries=orjson.dumps(entries).decode(),
         tokens=tokens,
         created=now.timestamp(),

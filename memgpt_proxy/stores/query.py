@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from memgpt_proxy.stores.storable import composed
+
 MAX_TERMS = 64
 """Terms of a query that count; the rest is left out."""
 
@@ -53,7 +55,7 @@ class Query:
 def parse(query: str) -> Query:
     """Split a query into terms. Any text is a query; one without terms finds nothing."""
     found: dict[str, str] = {}
-    for phrase, word in _TERM.findall(_UNSEARCHABLE.sub(" ", query[:MAX_CHARACTERS])):
+    for phrase, word in _TERM.findall(_UNSEARCHABLE.sub(" ", composed(query[:MAX_CHARACTERS]))):
         term = " ".join(phrase.split()) or word.strip(_EDGES) or word
         if term and len(found) < MAX_TERMS:
             found.setdefault(term, _kind(term, quoted=bool(phrase)))

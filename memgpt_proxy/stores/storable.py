@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from hashlib import blake2b
+from unicodedata import normalize
 
 from memgpt_proxy.stores.records import Namespace, Owner
 
@@ -16,6 +17,11 @@ def owner_of(namespace: Namespace) -> Owner:
     """Return the digits that stand for a namespace: one token, which no stemmer changes."""
     name = namespace.encode("utf-8", "surrogatepass")
     return Owner(str(int.from_bytes(blake2b(name, digest_size=16).digest())))
+
+
+def composed(text: str) -> str:
+    """Return a text as queries are read: signs with marks are one character where there is one."""
+    return text if text.isascii() else normalize("NFC", text)
 
 
 def clean(text: str) -> str:

@@ -159,13 +159,20 @@ def _has_module(connection: sqlite3.Connection, name: str) -> bool:
 
 
 def _connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
         cached_statements=CACHED_STATEMENTS,
     )
+    connection.create_function("spaced", 1, _spaced, deterministic=True)
+    return connection
+
+
+def _spaced(text: str) -> str:
+    """Return a text with one space for each run of white space, as phrases are looked for."""
+    return " ".join(text.split())
 
 
 def _create_schema(connection: sqlite3.Connection) -> None:
