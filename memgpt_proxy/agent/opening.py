@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count, takewhile
@@ -34,7 +35,7 @@ from memgpt_proxy.memory.reconcile import (
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.transcript import Message, chain, content_id
 from memgpt_proxy.memory.working_context import Author, changes
-from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.protocols import Store, StoreAway
 from memgpt_proxy.stores.records import (
     NO_TURN,
     ROOT,
@@ -225,9 +226,10 @@ class Opener:
             events.append(alerts.today(now.date()))
         seen = _seen(state)
         if not place.begins and not self._live and last and seen != state.context.version:
-            before = await self._store.context_at(request.namespace, seen)
-            if changed := changes(before.content, state.context.content):
-                events.append(alerts.working_context_changed(changed))
+            with suppress(StoreAway):  # then it is told when the store is back
+                before = await self._store.context_at(request.namespace, seen)
+                if changed := changes(before.content, state.context.content):
+                    events.append(alerts.working_context_changed(changed))
         return events
 
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from memgpt_proxy.memory.reconcile import Place
 from memgpt_proxy.memory.undo import Undo, discarded
-from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.protocols import Store, StoreAway
 from memgpt_proxy.stores.records import Fork, Namespace, Node, Role, TurnId
 from memgpt_proxy.values import dataclass
 
@@ -88,8 +88,11 @@ class Branching:
         if not away and not again:
             return Left(place, fork)
         at = place.last.id if place.last else place.parent
-        await self._undo.take_back(namespace, away, at)
-        await self._undo.do_again(namespace, again, at)
+        try:
+            await self._undo.take_back(namespace, away, at)
+            await self._undo.do_again(namespace, again, at)
+        except StoreAway:  # what is at hand is enough to go on: what was written stays
+            return Left(place, fork)
         context = await self._store.context(namespace)
         after = [*place.state.after, *instead.after]
         live = {node.turn for node in after if not node.abandoned}

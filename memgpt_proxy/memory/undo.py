@@ -41,10 +41,10 @@ class Undo:
 
         Raises StoreError.
         """
-        if turns:
+        made = [(turn, *await self._edits(namespace, turn)) for turn in turns]
+        if turns:  # which can wait for a store that is away, where what was edited cannot be told
             await self._store.hide_passages(namespace, turns)
-        for turn in turns:
-            edits, taken_back = await self._edits(namespace, turn)
+        for turn, edits, taken_back in made:
             if edits and not taken_back:
                 await self._rewrite(namespace, Author(at, _mark(turn)), _inverses(edits))
 
@@ -113,7 +113,7 @@ def apply(text: str, before: str, after: str) -> str:
 
     Lines that others have changed since are left as they are.
     """
-    lines, old, new = text.splitlines(), before.splitlines(), after.splitlines()
+    lines, old, new = _lines(text), _lines(before), _lines(after)
     places = _places(old, lines)
     head: list[str] = []
     slots = [[line] for line in lines]
@@ -128,6 +128,11 @@ def apply(text: str, before: str, after: str) -> str:
         slot = slots[standing[0]] if standing else slots[above[-1]] if above else head
         slot += new[new_start:new_end]
     return "\n".join(chain(head, *slots))
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text; only their ends part them, whatever else Unicode has."""
+    return text.split("\n") if text else []
 
 
 def _places(old: Sequence[str], lines: Sequence[str]) -> dict[int, int]:
