@@ -59,8 +59,9 @@ class Commit:
         self.degraded = prepared.degraded
 
     def is_erased(self) -> bool:
-        """Whether the memory that the turn began with was erased since."""
-        return self._can.eraser.times(self._request.namespace) != self._erasures
+        """Whether the memory that the turn began with was erased since, or is being erased."""
+        times = self._can.eraser.times(self._request.namespace)
+        return times is None or times != self._erasures
 
     def wrote(self, context: WorkingContext) -> None:
         """The turn wrote the working context; what others wrote in between is yet to be told."""

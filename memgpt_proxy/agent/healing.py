@@ -30,7 +30,7 @@ class Prepared:
 
     Attributes:
         degraded: It is a turn without memory, or one whose store is away.
-        erasures: How often the memory had been erased when it was read.
+        erasures: How often the memory had been erased when it was read; None while it was.
     """
 
     opening: Opening
@@ -38,7 +38,7 @@ class Prepared:
     window: Window
     place: CallPlace
     degraded: bool
-    erasures: int
+    erasures: int | None
 
 
 Prepare = Callable[[Route], Awaitable[Prepared]]

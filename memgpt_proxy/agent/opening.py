@@ -330,4 +330,6 @@ def _check_results(place: Place) -> None:
 
 
 def _seen(state: TurnState) -> int:
-    return state.nodes[-1].context_version if state.nodes else state.context.version
+    """Return the version that a branch has seen; a later one than there is was erased since."""
+    newest = state.context.version
+    return min(state.nodes[-1].context_version, newest) if state.nodes else newest

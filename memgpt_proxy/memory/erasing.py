@@ -21,8 +21,8 @@ LAST_SECONDS = 2.0
 class Eraser:
     """Erases memories.
 
-    A turn that began before its memory was erased knows what was in it: it answers, and leaves
-    nothing behind. So it asks, before it writes, whether ``times`` is still what it was.
+    A turn that began before all of its memory was erased knows what was in it: it answers, and
+    leaves nothing behind. So it asks, before it writes, whether ``times`` is still what it was.
     """
 
     def __init__(self, store: Store, traces: TraceWriter, events: Events) -> None:
@@ -30,11 +30,12 @@ class Eraser:
         self._traces = traces
         self._events = events
         self._times: Counter[Namespace] = Counter()
+        self._under_way: Counter[Namespace] = Counter()
         self._erasing: set[asyncio.Task[Holdings]] = set()
 
-    def times(self, namespace: Namespace) -> int:
-        """Return how often this process has begun to erase a memory."""
-        return self._times[namespace]
+    def times(self, namespace: Namespace) -> int | None:
+        """Return how often this process has erased a memory; None while it does."""
+        return None if namespace in self._under_way else self._times[namespace]
 
     async def erase(self, namespace: Namespace) -> Holdings:
         """Erase a memory, and return what it held; that goes on where its caller is cancelled.
@@ -52,8 +53,12 @@ class Eraser:
 
     async def _erase(self, namespace: Namespace) -> Holdings:
         self._times[namespace] += 1
-        await self._traces.forget(namespace)
-        erased = await self._store.erase(namespace)
+        self._under_way[namespace] += 1
+        try:
+            await self._traces.forget(namespace)
+            erased = await self._store.erase(namespace)
+        finally:
+            self._under_way -= Counter([namespace])
         self._events.publish(namespace, Event(ERASED, {}))
         log.info("a memory was erased: %d records", erased.records)
         return erased

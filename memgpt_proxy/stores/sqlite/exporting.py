@@ -57,13 +57,14 @@ def _conversation(row: Sequence[Any]) -> Conversation:
 
 
 KINDS = (
-    Kind("contexts", "version", "version, content, node, turn", _context_version),
     # Before the nodes: whichever queue a node names, it says so itself.
     Kind("queues", "node", rows.QUEUE_COLUMNS, rows.queue_state),
     # As they were stored: of two that are equally new, the one stored last is the newest.
     Kind("nodes", "number", rows.NODE_COLUMNS, rows.node),
     Kind("passages", "number", "id, text, created, node, turn, hidden", _passage),
     Kind("conversations", "name", "name, tip, resends", _conversation),
+    # Behind the nodes: a version that one of them has seen is among these.
+    Kind("contexts", "version", "version, content, node, turn", _context_version),
 )
 """In the order of the export."""
 
