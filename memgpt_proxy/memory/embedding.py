@@ -124,6 +124,7 @@ class Embedder:
         self._telemetry = telemetry
         self._pace = pace or Pace()
         self._written: deque[Text] = deque()
+        self._on_their_way: list[Text] = []
         self._woken = asyncio.Event()
         self._place = BEGINNING
         self._sweep_at = 0.0
@@ -150,6 +151,7 @@ class Embedder:
         """Embed nothing of an owner that waits."""
         kept = [text for text in self._written if text.name.owner != owner]
         self._written = deque(kept)
+        self._on_their_way = [each for each in self._on_their_way if each.name.owner != owner]
 
     def waiting(self) -> int:
         """Return how many texts were stored that have no vector yet, as far as is known."""
@@ -189,11 +191,11 @@ class Embedder:
 
     async def _embed_written(self, space: Space) -> None:
         count = min(TOGETHER, len(self._written))
-        batch = [self._written.popleft() for _ in range(count)]
+        self._on_their_way = batch = [self._written.popleft() for _ in range(count)]
         try:
             await self._embed(space, batch)
-        except (GatewayError, StoreError):
-            self._written.extendleft(reversed(batch))
+        except (GatewayError, StoreError):  # but what was forgotten meanwhile
+            self._written.extendleft(reversed(self._on_their_way))
             raise
 
     async def _sweep(self, space: Space) -> None:
