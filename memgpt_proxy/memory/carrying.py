@@ -122,6 +122,9 @@ def records_for(
     names = [name_of(record) for record in records]
     if len(set(names)) < len(names):
         raise Malformed("The export has two records of one name.")
+    depths = {each.id: each.depth for each in records if isinstance(each, Node)}
+    if any(depths.get(each.parent, -1) >= each.depth for each in records if isinstance(each, Node)):
+        raise Malformed("The export has a message that hangs on itself, or on a later one.")
     return records
 
 

@@ -75,3 +75,23 @@ async def test_a_phrase_is_found_across_any_white_space(tmp_path, text):
     found = await s.search_messages(ALICE, '"six flags"', limit=10, offset=0)
     await s.close()
     assert found.total == 1
+
+
+@pytest.mark.slow
+async def test_nothing_of_an_erased_memory_is_sent_to_be_embedded(server, store, vectors):
+    """What was on its way when its memory was erased, and failed, is not tried again."""
+    async with embedding(server, vectors) as embedder:
+        await all_done(embedder)
+        hybrid = HybridStore(store, vectors, embedder, None)
+        server.held.clear()
+        before = len(server.requests)
+        await hybrid.commit(ALICE, record(*branch(["a secret"])))
+        while len(server.requests) == before:
+            await asyncio.sleep(0.01)
+        server.failures.extend(JSONResponse({"error": {}}, 503) for _ in range(1))
+        await hybrid.erase(ALICE)
+        erased = len(server.requests)
+        server.held.set()
+        await asyncio.sleep(1)
+    sent = [text for each in server.requests[erased:] for text in each["input"]]
+    assert "a secret" not in sent
