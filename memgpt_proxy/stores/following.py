@@ -25,6 +25,9 @@ from memgpt_proxy.stores.storable import owner_of
 MOST_PLACES = 50_000
 """Namespaces that are followed at once."""
 
+MOST_IDLE = 1000
+"""Of these, namespaces of which nothing is remembered: a place takes some 20 KB."""
+
 MOST_MISSED = 1000
 """Namespaces whose changes are told one by one when the log is back; of more, all are voided."""
 
@@ -255,8 +258,11 @@ class Following:
     def _place(self, namespace: Namespace) -> _Place:
         place = self._places.setdefault(namespace, _Place())
         self._places.move_to_end(namespace)
-        oldest = next(iter(self._places))
-        if len(self._places) > MOST_PLACES and not self._places[oldest].turn.locked():
+        most = min(MOST_PLACES, len(self._spaces) + MOST_IDLE)
+        while len(self._places) > most:
+            oldest = next(iter(self._places))
+            if self._places[oldest].turn.locked():
+                break
             self._leave(oldest)
         return place
 

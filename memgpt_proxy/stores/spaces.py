@@ -45,6 +45,10 @@ class Spaces:
         self._readings: dict[Namespace, set[Reading]] = {}
         self._uncertain: Counter[Namespace] = Counter()
 
+    def __len__(self) -> int:
+        """Return of how many namespaces something is remembered."""
+        return len(self._spaces)
+
     def use(self, namespace: Namespace) -> Remembered | None:
         """Return what is remembered of a namespace, and keep it for longer."""
         if (hot := self._spaces.get(namespace)) is not None:
