@@ -15,6 +15,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from sys import getsizeof
 
 from memgpt_proxy.stores.changes import Change, Committed, Edited, Inserted, Shown, Uncertain
 from memgpt_proxy.stores.merging import merged
@@ -395,8 +396,8 @@ def _child(node: Node) -> _Child:
 
 
 def _node_size(node: Node) -> int:
-    return len(node.text) + len(node.entries) + OVERHEAD_BYTES
+    return getsizeof(node.text) + getsizeof(node.entries) + OVERHEAD_BYTES
 
 
 def _queue_size(state: QueueState) -> int:
-    return len(state.summary) + len(state.context.content) + OVERHEAD_BYTES
+    return getsizeof(state.summary) + getsizeof(state.context.content) + OVERHEAD_BYTES
