@@ -222,7 +222,9 @@ class Opener:
             return []
         last, state = place.last, place.state
         events = []
-        if last is None or said_on(last, now) != now.date():
+        users = (node for node in reversed(state.nodes) if node.role is Role.USER)
+        spoke = next(users, None)  # a reply may have ended on the next day, and told nobody
+        if spoke is None or said_on(spoke, now) != now.date():
             events.append(alerts.today(now.date()))
         seen = _seen(state)
         if not place.begins and not self._live and last and seen != state.context.version:
