@@ -170,7 +170,8 @@ class Reconciler:
         state = await self._store.read_turn(sent.namespace, keys, enough=sent.history)
         if state.known < sent.history:
             return await self._aligned(sent, keys, state, conversation)
-        if not sent.named and not sent.history and _is_old(state, sent):
+        fresh = not sent.named and not sent.history and not sent.is_retry
+        if fresh and _is_old(state, sent):
             return _begun_again(sent, keys, state)
         if conversation and not state.known:
             after = await self._store.after(sent.namespace, sent.root)
