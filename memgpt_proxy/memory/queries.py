@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.errors import BackendRefused, GatewayError
 from memgpt_proxy.memory.embedding import Embeddings
 from memgpt_proxy.stores.vectors import Vector
 from memgpt_proxy.telemetry import Telemetry
@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 
 KEPT = 256
 """Queries whose vectors are kept: 400 KB at 384 dimensions."""
+
+
+_ABOUT_THE_QUERY = frozenset({400, 413, 422})
+"""What a server that is well answers to a query which its model does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Queries:
                 return await self._embeddings.embed_query(query)
         except (GatewayError, TimeoutError) as error:
             log.warning("searching by words alone: %s", str(error) or "no vector came in time")
-            self._paused_until = loop.time() + self._patience.pause
+            if not (isinstance(error, BackendRefused) and error.status in _ABOUT_THE_QUERY):
+                self._paused_until = loop.time() + self._patience.pause
             return None
 
     def _keep(self, query: str, vector: Vector) -> None:

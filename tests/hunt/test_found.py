@@ -95,3 +95,21 @@ async def test_nothing_of_an_erased_memory_is_sent_to_be_embedded(server, store,
         await asyncio.sleep(1)
     sent = [text for each in server.requests[erased:] for text in each["input"]]
     assert "a secret" not in sent
+
+
+@pytest.mark.slow
+async def test_a_query_that_the_model_refuses_is_nobody_elses_pause(server, store, vectors):
+    from memgpt_proxy.backend.client import Backend, Timeouts
+    from memgpt_proxy.backend.embeddings import Embeddings
+    from memgpt_proxy.backend.http1 import Http1Transport
+    from memgpt_proxy.memory.queries import Queries
+    from memgpt_proxy.telemetry import Telemetry
+    transport = Http1Transport(4)
+    backend = Backend(server.base_url, transport, api_key=None, timeouts=Timeouts(5.0, 5.0))
+    queries = Queries(Embeddings(backend, "concepts", Telemetry()), Telemetry())
+    assert await queries.vector("cars") is not None
+    server.refuses = lambda body: refusal(400, "input is too long") if any(len(t) > 500 for t in body["input"]) else None
+    assert await queries.vector("word " * 200) is None
+    found = await queries.vector("boats")
+    await transport.aclose()
+    assert found is not None
