@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memgpt_proxy.stores.storable import composed
 from memgpt_proxy.memory.archival import PASSAGE_CHARACTERS, cut
 from memgpt_proxy.stores.records import NodeId
 
@@ -24,7 +25,7 @@ def without_space(text: str) -> str:
 @given(st.lists(PIECES, max_size=60).map("".join))
 def test_nothing_is_lost_and_none_is_too_long(text: str) -> None:
     pieces = [passage.text for passage in cut(text, HERE, 0.0)]
-    assert without_space("".join(pieces)) == without_space(text)
+    assert without_space("".join(pieces)) == without_space(composed(text))
     assert all(0 < len(piece) <= PASSAGE_CHARACTERS for piece in pieces)
     assert all(piece == piece.strip() for piece in pieces)
 
@@ -32,7 +33,7 @@ def test_nothing_is_lost_and_none_is_too_long(text: str) -> None:
 @given(ANY_TEXT)
 def test_any_text_is_cut(text: str) -> None:
     pieces = [passage.text for passage in cut(text, HERE, 0.0)]
-    assert without_space("".join(pieces)) == without_space(text)
+    assert without_space("".join(pieces)) == without_space(composed(text))
     assert all(0 < len(piece) <= PASSAGE_CHARACTERS for piece in pieces)
 
 

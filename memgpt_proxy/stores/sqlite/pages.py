@@ -193,8 +193,7 @@ def _literal(searched: Searched, terms: tuple[str, ...]) -> tuple[list[str], Par
     """Return a condition for each term, that the text holds it as it is written."""
     text = f"{searched.table}.text"
     conditions = [
-        f"{f'spaced({text})' if ' ' in term else text}"
-        f" LIKE :literal{position} ESCAPE '\\'"
+        f"{f'spaced({text})' if ' ' in term else text} LIKE :literal{position} ESCAPE '\\'"
         for position, term in enumerate(terms)
     ]
     patterns: Parameters = {
