@@ -122,10 +122,19 @@ def records_for(
     names = [name_of(record) for record in records]
     if len(set(names)) < len(names):
         raise Malformed("The export has two records of one name.")
-    depths = {each.id: each.depth for each in records if isinstance(each, Node)}
-    if any(depths.get(each.parent, -1) >= each.depth for each in records if isinstance(each, Node)):
-        raise Malformed("The export has a message that hangs on itself, or on a later one.")
+    _check_places(records)
     return records
+
+
+def _check_places(records: Sequence[Portable]) -> None:
+    """Check that messages hang on earlier ones, and queues begin on the way to theirs."""
+    depths = {each.id: each.depth for each in records if isinstance(each, Node)}
+    for each in records:
+        match each:
+            case Node() if depths.get(each.parent, -1) >= each.depth:
+                raise Malformed("The export has a message that hangs on itself, or a later one.")
+            case QueueState() if each.start > depths.get(each.node, each.start) + 1:
+                raise Malformed("The export has a queue that begins behind its message.")
 
 
 def _renamed(export: Export, namespace: Namespace | None) -> list[Portable]:
@@ -150,7 +159,7 @@ async def take_in(
         StoreError: A part may be stored; it can be repeated.
     """
     expected = Tally()
-    expected.add(owner, records)
+    await asyncio.to_thread(expected.add, owner, records)
     await _require_room(records, store, owner)
     for portion in _portions(records):
         await restore(portion)

@@ -42,6 +42,11 @@ _LARGEST = 2**53
 """Whole numbers in JSON end here for many who read it; no record needs more."""
 
 
+_MOST_TOKENS = 2**31
+_YEAR_10000 = 253_402_300_800.0
+"""Seconds since the epoch: no calendar goes on."""
+
+
 class Malformed(ValueError):
     """What was read is no export, or not a whole one; the message says where, and no content."""
 
@@ -140,11 +145,31 @@ def _record(number: int, kind: str, content: Any) -> Portable:
         record = _READERS[kind].validate_json(orjson.dumps(content), strict=True)
     except ValidationError as error:
         raise Malformed(f"Line {number} is not a {kind}.") from error
-    if not all(map(_storable, _values(asdict(record)))):
+    if not all(map(_storable, _values(asdict(record)))) or not _is_possible(record):
         raise Malformed(f"Line {number} has something that cannot be stored.")
     if isinstance(record, Node) and not _are_entries(record.entries):
         raise Malformed(f"Line {number} has entries that are no messages.")
     return record
+
+
+def _is_possible(record: Portable) -> bool:
+    """Return whether its numbers can be what they are said to be."""
+    match record:
+        case Node():
+            counted = min(record.depth, record.tokens, record.context_version) >= 0
+            return counted and record.tokens <= _MOST_TOKENS and _is_time(record.created)
+        case QueueState():
+            return min(record.start, record.counts.messages, record.counts.passages) >= 0
+        case StoredPassage(passage=passage):
+            return _is_time(passage.created)
+        case ContextVersion():
+            return record.version > 0
+        case Conversation():
+            return True
+
+
+def _is_time(seconds: float) -> bool:
+    return 0 <= seconds < _YEAR_10000
 
 
 def _check_end(content: Any, counts: Counter[str], rest: Iterator[object]) -> None:
@@ -173,6 +198,22 @@ def _are_entries(entries: str) -> bool:
         messages = orjson.loads(entries)
     except ValueError:
         return False
-    return isinstance(messages, list) and all(
-        isinstance(each, dict) and isinstance(each.get("role"), str) for each in messages
+    return isinstance(messages, list) and all(map(_is_message, messages))
+
+
+def _is_message(entry: object) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("role"), str):
+        return False
+    content, calls = entry.get("content"), entry.get("tool_calls")
+    return (content is None or isinstance(content, str) or _are_objects(content)) and (
+        calls is None or (_are_objects(calls) and all(map(_is_call, calls)))
     )
+
+
+def _is_call(call: dict[str, Any]) -> bool:
+    called = call.get("function", call.get("custom"))
+    return isinstance(called, dict) and isinstance(called.get("name"), str)
+
+
+def _are_objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)

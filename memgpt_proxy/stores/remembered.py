@@ -122,8 +122,9 @@ class Remembered:
         """Return a message and those before it, ``length`` at most, oldest first."""
         path: list[Node] = []
         while len(path) < length:
-            if (node := self.nodes.get(name)) is None:
-                return None
+            node = self.nodes.get(name)
+            if node is None or (path and node.depth >= path[-1].depth):
+                return None  # not known, or in a circle
             path.append(node)
             if node.depth == 0:
                 break

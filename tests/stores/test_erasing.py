@@ -19,7 +19,7 @@ import pytest
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
 from memgpt_proxy.stores.journaled import JournaledStore
-from memgpt_proxy.stores.protocols import Remains, Store, StoreUnavailable
+from memgpt_proxy.stores.protocols import Remains, Store, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import (
     NO_TURN,
     Conversation,
@@ -31,9 +31,9 @@ from memgpt_proxy.stores.records import (
     TurnId,
     WorkingContext,
 )
-from memgpt_proxy.stores.sqlite import SqliteStore, rows
+from memgpt_proxy.stores.sqlite import SqliteStore, erasing, rows
 from memgpt_proxy.stores.sqlite import store as sqlite_store
-from memgpt_proxy.stores.sqlite.erasing import Stage
+from memgpt_proxy.stores.sqlite.erasing import Stage, Step
 from memgpt_proxy.stores.sqlite.vectors import SqliteVectors
 from memgpt_proxy.stores.sqlite.writes import Write
 from memgpt_proxy.stores.storable import owner_of
@@ -167,6 +167,33 @@ class TestSqlite:
         assert await embedded.erase(ALICE) == Holdings()
         assert b"carnelian" not in contents(embedded.file)
 
+    async def test_the_indexes_are_merged_for_those_only_who_had_something(
+        self, embedded: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They are everybody's, and to merge them takes the longer the more there is."""
+        taken: list[Stage] = []
+
+        def take(connection: sqlite3.Connection, step: Step) -> bool:
+            taken.append(step.stage)
+            if step.stage is broken:
+                raise sqlite3.OperationalError("disk I/O error")
+            return there(connection, step)
+
+        there, broken = erasing.take, None
+        monkeypatch.setattr(erasing, "take", take)
+        await live(embedded, BOB)
+        assert await embedded.erase(ALICE) == Holdings()
+        assert taken == []
+        broken = Stage.PASSAGES
+        with pytest.raises(StoreError):
+            await embedded.erase(BOB)
+        broken = None
+        taken.clear()
+        assert await embedded.erase(BOB) == Holdings()
+        assert taken == list(Stage)
+        assert await embedded.erase(BOB) == Holdings()
+        assert taken == list(Stage)
+
     async def test_others_write_in_between(self, embedded: SqliteStore) -> None:
         await embedded.commit(ALICE, record(*branch(["carnelian"] * 3000)))
         erasing = asyncio.get_running_loop().create_task(embedded.erase(ALICE))
@@ -198,6 +225,7 @@ class TestSqlite:
     async def test_one_that_others_go_on_to_write_is_not_said_to_be_erased(
         self, embedded: SqliteStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        await live(embedded, ALICE)
         write = embedded._writer.submit
 
         def submit(asked: Write) -> asyncio.Future[tuple[str, ...]]:

@@ -400,7 +400,7 @@ async def test_of_what_was_read_the_newest_stays(counting: Any) -> None:
         for number in range(70)
     ]
     await counting.commit(ALICE, record(first, *nodes[:50]))
-    hot = HotStore(counting, 96_000)
+    hot = HotStore(counting, 104_000)
     assert (await hot.read_turn(ALICE, ids([first, nodes[50]]), enough=1)).known == 1
     counting.asked.clear()
     for node in nodes[50:]:

@@ -73,12 +73,15 @@ VECTORS = " + ".join(
 
 
 class Stage(StrEnum):
-    """What a step does: it removes some rows, or merges an index."""
+    """What a step does: it removes some rows, merges an index, or forgets the owner at last."""
 
     ROWS = "rows"
     MESSAGES = "messages_index"
     PASSAGES = "passages_index"
+    OWNER = "owner"
 
+
+REMOVING = (Stage.ROWS, Stage.MESSAGES, Stage.PASSAGES)
 
 INDEXED = " + ".join(
     f"(SELECT count(*) FROM {index} WHERE {index} MATCH ?1)"
@@ -96,6 +99,9 @@ class Step:
 
 def take(connection: sqlite3.Connection, step: Step) -> bool:
     """Take a step, inside a transaction; return whether there may be more to do."""
+    if step.stage is Stage.OWNER:
+        connection.execute(FORGET_COUNTS, (step.owner,))
+        return False
     if step.stage is not Stage.ROWS:
         connection.execute(f"INSERT INTO {step.stage} ({step.stage}) VALUES ('optimize')")
         return False
@@ -129,7 +135,6 @@ def _remove_texts(connection: sqlite3.Connection, owner: Owner) -> bool:
                 f"DELETE FROM {table} WHERE number IN (SELECT value FROM json_each(?))", (gone,)
             )
             return True
-    connection.execute(FORGET_COUNTS, (owner,))
     return False
 
 
@@ -150,6 +155,12 @@ def holdings(connection: sqlite3.Connection, owner: Owner) -> Holdings:
     (has_vectors,) = connection.execute(HAS_VECTORS).fetchone()
     vectors = connection.execute(f"SELECT {VECTORS}", (owner,)).fetchone() if has_vectors else (0,)
     return Holdings(*counts, *vectors)
+
+
+def is_known(connection: sqlite3.Connection, owner: Owner) -> bool:
+    """Return whether an owner has had texts that were not erased to the end."""
+    there = "SELECT 1 FROM namespaces WHERE namespace = ?"
+    return connection.execute(there, (owner,)).fetchone() is not None
 
 
 def indexed(connection: sqlite3.Connection, owner: Owner) -> int:

@@ -317,22 +317,28 @@ class SqliteStore:
         """
         await self._writer.submit(Write())  # what was asked for before is there
         there = left = await self.holdings(owner)
+        if not there.records and not await self._read(erasing.is_known, owner):
+            return there  # and the indexes, which are everybody's, are not merged for it
         for _ in range(MOST_ERASURES):
-            for stage in Stage:
+            for stage in erasing.REMOVING:
                 while await self._writer.submit(Write(erasing=Step(owner, stage))):
                     pass
             left = await self.holdings(owner)
             if not left.records and not await self._read(erasing.indexed, owner):
-                await self._empty_log()
+                if await self._empty_log():
+                    await self._writer.submit(Write(erasing=Step(owner, Stage.OWNER)))
+                    await self._empty_log()
                 return there
         raise Remains(f"{left.records} records are left: something goes on to write them")
 
-    async def _empty_log(self) -> None:
+    async def _empty_log(self) -> bool:
+        """Return whether nothing of what was is in the log any more."""
         for _ in range(LOG_TRIES):
             if not await self._writer.submit(Write(empties_log=True)):
-                return
+                return True
             await asyncio.sleep(LOG_PAUSE)
         log.warning("long reads keep what was erased in the log of %s for now", self.file)
+        return False
 
     async def write(self, write: Write) -> None:
         """Carry out a write along with those that wait."""

@@ -1,4 +1,5 @@
 """Replicas with journals: what waited at one is stored by another, and nobody is told."""
+
 from __future__ import annotations
 from pathlib import Path
 from dataclasses import replace
@@ -27,7 +28,9 @@ async def test_what_waited_is_seen_by_replicas_that_read_before_it_was_stored(
     for _ in range(2):
         redis = connect(redis_server.url)
         switch = Switch(SqliteStore(tmp_path / "memory.db"), opens=True)
-        journaled = JournaledStore(switch.store, [RedisJournal(redis, 2**20)], Telemetry(), probes=NEVER)
+        journaled = JournaledStore(
+            switch.store, [RedisJournal(redis, 2**20)], Telemetry(), probes=NEVER
+        )
         hot = HotStore(journaled, 2**20, RedisLog(redis))
         if hasattr(journaled, "tell"):
             journaled.tell(hot.stored_late)
@@ -61,7 +64,14 @@ async def test_what_waited_is_seen_by_replicas_that_read_before_it_was_stored(
     found = await there.conversation(ALICE, NAME)
     turn = await there.read_turn(ALICE, [nodes[1].id], enough=1)
     print("store:", wanted, "hot:", found)
-    print("store:", [n.id for n in expected.after], expected.counts, "hot:", [n.id for n in turn.after], turn.counts)
+    print(
+        "store:",
+        [n.id for n in expected.after],
+        expected.counts,
+        "hot:",
+        [n.id for n in turn.after],
+        turn.counts,
+    )
     for store, _ in replicas:
         await store.close()
     for each in connections:
