@@ -336,7 +336,8 @@ class StepListener:
             deltas += self._reply.say(content)
         if content and self._content_is_reply and not calls:
             deltas += self._annotate(reader.annotations)
-        deltas += [d for spoken in self._spoken.values() for d in self._reply.say(spoken.close())]
+        for spoken in self._spoken.values():
+            deltas += self._say_by_function(spoken.close())
         decoded = (index for index, spoken in self._spoken.items() if spoken.found)
         heard = {*decoded, *self._forwarded}
         unheard = [call for at, call in enumerate(calls) if self._index(reader, at) not in heard]
@@ -362,7 +363,7 @@ class StepListener:
 
     def _hear_call(self, call: CallInProgress, arguments: str) -> list[Delta]:
         if (spoken := self._spoken.get(call.index)) is not None:
-            return self._reply.say(spoken.feed(arguments))
+            return self._say_by_function(spoken.feed(arguments))
         if self._offer.is_theirs(call.name):
             return self._forward(call, arguments)
         if call.name == SEND_MESSAGE and self._says_at_once:
@@ -377,8 +378,12 @@ class StepListener:
     def _begin_to_say(self, call: CallInProgress) -> list[Delta]:
         spoken = self._spoken[call.index] = SpokenMessage()
         before = self._reply.end_message()
-        self._reply.by_function = True
-        return before + self._reply.say(spoken.feed(call.arguments))  # some came before its name
+        return before + self._say_by_function(spoken.feed(call.arguments))  # some came unnamed
+
+    def _say_by_function(self, text: str) -> list[Delta]:
+        """Say more of a message: a call that says nothing leaves content to be the reply."""
+        self._reply.by_function |= bool(text)
+        return self._reply.say(text)
 
     def _forward(self, call: CallInProgress, arguments: str) -> list[Delta]:
         known = self._forwarded.get(call.index)
