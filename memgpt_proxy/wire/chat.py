@@ -5,6 +5,9 @@ Names are OpenAI's. A backend may leave out or add fields, so that no field is p
 
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_DETAILS = ("prompt_tokens_details", "completion_tokens_details")
+
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
@@ -181,6 +184,16 @@ def _streamed(choice: CompletionChoice) -> Choice:
     if calls := delta.get("tool_calls"):
         delta["tool_calls"] = [{**call, "index": index} for index, call in enumerate(calls)]
     return cast("Choice", {**fields, "delta": delta})
+
+
+def counted(usage: Usage) -> Usage:
+    """Return a usage without those of its counts and details that are none, such as null."""
+    given = {**usage}
+    counts = {name: given.pop(name) for name in _COUNTS if name in given}
+    details = {name: given.pop(name) for name in _DETAILS if name in given}
+    kept = {name: value for name, value in counts.items() if _is_count(value)}
+    kept |= {name: value for name, value in details.items() if isinstance(value, dict)}
+    return cast("Usage", {**kept, **given})
 
 
 def add_usage(total: Usage | None, more: Usage) -> Usage:

@@ -15,6 +15,7 @@ from memgpt_proxy.wire.chat import (
     FunctionCallDelta,
     ToolCallDelta,
     Usage,
+    counted,
 )
 from memgpt_proxy.wire.reasoning import Reasoning
 from memgpt_proxy.wire.shape import MalformedChunk, is_chunk
@@ -142,7 +143,7 @@ class StepReader:
         if self.id is None:
             self._describe(cast("dict[str, Any]", chunk))
         if usage := chunk.get("usage"):
-            self.usage = cast("Usage", {**usage})
+            self.usage = counted(usage)
         if error := chunk.get("error"):
             self.error = _told(error)
         if not MORE.isdisjoint(chunk):
@@ -172,7 +173,7 @@ class StepReader:
             self._add_words(delta, progress)
             calls = _call_deltas(delta)
         if calls:
-            progress.calls = [self._add_call(call) for call in calls]
+            progress.calls = _told_once([self._add_call(call) for call in calls])
 
     def _add_words(self, delta: Delta, progress: Progress) -> None:
         """Take all of a delta but its calls."""
@@ -233,6 +234,21 @@ class StepReader:
         self._call_at[call.index if index is None else index] = call
         self.calls.append(call)
         return call
+
+
+def _told_once(
+    pieces: list[tuple[CallInProgress, str]],
+) -> list[tuple[CallInProgress, str]]:
+    """Return pieces of calls, all that a chunk adds to one of them at the first of its pieces.
+
+    Who hears that takes the call as it stands, and would take what follows twice.
+    """
+    if len(pieces) == 1:
+        return pieces
+    texts: dict[int, str] = {}
+    for call, text in pieces:
+        texts[id(call)] = texts.get(id(call), "") + text
+    return [(call, texts.pop(id(call), "")) for call, _ in pieces]
 
 
 def more_of(chunk: Chunk) -> dict[str, Any]:
