@@ -42,7 +42,7 @@ from memgpt_proxy.errors import GatewayError, NoReply
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Node, NodeId, QueueState, Role
 from memgpt_proxy.traits import Trait
-from memgpt_proxy.wire.chat import Usage, add_usage, reasoning_tokens
+from memgpt_proxy.wire.chat import Chunk, Usage, add_usage, reasoning_tokens
 from memgpt_proxy.wire.step import StepReader
 
 log = logging.getLogger(__name__)
@@ -286,7 +286,7 @@ class RunningTurn:
             self._unreported = self._prompt
             async for several in chunks:
                 self._trace.chunk_came()
-                deltas = hearing.hear(several)
+                deltas = self._heard_of(several, hearing)
                 if reader.error is not None:
                     raise broken(reader, reader.error)
                 if not self._accepted:
@@ -297,6 +297,15 @@ class RunningTurn:
                     break
             else:
                 check_whole(hearing, chunks)
+
+    def _heard_of(self, chunks: Sequence[Chunk], hearing: Hearing) -> list[Delta]:
+        """Hear chunks, until the client has enough: of what follows then, not all may have come."""
+        deltas: list[Delta] = []
+        for chunk in chunks:
+            deltas += hearing.hear((chunk,))
+            if self._reply.limit.reached:
+                break
+        return deltas
 
     async def _tell(self, sink: ReplySink, deltas: Sequence[Delta]) -> None:
         if not self._answering:
