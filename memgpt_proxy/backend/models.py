@@ -14,6 +14,8 @@ from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import BackendUnreachable, GatewayError, Unauthenticated
 
 _SECONDS = 3.0
+_NOT_YET = frozenset({429, 500, 502, 503, 504})
+"""What servers answer while they load a model, or have too much to do."""
 _FIELDS = (
     "context_window",  # Groq, and the demo backend
     "max_model_len",  # vLLM
@@ -26,7 +28,7 @@ async def reported_windows(backend: Backend, headers: RawHeaders) -> Mapping[str
     """Return the context window of each model that the backend tells one of, in tokens.
 
     Empty where it tells nothing or takes longer than three seconds; None where it is worth
-    asking again, since it cannot be reached or does not take this key.
+    asking again, since it cannot be reached, is not ready or does not take this key.
     """
     try:
         async with asyncio.timeout(_SECONDS):
@@ -48,6 +50,8 @@ async def _get(backend: Backend, target: str, headers: RawHeaders) -> dict[str, 
     try:
         if response.status_code in (401, 403):
             raise Unauthenticated("The backend does not take this key.")
+        if response.status_code in _NOT_YET:
+            raise BackendUnreachable("The backend does not tell its models yet.")
         body = await response.aread() if response.status_code == 200 else b"{}"
     except httpx.TransportError:
         return {}
