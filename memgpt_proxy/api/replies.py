@@ -18,6 +18,7 @@ from memgpt_proxy.agent.request import TurnResult
 from memgpt_proxy.api.event_stream import EventStream
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import GatewayError
+from memgpt_proxy.wire.arguments import is_json
 from memgpt_proxy.wire.merge import ChoiceMerger
 from memgpt_proxy.wire.step import StepReader
 
@@ -130,7 +131,7 @@ class StreamedReply:
         if not self._stream.started:
             await send_error(self._send, error)
             return
-        await self._stream.write(b"data: " + _one_line(error.body()) + b"\n\n", last=True)
+        await self._stream.write(b"data: " + _as_data(error) + b"\n\n", last=True)
 
     async def beat(self) -> None:
         """Send a comment if nothing was sent since the last beat."""
@@ -201,7 +202,7 @@ class WholeReply:
 
     async def finish(self, result: TurnResult) -> None:
         """Send the completion."""
-        choices = self._merger.choices() if self._merger else [_choice(result)]
+        choices = self._merger.choices(result.finish_reason) if self._merger else [_choice(result)]
         completion = self._heading.with_fields(
             object="chat.completion",
             choices=choices,
@@ -243,9 +244,11 @@ def _event(fields: object) -> bytes:
     return b"data: " + orjson.dumps(fields) + b"\n\n"
 
 
-def _one_line(body: bytes) -> bytes:
-    """Return a backend's error body as the data of one event."""
-    return body.replace(b"\r", b" ").replace(b"\n", b" ")
+def _as_data(error: GatewayError) -> bytes:
+    """Return an error's body as the data of one event: clients read JSON there, and no page."""
+    body = error.body()
+    told = body if body.lstrip().startswith(b"{") and is_json(body) else GatewayError.body(error)
+    return told.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _call_delta(part: CallPart) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def is_json(text: str) -> bool:
+def is_json(text: str | bytes) -> bool:
     """Return whether text is JSON as it stands."""
     try:
         orjson.loads(text)

@@ -26,11 +26,16 @@ class ChoiceMerger:
             if reason := choice.get("finish_reason"):
                 known["finish_reason"] = reason
 
-    def choices(self) -> list[dict[str, Any]]:
-        """Return the choices as a completion that is not streamed has them."""
+    def choices(self, finish_reason: str = "stop") -> list[dict[str, Any]]:
+        """Return the choices as a completion that is not streamed has them.
+
+        Args:
+            finish_reason: Of those for which none was told.
+        """
         choices = [self._choices[index] for index in sorted(self._choices)]
         for choice in choices:
             message = choice["message"]
+            choice["finish_reason"] = choice["finish_reason"] or finish_reason
             if message["content"] == "" and any(message.get(name) for name in _IN_PLACE_OF_TEXT):
                 message["content"] = None  # streams begin with an empty text, whatever follows
         return choices
@@ -38,7 +43,7 @@ class ChoiceMerger:
 
 def _empty(index: int) -> dict[str, Any]:
     message = {"role": "assistant", "content": None, "refusal": None}
-    return {"index": index, "message": message, "logprobs": None, "finish_reason": "stop"}
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": None}
 
 
 def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
