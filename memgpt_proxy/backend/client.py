@@ -57,7 +57,7 @@ class Timeouts:
 
     Attributes:
         connect: To be connected to.
-        idle: Between two pieces of an answer.
+        idle: Between two pieces of an answer, or of a request that it takes.
         first_byte: To begin to answer; None is as long as between two pieces.
     """
 
@@ -67,7 +67,7 @@ class Timeouts:
 
     def as_extension(self) -> dict[str, float | None]:
         """Return them as a request's extension ``timeout`` tells them to the transport."""
-        told = {"connect": self.connect, "read": self.idle, "pool": None}
+        told = {"connect": self.connect, "read": self.idle, "write": self.idle, "pool": None}
         return told if self.first_byte is None else {**told, "first_byte": self.first_byte}
 
 

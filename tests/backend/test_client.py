@@ -121,7 +121,7 @@ async def test_the_request_of_a_step() -> None:
     assert request.content == b'{"a": 1}'
     assert request.headers.get_list("authorization") == ["Bearer own"]
     assert request.headers["accept-encoding"] == "identity"
-    assert request.extensions["timeout"] == {"connect": 2, "read": 3, "pool": None}
+    assert request.extensions["timeout"] == {"connect": 2, "read": 3, "write": 3, "pool": None}
 
 
 async def test_a_stream() -> None:
