@@ -92,8 +92,8 @@ class MainContext:
             self.added[:] = kept
             self._counted = self._added_tokens = 0
 
-    def fit(self, room: int) -> None:
-        """Shorten what this prompt holds until it takes ``room`` tokens at most.
+    def fit(self, room: int) -> bool:
+        """Shorten what this prompt holds until it takes ``room`` tokens at most; whether it had to.
 
         For what cannot be evicted: the newest messages and what this turn has added. The model's
         reasoning goes first, then results of its own calls; then all texts are cut to one length,
@@ -105,17 +105,18 @@ class MainContext:
             room: Tokens of the prompt, without those of function declarations.
         """
         if self.tokens <= room or self._instructions() >= room:
-            return
+            return False
         self._evict_reasoning()
         self._evict_results(room)
         for most in LENGTHS:
             if self.tokens <= room:
-                return
+                return True
             self._shorten(TextCutter(most, self._counter).message, longer_than=most)
             self._cut_memory(most * _MEMORY_LONGER)
             if most == _SHORTEST_BESIDE_MEDIA:
                 self._leave_out_media(room)
         self._drop_calls(room)
+        return True
 
     def _evict_reasoning(self) -> None:
         for place, node in enumerate(self.queue.nodes):

@@ -30,11 +30,11 @@ from memgpt_proxy.agent.hearing import (
 )
 from memgpt_proxy.agent.limits import TextLimit
 from memgpt_proxy.agent.recovery import Attempt, Recovery
-from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener
+from memgpt_proxy.agent.reply import CUT_SHORT, Delta, Reply, Step, StepListener, said_message
 from memgpt_proxy.agent.request import ReplySink, TurnRequest, TurnResult
 from memgpt_proxy.agent.solitary import is_about_fields
 from memgpt_proxy.agent.thinking import Thinker, thinking_asked
-from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn
+from memgpt_proxy.agent.turn import Execute, Finish, RunStep, Turn, written
 from memgpt_proxy.backend.client import Route
 from memgpt_proxy.backend.headers import RawHeaders, about_the_call
 from memgpt_proxy.backend.refused import failed_call
@@ -425,7 +425,8 @@ class RunningTurn:
             return
         if self._opening.remembers:
             await self._flush_within()
-        self._context.fit(self._window.usable - self._tools)
+        if self._context.fit(self._window.usable - self._tools):
+            self._turn.may_repeat()
 
     async def _flush_within(self) -> None:
         if not self._accepted and await self._can.queue_manager.flushed(
@@ -459,8 +460,9 @@ class RunningTurn:
 
     def _take_rest(self, *, complete: bool) -> None:
         """Let the main context hold all that was said, and the reasoning that goes back."""
-        if not complete and (rest := self._reply.text_from(self._recorded)):
-            self._context.add({"role": "assistant", "content": rest})
+        rest = self._reply.text_from(self._recorded)
+        if not complete and (rest or self._reply.calls):
+            self._context.add(said_message(rest, written(self._reply.calls)))
         if not self._keeps_reasoning():
             self._context.forget_reasoning()
 

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from memgpt_proxy.agent.executor import CallResult, FunctionCall
 from memgpt_proxy.agent.functions import FUNCTIONS, SEND_MESSAGE, asks_heartbeat
-from memgpt_proxy.agent.reply import CUT_SHORT, Kind, Offer, Reply, Step, StepCall, said_message
+from memgpt_proxy.agent.reply import (
+    CUT_SHORT,
+    ClientCall,
+    Kind,
+    Offer,
+    Reply,
+    Step,
+    StepCall,
+    said_message,
+)
 from memgpt_proxy.memory import alerts
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.values import dataclass
@@ -51,6 +60,8 @@ class Finish:
 
     reason: str | None
 
+
+Called = TypeVar("Called", StepCall, ClientCall)
 
 Action = RunStep | Execute | Finish
 
@@ -88,6 +99,10 @@ class Turn:
         """Return the messages added since this was last asked."""
         added, self.added = self.added, []
         return added
+
+    def may_repeat(self) -> None:
+        """Results were taken out of the prompt: to have one again, its call is made again."""
+        self._made.clear()
 
     def stepped(self, step: Step) -> Action:
         """Take a finished step."""
@@ -231,11 +246,15 @@ class Turn:
 
 
 def _assistant(step: Step) -> Message:
-    calls = [replace(call, arguments=_written(call)) for call in step.calls]
-    return {**said_message(step.content, calls, step.refusal), **step.reasoning}
+    return {**said_message(step.content, written(step.calls), step.refusal), **step.reasoning}
 
 
-def _written(call: StepCall) -> str:
+def written(calls: Sequence[Called]) -> list[Called]:
+    """Return calls as backends take them back."""
+    return [replace(call, arguments=_written(call)) for call in calls]
+
+
+def _written(call: StepCall | ClientCall) -> str:
     return call.arguments if call.kind is Kind.CUSTOM else _valid(call.arguments)
 
 
