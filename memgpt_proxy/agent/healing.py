@@ -57,6 +57,7 @@ class Healing:
         self._telemetry = telemetry
         self._left = _MOST
         self._refused: tuple[bytes, Refusal] | None = None
+        self._forget: Callable[[], None] | None = None
 
     def learn(self, refusal: Refusal, body: bytes, counted: int, answer: int | None) -> bool:
         """Take a refusal of ``body``; return whether to prepare it anew and try again.
@@ -70,19 +71,27 @@ class Healing:
             return False
         self._left -= 1
         self._refused = (body, refusal)
-        self._windows.learn(self._model, overflow, counted, answer)
+        forget = self._windows.learn(self._model, overflow, counted, answer)
+        self._forget = self._forget or forget
         return True
 
     def check(self, body: bytes) -> None:
         """Raise the refusal of this very body: nothing of it could be made shorter."""
         if self._refused is not None and self._refused[0] == body:
+            self.failed()
             raise self._refused[1]
 
     def succeeded(self) -> None:
         """A step came through."""
         if self._refused is not None:
-            self._refused = None
+            self._refused = self._forget = None
             self._telemetry.window_healed()
+
+    def failed(self) -> None:
+        """Nothing has come of what the refusals told."""
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
 
 
 def _overflow(refusal: Refusal) -> Overflow | None:

@@ -107,6 +107,7 @@ class Recovery:
         Args:
             own: Names of functions that it does not know.
         """
+        self._healing.failed()
         return fit_for_client(self._adapting.cause(error), own)
 
     async def anew(self) -> Prepared:
@@ -115,6 +116,8 @@ class Recovery:
 
     async def after(self, error: GatewayError, attempt: Attempt) -> Again | None:
         """Return how to send a failed step again; None where there is no use in it."""
+        if attempt.answered:  # what was told cannot be told anew
+            return None
         if isinstance(error, BackendRefused | ErrorInStream):
             if attempt.remembers and failed_call(error) is not None:
                 self._failed_calls += 1
@@ -127,9 +130,8 @@ class Recovery:
         return await self._fall_back(error, attempt)
 
     async def _fall_back(self, error: GatewayError, attempt: Attempt) -> Again | None:
-        """Go on with the next model that may answer, if nothing of the step was told yet."""
-        begun = attempt.answered and not isinstance(error, ErrorInStream)
-        if not self._fallbacks or begun or not may_pass(error):
+        """Go on with the next model that may answer."""
+        if not self._fallbacks or not may_pass(error):
             return None
         route = self._fallbacks.pop(0)
         prepared = await self._prepare(route)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 
 from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.backend.client import Backends, Route
@@ -176,15 +177,19 @@ class Windows:
         size = fixed or await self._found(route, headers)
         return Window(size, ratio, self._thresholds)
 
-    def learn(self, model: str, overflow: Overflow, counted: int, answer: int | None) -> None:
+    def learn(
+        self, model: str, overflow: Overflow, counted: int, answer: int | None
+    ) -> Callable[[], None]:
         """Take what a refusal tells of the window and of the model's tokens.
 
-        A backend that tells no window has one smaller than what it was sent.
+        A backend that tells no window has one smaller than what it was sent. Returns what forgets
+        it: a refusal may repeat a client's words, and is believed where something comes of that.
 
         Args:
             counted: Tokens of the refused prompt, by our count.
             answer: The backend's tokens that were asked for the answer, if that was said.
         """
+        forget = self._forgetting(model)
         calibration = self.calibration(model)
         prompt = overflow.prompt or counted * calibration.ratio
         asked = overflow.completion or answer or 0
@@ -195,6 +200,22 @@ class Windows:
             # By our count it would have fitted: the backend has more tokens for the same text.
             calibration.learn(counted, prompt / _SMALLER, weight=1)
         self._keep(model, overflow.window or int(sent * _SMALLER))
+        return forget
+
+    def _forgetting(self, model: str) -> Callable[[], None]:
+        """Return what makes known again of a model what is known now."""
+        key = self._route(model).key
+        size, calibration = self._learned.get(key), copy(self._calibrations.get(key))
+
+        def forget() -> None:
+            self._learned.pop(key, None)
+            self._calibrations.pop(key, None)
+            if size is not None:
+                self._learned[key] = size
+            if calibration is not None:
+                self._calibrations[key] = calibration
+
+        return forget
 
     def calibration(self, model: str) -> Calibration:
         """Return what was learned of the model's tokens."""
