@@ -121,7 +121,7 @@ class CleanListener:
         return self._streams
 
     def _begins_answer(self, choice: _Choice) -> bool:
-        return (choice.says and not self._holds) or (self._json and choice.text.begins_object)
+        return (not self._holds and choice.says) or (self._json and choice.text.begins_object)
 
     def _release(self) -> list[Delta]:
         held, self._held = self._held, []
