@@ -31,6 +31,8 @@ _MAY_BE_SILENT = frozenset({"assistant", "function"})
 _OURS = frozenset({"model", "messages", "stream", "tools"})
 _MOST_STOPS = 128
 """OpenAI takes four; other backends take any number, and clients of theirs send dozens."""
+_LONGEST_STOP = 1024
+"""Characters of a stop text: each of its beginnings is looked for at the end of what is said."""
 _LONGEST_MODEL = 512
 """Characters of a model's name: what is learned of models is kept by name."""
 _PLAIN_FIELDS = 2
@@ -307,6 +309,12 @@ def _stop(stop: object) -> Sequence[str]:
             f"Invalid 'stop': array too long. Expected at most {_MOST_STOPS} strings.",
             param="stop",
             code="array_above_max_length",
+        )
+    if any(len(text) > _LONGEST_STOP for text in texts):
+        raise InvalidRequest(
+            f"Invalid 'stop': string too long. Expected at most {_LONGEST_STOP} characters.",
+            param="stop",
+            code="string_above_max_length",
         )
     return texts
 
