@@ -160,7 +160,11 @@ def _choice(fields: Mapping[str, Any]) -> object:
 
 def _functions(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     tools = (tool.get("function") or tool.get("custom") for tool in fields.get("tools") or ())
-    return [*filter(None, tools), *(fields.get("functions") or ())]
+    return [*filter(_has_name, tools), *(fields.get("functions") or ())]
+
+
+def _has_name(function: Any) -> bool:
+    return bool(_name(_object(function)))
 
 
 def _told_in_text(messages: Sequence[Message], form: Form) -> Iterator[Message]:
@@ -189,11 +193,24 @@ def _calls(message: Message) -> Iterator[tuple[Mapping[str, Any], Mapping[str, A
     """Give the calls of a message, each with its function's name and arguments."""
     for call in message.get("tool_calls") or ():
         if custom := call.get("custom"):
-            yield call, {"name": custom.get("name"), "arguments": custom.get("input")}
+            given = _object(custom)
+            yield call, {"name": _name(given), "arguments": given.get("input")}
         else:
-            yield call, call["function"]
+            given = _object(call.get("function"))
+            yield call, {**given, "name": _name(given)}
     if legacy := message.get("function_call"):
-        yield {}, legacy
+        given = _object(legacy)
+        yield {}, {**given, "name": _name(given)}
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _name(function: Mapping[str, Any]) -> str:
+    """Return a function's name; clients may have left it out, which is for the backend to say."""
+    name = function.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _as_functions(fields: dict[str, Any]) -> None:
