@@ -52,6 +52,10 @@ _FORGOTTEN = CallResult(
 )
 
 
+_WRITE_SECONDS = 10.0
+"""How long a turn that is cancelled waits for what it writes."""
+
+
 class RunningTurn:
     """One turn on its way. Made by ``Agent.open``; used once."""
 
@@ -127,10 +131,12 @@ class RunningTurn:
         try:
             finish = await self._run(sink)
         finally:
-            if not await self._commit(complete=finish is not None):
-                await self._kept.put_back()
-            reason = finish.reason if finish is not None else None
-            self._trace.ended(degraded=self.degraded, usage=self._usage, finish_reason=reason)
+            try:
+                if not await self._commit(complete=finish is not None):
+                    await self._kept.put_back()
+            finally:  # the client may leave at the commit
+                reason = finish.reason if finish is not None else None
+                self._trace.ended(degraded=self.degraded, usage=self._usage, finish_reason=reason)
         if finish.reason is None:
             raise NoReply("The model came to no reply within the steps allowed for one turn.")
         return TurnResult(
@@ -324,12 +330,24 @@ class RunningTurn:
         for call in calls:
             self._trace.call_began(call)
             erased = self._kept.is_erased()
-            result = _FORGOTTEN if erased else await self._can.executor.run(self._place, call)
+            result = _FORGOTTEN if erased else await self._result(call)
             self._trace.called(call, result)
             if result.context is not None:
                 self._kept.wrote(result.context)
             results.append(result)
         return results
+
+    async def _result(self, call: FunctionCall) -> CallResult:
+        """Run a call. A write is waited for all the same: it goes on, and may be taken back."""
+        work = self._can.executor.run(self._place, call)
+        running = asyncio.get_running_loop().create_task(work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if call.function.retrieval:
+                running.cancel()
+            await asyncio.wait({running}, timeout=_WRITE_SECONDS)
+            raise
 
     def _listener(self, run: RunStep) -> StepListener | CleanListener:
         offer = self._steps.offer
