@@ -2,6 +2,9 @@
 from __future__ import annotations
 import json, uuid
 import pytest
+from memgpt_proxy.app import create_app
+from memgpt_proxy.config import Settings
+from tests.e2e.in_process import served
 from tests.e2e.chatting import Person, send, streamed, whole
 from tests.support.replies import Gate, Reply, event, wait
 
@@ -10,8 +13,9 @@ SAID = "Fine, I note it. STOP and more and more and more of this, which is beyon
 @pytest.fixture
 def model(): return f"model-{uuid.uuid4().hex[:12]}"
 @pytest.fixture(params=[whole, streamed])
-def person(request, gateway, api_key, model):
-    return Person(gateway.base_url, api_key, model, request.param)
+def person(request, tmp_path, backend, api_key, model):
+    with served(create_app(Settings(data_dir=tmp_path), backend.base_url)) as origin:
+        yield Person(origin + "/v1", api_key, model, request.param)
 
 def piece(calls=None, finish=None):
     delta = {"tool_calls": calls} if calls else {}

@@ -1,6 +1,9 @@
 from __future__ import annotations
 import json, uuid
 import pytest
+from memgpt_proxy.app import create_app
+from memgpt_proxy.config import Settings
+from tests.e2e.in_process import served
 from tests.e2e.chatting import Person, Answer, call_in_pieces, offered, results, send, streamed, whole, tool, tool_result, user, raw, data_of
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
@@ -9,8 +12,9 @@ from tests.support.replies import Reply, Usage, call, choices, error, event, tex
 @pytest.fixture
 def model(): return f"model-{uuid.uuid4().hex[:12]}"
 @pytest.fixture(params=[whole, streamed])
-def person(request, gateway: GatewayProcess, api_key, model):
-    return Person(gateway.base_url, api_key, model, request.param)
+def person(request, tmp_path, backend, api_key, model):
+    with served(create_app(Settings(data_dir=tmp_path), backend.base_url)) as origin:
+        yield Person(origin + "/v1", api_key, model, request.param)
 
 def test_wrong_argument_then_plain_content(backend, person):
     backend.reply(call("send_message", {"text": "Hello!"}), text("Hello there, how are you?"))
