@@ -35,6 +35,11 @@ class TextLimit:
         self._tail = ""  # what is not counted for good yet: it is counted whole, however it is cut
         self._seen = 0  # characters of that which are seen
 
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing ends the text."""
+        return not self._stop and self._left is None
+
     def feed(self, text: str) -> str:
         """Take more text; return what of it (and of what was held back) is to be seen."""
         if self.reached:

@@ -29,6 +29,7 @@ from memgpt_proxy.wire.thinking import Beginning
 _BETWEEN_MESSAGES = "\n\n"
 _SEVERAL = "multi_tool_use.parallel"
 """What OpenAI's older models call by mistake, with other calls in its arguments."""
+_NO_ARGUMENTS = "{}"
 CUT_SHORT = frozenset({"length", "content_filter"})
 """Reasons for an end that came too early."""
 
@@ -303,6 +304,7 @@ class StepListener:
         self._content: list[str] = []
         self._spoken: dict[int, SpokenMessage] = {}
         self._forwarded: dict[int, ClientCall] = {}
+        self._silent: dict[int, CallInProgress] = {}  # the client's, without arguments so far
 
     @property
     def is_open(self) -> bool:
@@ -320,7 +322,9 @@ class StepListener:
             deltas += self._reply.refuse(progress.refusal)
         for call, arguments in progress.calls:
             if arguments:
-                deltas += self._hear_call(call, arguments)
+                deltas += self._in_order(call) + self._hear_call(call, arguments)
+            elif call.index not in self._forwarded and self._offer.is_theirs(call.name):
+                self._silent[call.index] = call
         return deltas
 
     def close(self, reader: StepReader) -> tuple[list[Delta], Step]:
@@ -338,6 +342,7 @@ class StepListener:
             deltas += self._annotate(reader.annotations)
         for spoken in self._spoken.values():
             deltas += self._say_by_function(spoken.close())
+        deltas += self._end_silent()
         decoded = (index for index, spoken in self._spoken.items() if spoken.found)
         heard = {*decoded, *self._forwarded}
         unheard = [call for at, call in enumerate(calls) if self._index(reader, at) not in heard]
@@ -395,9 +400,29 @@ class StepListener:
         known.arguments += arguments
         return [CallPart(known.index, None, None, arguments, known.kind)]
 
+    def _in_order(self, call: CallInProgress) -> list[Delta]:
+        """Forward calls that began before this one, and have no arguments so far."""
+        deltas: list[Delta] = []
+        if self._silent:
+            self._silent.pop(call.index, None)
+            for silent in self._silent.values():
+                known = self._forwarded[silent.index] = self._client_call(step_call(silent))
+                deltas += self._reply.call(known)
+            self._silent.clear()
+        return deltas
+
+    def _end_silent(self) -> list[Delta]:
+        """Give those forwarded calls their arguments that have got none."""
+        deltas: list[Delta] = []
+        for known in self._forwarded.values():
+            if not known.arguments and known.kind is not Kind.CUSTOM:
+                known.arguments = _NO_ARGUMENTS
+                deltas.append(CallPart(known.index, None, None, _NO_ARGUMENTS, known.kind))
+        return deltas
+
     def _say_whole(self, call: StepCall) -> list[Delta]:
         if self._offer.is_theirs(call.name):
-            silent = "" if call.kind is Kind.CUSTOM else "{}"
+            silent = "" if call.kind is Kind.CUSTOM else _NO_ARGUMENTS
             whole = replace(call, arguments=call.arguments or silent)
             return self._reply.call(self._client_call(whole))
         if call.name != SEND_MESSAGE or not self._offer.hears:

@@ -306,6 +306,8 @@ class RunningTurn:
 
     def _heard_of(self, chunks: Sequence[Chunk], hearing: Hearing) -> list[Delta]:
         """Hear chunks, until the client has enough: of what follows then, not all may have come."""
+        if self._reply.limit.is_none:
+            return hearing.hear(chunks)
         deltas: list[Delta] = []
         for chunk in chunks:
             deltas += hearing.hear((chunk,))

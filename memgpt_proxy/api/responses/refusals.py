@@ -22,6 +22,10 @@ def _compresses(image: Any) -> bool:
     return isinstance(image, dict) and image.get("context_compression") == "enabled"
 
 
+def _is_several(count: Any) -> bool:
+    return count not in (None, 1)
+
+
 REFUSED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "background": (_is_set, f"{_TURNS_ALIKE}, or send false."),
     "background_options": (_is_set, f"{_TURNS_ALIKE}."),
@@ -31,6 +35,7 @@ REFUSED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "This gateway manages the context itself: what leaves the window stays in memory.",
     ),
     "access_programs": (_is_set, "Chat completions have no access programs."),
+    "n": (_is_several, "A response is one answer; ask several times."),
     "image": (_compresses, "Images are handed on as they come."),
     "reasoning": (_asks_for_more, "Chat completions have no other mode than 'standard'."),
 }

@@ -15,6 +15,11 @@ from memgpt_proxy.backend.http1.upload import Outlet, send_body
 BUFFERED_AT_MOST = 256 * 1024
 
 
+STALE_SECONDS = 1.0
+"""How soon behind a request a kept connection ends whose server did not expect one: one that
+ends later may have worked on it, and is not asked twice."""
+
+
 class Line(Outlet, Protocol):
     """A connection, as its exchange uses it."""
 
@@ -52,10 +57,11 @@ class Exchange(httpx.AsyncByteStream):
         self.touched = False
         """Whether any byte of a response arrived."""
         self.stale = False
-        """Whether the connection had served before, and ended before answering this request."""
+        """Whether the connection had served before, and ended as this request came."""
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self._connection: Line | None = connection
+        self._began = connection.loop.time()
         self._read_timeout = timeouts.get("read")
         self._head_timeout = timeouts.get("first_byte", self._read_timeout)
         self._write_timeout = timeouts.get("write")
@@ -152,7 +158,8 @@ class Exchange(httpx.AsyncByteStream):
     def lose(self, error: httpx.TransportError, *, reused: bool) -> None:
         """Take the end of the connection, before the response's."""
         if self._connection is not None:
-            self.stale = reused and not self.touched
+            soon = self._connection.loop.time() - self._began < STALE_SECONDS
+            self.stale = reused and soon and not self.touched
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:

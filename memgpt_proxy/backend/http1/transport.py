@@ -34,8 +34,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; return when the response's head is there, its body streaming.
 
-        A kept connection that the server closed before its first byte is not an error: a
-        request whose body is in hand is sent once more, on a new connection.
+        A kept connection that the server closes as the request comes, before its first byte, is
+        not an error: a request whose body is in hand is sent once more, on a new connection.
         """
         try:
             message = encode(request)
