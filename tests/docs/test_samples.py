@@ -6,6 +6,7 @@ language, or write its rule.
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import pytest
 import yaml
 
 from memgpt_proxy.backends_file import read_backends
+from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.settings_sources import load_settings
 from memgpt_proxy.wrong_settings import SettingsError
 from tests.docs import shell
@@ -41,7 +43,7 @@ def of(language: str) -> Any:
     return pytest.mark.parametrize("block", mine, ids=str)
 
 
-LANGUAGES = {"python", "sh", "yaml", "json", "http", "text"}
+LANGUAGES = {"python", "sh", "yaml", "json", "http", "ini", "text"}
 
 
 def test_every_block_is_covered_by_a_rule():
@@ -94,6 +96,22 @@ def told_before(block: Block, gateway: GatewayProcess) -> None:
             if words[0] == "curl":
                 first_of(curl(words, gateway))
         before = before.before
+
+
+@of("ini")
+def test_a_service_starts_the_command_and_waits_for_its_stop(block: Block):
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(block.code)
+    service = unit["Service"]
+    program, *arguments = service["ExecStart"].split()
+    shell.check([Path(program).name, *arguments])
+    name, _, path = service["Environment"].partition("=")
+    assert name.removeprefix(ENV_PREFIX).lower() in Settings.model_fields
+    assert Path(path) == Path("/var/lib", service["StateDirectory"])
+    settings = Settings()
+    patience = settings.drain_delay_seconds + settings.drain_seconds + 30
+    assert int(service["TimeoutStopSec"]) == patience
 
 
 @pytest.mark.slow
