@@ -51,6 +51,7 @@ def parse(body: bytes) -> ChatRequest:
     messages = _messages(request.get("messages"))
     options = _optional(request, "stream_options", dict) or {}
     tools, forced = _tools(request)
+    _check_wishes(request)
     return ChatRequest(
         messages=messages,
         tools=tools,
@@ -108,6 +109,20 @@ def _optional(request: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
     if value is None or type(value) is kind:  # not isinstance: True is no number
         return value
     raise BadRequest(f"{name} has to be of JSON's type for {kind.__name__}.", name)
+
+
+def _check_wishes(request: Mapping[str, Any]) -> None:
+    """Refuse what would be answered by something else than is asked for."""
+    kind = (_optional(request, "response_format", dict) or {}).get("type")
+    if kind not in (None, "text"):
+        raise _beyond("writes no JSON", "response_format")
+    if _optional(request, "logprobs", bool):
+        raise _beyond("knows no probabilities", "logprobs")
+
+
+def _beyond(what: str, param: str) -> BadRequest:
+    message = f"The demo model {what}: point --backend-url at a real one."
+    return BadRequest(message, param, "unsupported_value")
 
 
 def _choices(request: Mapping[str, Any]) -> int:

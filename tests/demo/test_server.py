@@ -179,6 +179,9 @@ GOOD = {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}
         ({"tools": [{}]}, "tools[0]"),
         ({"tool_choice": "some"}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": "json"}, "response_format"),
+        ({"logprobs": True}, "logprobs"),
     ],
 )
 def test_bad_fields_are_named(base_url: str, change: dict[str, Any], param: str):
