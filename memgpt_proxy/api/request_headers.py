@@ -6,7 +6,7 @@ known of them. One loop over the headers finds them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +18,9 @@ CONVERSATION = "X-MemGPT-Conversation"
 """Names the conversation of a client that may send its newest messages only."""
 MEMORY = "X-MemGPT-Memory"
 """What memory is to do with a request: ``read`` or ``off``."""
+_OURS = b"x-memgpt-"
+_OF_ANSWERS = frozenset({b"x-memgpt-degraded"})
+"""Ours, and of no meaning in a request: whatever hands answers on may have left it there."""
 _RETRY = b"x-stainless-retry-count"
 """Sent by OpenAI's SDKs: how often they have tried before."""
 
@@ -82,9 +85,11 @@ class RequestHeaders:
 
     def read(self, headers: RawHeaders) -> ToldByHeaders:
         """Return what ``headers`` say. Raises GatewayError, which names the header."""
-        found = {name: value for name, value in headers if name in self._known}
+        known = self._known
+        found = {n: value for n, value in headers if n in known or n.startswith(_OURS)}
         if not found:
             return _NOTHING
+        _check_names(found.keys() - known - _OF_ANSWERS)
         _check_encoding(found.get(_ENCODING, b"identity"))
         return ToldByHeaders(
             conversation=self._named(found),
@@ -102,6 +107,16 @@ class RequestHeaders:
             if name and not name.startswith(_SHARED_IDS):
                 return NamedConversation(name, resends=True)
         return None
+
+
+def _check_names(unknown: Set[bytes]) -> None:
+    """Refuse what is misspelt: what was to be kept from memory would be remembered."""
+    for name in unknown:
+        raise InvalidRequest(
+            f"There is no header {name.decode('ascii', 'replace')}. Those of this gateway are "
+            f"{CONVERSATION} and {MEMORY}.",
+            param=name.decode("ascii", "replace"),
+        )
 
 
 def _check_encoding(encoding: bytes) -> None:

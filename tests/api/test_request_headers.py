@@ -89,6 +89,14 @@ def test_any_name_can_be_stored_and_sent(name: bytes) -> None:
     assert named.name.encode("utf-8")
 
 
+def test_a_misspelt_header_is_no_reason_to_remember() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        told((b"x-memgpt-memroy", b"off"))
+    assert refused.value.param == "x-memgpt-memroy"
+    assert "X-MemGPT-Memory" in str(refused.value)
+    assert told((b"x-memgpt-degraded", b"true")).memory is Memory.ON
+
+
 def test_a_name_in_utf8_is_read_as_such() -> None:
     named = told((b"x-memgpt-conversation", "Zürich".encode())).conversation
     assert named == NamedConversation("Zürich", resends=False)

@@ -1,4 +1,5 @@
 """A reply is regenerated while the store is away, in a conversation whose memory is hot."""
+
 from __future__ import annotations
 from pathlib import Path
 import pytest
@@ -17,9 +18,16 @@ from tests.stores.switched import Switch
 from tests.support.backend import ScriptedBackend
 
 
-@pytest.mark.parametrize("how", ["goes on", "regenerates", "edits", "other conversation has edited"])
+@pytest.mark.parametrize(
+    "how", ["goes on", "regenerates", "edits", "other conversation has edited"]
+)
 def test_a_hot_conversation_keeps_its_memory_while_the_store_is_away(
-    how: str, backend: ScriptedBackend, tmp_path: Path, api_key: str, model: str, monkeypatch: pytest.MonkeyPatch
+    how: str,
+    backend: ScriptedBackend,
+    tmp_path: Path,
+    api_key: str,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     embedded = SqliteStore(tmp_path / "store.db")
     switch = Switch(embedded, opens=True)
@@ -55,12 +63,17 @@ def test_a_hot_conversation_keeps_its_memory_while_the_store_is_away(
 
 
 def test_a_reply_that_is_not_replaced_while_the_store_is_away_keeps_its_notes(
-    backend: ScriptedBackend, tmp_path: Path, api_key: str, model: str, monkeypatch: pytest.MonkeyPatch
+    backend: ScriptedBackend,
+    tmp_path: Path,
+    api_key: str,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Regenerating fails (the backend's 500), the old reply stands and is gone on from."""
     import asyncio, openai
     from tests.e2e.prompts import search
     from tests.support.replies import call, error
+
     embedded = SqliteStore(tmp_path / "store.db")
     switch = Switch(embedded, opens=True)
     journal = DiskJournal(tmp_path / "journal.db", 2**20)
@@ -72,7 +85,10 @@ def test_a_reply_that_is_not_replaced_while_the_store_is_away_keeps_its_notes(
         person = Person(f"{origin}/v1", api_key, model)
         backend.reply(send("Hi."))
         person.say("Hello.")
-        backend.reply(call("archival_storage_insert", {"content": "Mia is four.", "request_heartbeat": True}), send("Noted."))
+        backend.reply(
+            call("archival_storage_insert", {"content": "Mia is four.", "request_heartbeat": True}),
+            send("Noted."),
+        )
         person.say("Mia is four.")
         switch.here = False
         backend.reply(send("Away."))
@@ -82,13 +98,21 @@ def test_a_reply_that_is_not_replaced_while_the_store_is_away_keeps_its_notes(
             person.ask(person.said[:-1])
         waits = []
         real = embedded.hide_passages
+
         async def hide(*a, **k):
             waits.append(a)
             return await real(*a, **k)
+
         embedded.hide_passages = hide
-        print("waiting", asyncio.run_coroutine_threadsafe(journal.waiting(), journaled._watching.get_loop()).result(5))
+        print(
+            "waiting",
+            asyncio.run_coroutine_threadsafe(
+                journal.waiting(), journaled._watching.get_loop()
+            ).result(5),
+        )
         switch.here = True
         import time, httpx
+
         for _ in range(100):
             if httpx.get(f"{origin}/readyz").json()["status"] == "ok":
                 break

@@ -1,4 +1,5 @@
 """A turn at one replica, whose memory another one erases: its conversation goes on afterwards."""
+
 from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +22,31 @@ from tests.support.replies import Gate, wait
 
 @pytest.mark.redis
 def test_a_conversation_whose_turn_ended_after_an_erasure_elsewhere_has_memory(
-    backend: ScriptedBackend, tmp_path: Path, api_key: str, model: str, monkeypatch, redis_server: RedisServer, caplog
+    backend: ScriptedBackend,
+    tmp_path: Path,
+    api_key: str,
+    model: str,
+    monkeypatch,
+    redis_server: RedisServer,
+    caplog,
 ) -> None:
     def stores(*_):
         kept = SqliteStore(tmp_path / "shared.db")
         return kept, HotStore(kept, 2**20, RedisLog(connect(redis_server.url)))
 
     monkeypatch.setattr(storage_module, "_stores", stores)
+
     def app(name):
-        return create_app(Settings(data_dir=tmp_path / name, namespace_secret="of the whole fleet"), backend.base_url)
-    with served(app("here")) as here, served(app("there")) as there, ThreadPoolExecutor(1) as elsewhere:
+        return create_app(
+            Settings(data_dir=tmp_path / name, namespace_secret="of the whole fleet"),
+            backend.base_url,
+        )
+
+    with (
+        served(app("here")) as here,
+        served(app("there")) as there,
+        ThreadPoolExecutor(1) as elsewhere,
+    ):
         person = Person(f"{there}/v1", api_key, model)
         live(backend, person)
         gate = Gate()
@@ -44,6 +60,8 @@ def test_a_conversation_whose_turn_ended_after_an_erasure_elsewhere_has_memory(
             caplog.clear()
             backend.reply(send("Fine."))
             answer = person.say(f"How are you {n}?")
-            told = [each["function"]["name"] for each in (backend.requests[-1].body.get("tools") or [])]
+            told = [
+                each["function"]["name"] for each in (backend.requests[-1].body.get("tools") or [])
+            ]
             print(n, told, [r.getMessage() for r in caplog.records])
     assert "recall_storage_search" in told

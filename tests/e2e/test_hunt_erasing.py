@@ -1,4 +1,5 @@
 """A turn that begins while its memory is being erased."""
+
 from __future__ import annotations
 import asyncio
 import threading
@@ -41,6 +42,7 @@ def test_a_turn_that_begins_amid_an_erasure_brings_nothing_back(
         other = person.anew()
         asked = elsewhere.submit(other.say, "Good morning.")
         import time
+
         time.sleep(0.5)
         go_on.set()
         told = deleting.result(20)

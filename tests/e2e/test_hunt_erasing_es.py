@@ -1,4 +1,5 @@
 """The same with a large memory in Elasticsearch, and nothing held up by hand."""
+
 from __future__ import annotations
 import json, time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,23 +15,66 @@ from tests.e2e.test_erasing import erase
 from tests.e2e.test_owner import headers
 from tests.support.replies import Gate, wait
 
+
 @pytest.mark.elasticsearch
 def test_natural(backend, tmp_path, api_key, model, elasticsearch) -> None:
-    app = create_app(Settings(data_dir=tmp_path / "d", elasticsearch_url=elasticsearch.url, elasticsearch_prefix=f"hunt_{api_key[-8:]}", namespace_secret="of the whole fleet"), backend.base_url)
+    app = create_app(
+        Settings(
+            data_dir=tmp_path / "d",
+            elasticsearch_url=elasticsearch.url,
+            elasticsearch_prefix=f"hunt_{api_key[-8:]}",
+            namespace_secret="of the whole fleet",
+        ),
+        backend.base_url,
+    )
     with served(app) as origin, ThreadPoolExecutor(2) as elsewhere:
-        head = json.loads(httpx.get(f"{origin}/memgpt/export", headers=headers(api_key)).text.splitlines()[0])
+        head = json.loads(
+            httpx.get(f"{origin}/memgpt/export", headers=headers(api_key)).text.splitlines()[0]
+        )
         namespace, lines, parent = Namespace(head["namespace"]), [json.dumps(head)], ROOT
-        lines.append(json.dumps({"working_context": {"version": 1, "content": "Cat: Mia", "node": "", "turn": ""}}))
+        lines.append(
+            json.dumps(
+                {"working_context": {"version": 1, "content": "Cat: Mia", "node": "", "turn": ""}}
+            )
+        )
         N = 20_000
         for n in range(N):
             role = "assistant" if n % 2 else "user"
             content = content_id({"role": role, "content": f"message {n}"})
             name = node_id(namespace, parent, content)
-            lines.append(json.dumps({"message": {"id": name, "key": name, "content": content, "parent": parent, "depth": n, "role": role, "text": f"message {n}",
-                "entries": json.dumps([{"role": role, "content": f"message {n}"}]), "tokens": 3, "created": time.time(), "queue": "", "context_version": 0, "turn": "", "complete": True, "abandoned": False}}))
+            lines.append(
+                json.dumps(
+                    {
+                        "message": {
+                            "id": name,
+                            "key": name,
+                            "content": content,
+                            "parent": parent,
+                            "depth": n,
+                            "role": role,
+                            "text": f"message {n}",
+                            "entries": json.dumps([{"role": role, "content": f"message {n}"}]),
+                            "tokens": 3,
+                            "created": time.time(),
+                            "queue": "",
+                            "context_version": 0,
+                            "turn": "",
+                            "complete": True,
+                            "abandoned": False,
+                        }
+                    }
+                )
+            )
             parent = name
         lines.append(json.dumps({"end": {"message": N, "working_context": 1}}))
-        print(httpx.post(f"{origin}/memgpt/import", headers=headers(api_key), content="\n".join(lines), timeout=300).text)
+        print(
+            httpx.post(
+                f"{origin}/memgpt/import",
+                headers=headers(api_key),
+                content="\n".join(lines),
+                timeout=300,
+            ).text
+        )
         person = Person(f"{origin}/v1", api_key, model)
         began = time.time()
         deleting = elsewhere.submit(erase, origin, api_key)

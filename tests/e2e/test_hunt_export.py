@@ -1,4 +1,5 @@
 """An export during which a turn edits the working context, imported elsewhere."""
+
 from __future__ import annotations
 import asyncio
 import time
@@ -27,14 +28,21 @@ def test_an_export_amid_a_turn_is_a_memory_that_works(
         person = Person(f"{origin}/v1", api_key, model)
         live(backend, person)
         whole = httpx.get(f"{origin}/memgpt/export", headers=headers(api_key)).text
-        namespace = Namespace(httpx.get(f"{origin}/memgpt/export", headers=headers(api_key)).text.split('"namespace":"')[1].split('"')[0])
+        namespace = Namespace(
+            httpx.get(f"{origin}/memgpt/export", headers=headers(api_key))
+            .text.split('"namespace":"')[1]
+            .split('"')[0]
+        )
 
         async def export() -> bytes:
             store = SqliteStore(tmp_path / "data" / "memory.db")
             await store.open()
             lines = exported(store, owner_of(namespace), time.time(), namespace=namespace)
             got = [await anext(lines) for _ in range(3)]  # head, working contexts, queue states
-            backend.reply(call("working_context_append", {"content": "Dog: Rex", "request_heartbeat": True}), send("A dog!"))
+            backend.reply(
+                call("working_context_append", {"content": "Dog: Rex", "request_heartbeat": True}),
+                send("A dog!"),
+            )
             await asyncio.to_thread(person.say, "My dog is Rex.")
             got += [each async for each in lines]
             await store.close()
@@ -43,7 +51,9 @@ def test_an_export_amid_a_turn_is_a_memory_that_works(
         file = asyncio.run(export())
         print(file.decode()[:3000])
         person.api_key += "-new"
-        imported = httpx.post(f"{origin}/memgpt/import", headers=headers(person.api_key), content=file)
+        imported = httpx.post(
+            f"{origin}/memgpt/import", headers=headers(person.api_key), content=file
+        )
         assert imported.status_code == 200, imported.text
         backend.reply(send("Fine."))
         person.say("How are you?")

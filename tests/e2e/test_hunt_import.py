@@ -1,4 +1,5 @@
 """An import whose messages hang on each other in a circle."""
+
 from __future__ import annotations
 import json
 import subprocess, sys, time
@@ -14,22 +15,48 @@ from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 
 
-def test_no_import_stops_the_gateway(backend: ScriptedBackend, gateway: GatewayProcess, person: Person, api_key: str) -> None:
-    head = json.loads(httpx.get(f"{gateway.origin}/memgpt/export", headers=headers(api_key)).text.splitlines()[0])
+def test_no_import_stops_the_gateway(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person, api_key: str
+) -> None:
+    head = json.loads(
+        httpx.get(f"{gateway.origin}/memgpt/export", headers=headers(api_key)).text.splitlines()[0]
+    )
     namespace = Namespace(head["namespace"])
     content = content_id({"role": "user", "content": "hi"})
     name = node_id(namespace, ROOT, content)
-    message = {"id": name, "key": name, "content": content, "parent": name, "depth": 2**50, "role": "user", "text": "hi",
-               "entries": json.dumps([{"role": "user", "content": "hi"}]), "tokens": 3, "created": time.time(), "queue": "",
-               "context_version": 0, "turn": "", "complete": True, "abandoned": False}
+    message = {
+        "id": name,
+        "key": name,
+        "content": content,
+        "parent": name,
+        "depth": 2**50,
+        "role": "user",
+        "text": "hi",
+        "entries": json.dumps([{"role": "user", "content": "hi"}]),
+        "tokens": 3,
+        "created": time.time(),
+        "queue": "",
+        "context_version": 0,
+        "turn": "",
+        "complete": True,
+        "abandoned": False,
+    }
     lines = [head, {"message": message}, {"end": {"message": 1}}]
-    answer = httpx.post(f"{gateway.origin}/memgpt/import", headers=headers(api_key), content="\n".join(map(json.dumps, lines)))
+    answer = httpx.post(
+        f"{gateway.origin}/memgpt/import",
+        headers=headers(api_key),
+        content="\n".join(map(json.dumps, lines)),
+    )
     print(answer.status_code, answer.text)
     for _ in range(3):
         backend.reply(send("Hello."))
         try:
-            httpx.post(f"{gateway.base_url}/chat/completions", headers=headers(api_key), timeout=5,
-                       json={"model": person.model, "messages": [{"role": "user", "content": "hi"}]})
+            httpx.post(
+                f"{gateway.base_url}/chat/completions",
+                headers=headers(api_key),
+                timeout=5,
+                json={"model": person.model, "messages": [{"role": "user", "content": "hi"}]},
+            )
         except httpx.TimeoutException:
             pass
         try:

@@ -1,4 +1,5 @@
 """A reply that ends after midnight: the next message is told the new day."""
+
 from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,10 @@ def test_the_day_is_told_though_the_reply_ended_on_it(
     backend: ScriptedBackend, tmp_path: Path, api_key: str, model: str
 ) -> None:
     calendar = Calendar(datetime(2026, 2, 7, 23, 59, 50, tzinfo=UTC))
-    with dated_gateway(tmp_path, backend.base_url, calendar) as url, ThreadPoolExecutor(1) as elsewhere:
+    with (
+        dated_gateway(tmp_path, backend.base_url, calendar) as url,
+        ThreadPoolExecutor(1) as elsewhere,
+    ):
         person = Person(url, api_key, model)
         gate = Gate()
         backend.reply(wait(gate) + send("Hello."))
@@ -37,6 +41,7 @@ def test_a_retry_after_midnight_says_nothing_twice(
     backend: ScriptedBackend, tmp_path: Path, api_key: str, model: str
 ) -> None:
     from tests.e2e.prompts import recalled
+
     calendar = Calendar(datetime(2026, 2, 7, 23, 59, 50, tzinfo=UTC))
     with dated_gateway(tmp_path, backend.base_url, calendar) as url:
         person = Person(url, api_key, model)

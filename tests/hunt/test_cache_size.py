@@ -1,9 +1,10 @@
 """``cache_mib`` bounds what the hot state takes, whatever is written."""
+
 from __future__ import annotations
 import gc, subprocess, sys
 import pytest
 
-PROGRAM = '''
+PROGRAM = """
 import asyncio, gc, sys
 from dataclasses import replace
 sys.path.insert(0, ".")
@@ -26,7 +27,8 @@ for n in range(6000):
     spaces.take_in(namespace, Committed(record(message(name, text, entries=entries)), ()))
 gc.collect()
 print(round(rss() - before, 1), round(spaces._size / 2**20, 1), len(spaces._spaces))
-'''
+"""
+
 
 @pytest.mark.parametrize("kind", ["ascii", "cyrillic", "emoji"])
 def test_what_is_hot_takes_what_it_may(kind: str) -> None:

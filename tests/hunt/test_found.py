@@ -23,6 +23,7 @@ async def test_composed_query_finds_decomposed_text(tmp_path, query):
     """As a Mac's file names and what is copied from them are written; a note of the model's."""
     from memgpt_proxy.memory.archival import cut
     from memgpt_proxy.stores.records import NodeId
+
     s = SqliteStore(tmp_path / "memory.db")
     await s.open()
     text = normalize("NFD", "We met at Café Central, order Café-42 by Müller_7.")
@@ -33,7 +34,9 @@ async def test_composed_query_finds_decomposed_text(tmp_path, query):
 
 
 @pytest.mark.slow
-async def test_one_text_that_breaks_the_server_keeps_no_other_from_its_vector(server, store, vectors):
+async def test_one_text_that_breaks_the_server_keeps_no_other_from_its_vector(
+    server, store, vectors
+):
     """Ollama and vLLM answer 500 where a model gives NaN for a text."""
     nan = JSONResponse({"error": {"message": "json: unsupported value: NaN"}}, 500)
     server.refuses = lambda body: nan if any("poison" in each for each in body["input"]) else None
@@ -67,7 +70,16 @@ async def test_limit_that_is_set_later_begins_full(redis_server: RedisServer):
     assert standing.admitted, standing
 
 
-@pytest.mark.parametrize("text", ["we saw six\r\nflags", "we saw six  flags", "we saw six\tflags", "we saw six\u00a0flags", "six\nflags"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "we saw six\r\nflags",
+        "we saw six  flags",
+        "we saw six\tflags",
+        "we saw six\u00a0flags",
+        "six\nflags",
+    ],
+)
 async def test_a_phrase_is_found_across_any_white_space(tmp_path, text):
     s = SqliteStore(tmp_path / "memory.db")
     await s.open()
@@ -104,11 +116,14 @@ async def test_a_query_that_the_model_refuses_is_nobody_elses_pause(server, stor
     from memgpt_proxy.backend.http1 import Http1Transport
     from memgpt_proxy.memory.queries import Queries
     from memgpt_proxy.telemetry import Telemetry
+
     transport = Http1Transport(4)
     backend = Backend(server.base_url, transport, api_key=None, timeouts=Timeouts(5.0, 5.0))
     queries = Queries(Embeddings(backend, "concepts", Telemetry()), Telemetry())
     assert await queries.vector("cars") is not None
-    server.refuses = lambda body: refusal(400, "input is too long") if any(len(t) > 500 for t in body["input"]) else None
+    server.refuses = lambda body: (
+        refusal(400, "input is too long") if any(len(t) > 500 for t in body["input"]) else None
+    )
     assert await queries.vector("word " * 200) is None
     found = await queries.vector("boats")
     await transport.aclose()
