@@ -40,6 +40,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"tools": {}}, "tools", "invalid_type"),
     ({"stop": 1}, "stop", "invalid_type"),
     ({"stop": ["a"] * 129}, "stop", "array_above_max_length"),
+    ({"stop": ["a", "b" * 1025]}, "stop", "string_above_max_length"),
     ({"max_tokens": True}, "max_tokens", "invalid_type"),
     ({"max_completion_tokens": "x"}, "max_completion_tokens", "invalid_type"),
     ({"n": 1.5}, "n", "invalid_type"),

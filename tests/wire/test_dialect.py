@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -272,6 +273,49 @@ def test_reasoning_goes_back_where_it_is_wanted() -> None:
     assert never == [said("user", "U"), called("a"), result("a", "R"), spoken]
     in_text = write(request, Trait.NO_TOOLS)["messages"]
     assert [sorted(message) for message in in_text] == [["content", "role"]] * 4
+
+
+NAMELESS: list[dict[str, Any]] = [
+    {"tool_calls": [{"id": "a", "type": "function"}]},
+    {"tool_calls": [{"id": "a", "type": "function", "function": {}}]},
+    {"tool_calls": [{"id": "a", "type": "function", "function": {"name": 3, "arguments": "{}"}}]},
+    {"tool_calls": [{"id": "a", "type": "custom", "custom": "f"}]},
+    {"function_call": {}},
+    {"function_call": "auto"},
+    {"function_call": {"name": None, "arguments": "{}"}},
+]
+
+
+@pytest.mark.parametrize("trait", [Trait.NO_TOOLS, Trait.FUNCTIONS])
+@pytest.mark.parametrize("call", NAMELESS, ids=str)
+def test_a_call_without_a_name_is_written_all_the_same(call: dict[str, Any], trait: Trait) -> None:
+    """What to say of it is the backend's."""
+    message = {**said("assistant", "Let me look."), **call}
+    told = result("a", "rain") if "tool_calls" in call else said("function", "rain")
+    after = write(asked(said("user", "x"), message, told, said("user", "And?")), trait)
+    texts = [m["content"] for m in after["messages"]]
+    looked, rain = texts[1:3]
+    assert (texts[0], texts[3]) == ("x", "And?")
+    assert looked.startswith("Let me look.")
+    assert rain.endswith("rain")
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+@pytest.mark.parametrize("trait", [Trait.NO_TOOLS, Trait.FUNCTIONS])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"function": "s"},
+        {"type": "function", "function": {"name": None}},
+        {"type": "custom", "custom": {"format": {}}},
+        {"type": "web_search"},
+    ],
+    ids=str,
+)
+def test_a_tool_without_a_name_is_left_out(tool: dict[str, Any], trait: Trait, choice: str) -> None:
+    after = write(asked(said("user", "x"), tools=[tool], tool_choice=choice), trait)
+    assert after["messages"] == [said("user", "x")]
+    assert not after.get("functions")
 
 
 @st.composite

@@ -97,6 +97,28 @@ def test_an_error_in_the_stream():
     assert read({"error": "overloaded"})[0].error == {"message": "overloaded"}
 
 
+@pytest.mark.parametrize(
+    ("told", "usage"),
+    [
+        (
+            {"prompt_tokens": None, "completion_tokens": 5, "total_tokens": 5},
+            {"completion_tokens": 5, "total_tokens": 5},
+        ),
+        ({"prompt_tokens": "7", "completion_tokens": 2}, {"completion_tokens": 2}),
+        ({"prompt_tokens": True, "total_tokens": 1}, {"total_tokens": 1}),
+        ({"total_tokens": 9, "prompt_tokens_details": [1]}, {"total_tokens": 9}),
+        (
+            {"total_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}, "queue_time": 0.1},
+            {"total_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}, "queue_time": 0.1},
+        ),
+    ],
+    ids=str,
+)
+def test_counts_that_are_none_are_left_out_of_the_usage(told: dict[str, object], usage: object):
+    step, _ = read({"choices": [], "usage": told})
+    assert step.usage == usage
+
+
 def test_calls_by_index():
     step, progress = read(
         chunk({"tool_calls": [{"index": 0, "id": "a", "type": "function", **piece("f", "")}]}),
@@ -114,6 +136,17 @@ def test_calls_by_index():
         [(second, "{"), (first, "")],
         [(second, "}"), (first, ":1}")],
         [],
+    ]
+
+
+def test_pieces_of_one_call_in_one_chunk_are_told_with_the_first():
+    """Who is told of a piece takes the call as it stands, with all that the chunk has added."""
+    _, (progress,) = read(
+        chunk({"tool_calls": [piece("f", '{"x"', index=0, id="a"), piece(None, ":1}", index=0)]})
+    )
+    assert [(call.arguments, text) for call, text in progress.calls] == [
+        ('{"x":1}', '{"x":1}'),
+        ('{"x":1}', ""),
     ]
 
 
