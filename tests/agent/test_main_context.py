@@ -162,7 +162,7 @@ def searched(pages: int) -> MainContext:
 def test_the_oldest_results_are_emptied_the_last_never(surplus: int, evicted: int) -> None:
     composed = searched(4)
     before = composed.added_tokens
-    composed.fit(composed.tokens - surplus)
+    assert composed.fit(composed.tokens - surplus) is (surplus > 0)
     results = [m["content"] for m in composed.added if m["role"] == "tool"]
     emptied = [n for n, text in enumerate(results) if "evicted" in text]
     assert emptied == list(range(evicted))

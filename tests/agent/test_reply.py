@@ -16,6 +16,7 @@ from tests.agent.build import (
     Call,
     Said,
     call,
+    delta,
     forwarded,
     hear,
     new_reply,
@@ -118,9 +119,32 @@ def test_the_clients_calls_arrive_whole(arguments: str, piece: int, message: str
     }
 
 
+@pytest.mark.parametrize("name", ["send_message", "get_weather"])
+def test_pieces_of_one_call_in_one_chunk_are_heard_once(name: str) -> None:
+    head = {"index": 0, "id": "a", "function": {"name": name, "arguments": '{"mess'}}
+    more, end = ({"index": 0, "function": {"arguments": text}} for text in ('age": "Hi', '."}'))
+    chunks = [delta({"tool_calls": [head, more]}), delta({"tool_calls": [end]})]
+    deltas, _ = hear(new_reply(), offer("get_weather"), [*chunks, delta({}, "tool_calls")])
+    if name == "send_message":
+        assert visible(deltas) == "Hi."
+    else:
+        assert forwarded(deltas) == [("a", name, '{"message": "Hi."}')]
+
+
 def test_a_clients_call_without_arguments_arrives_too() -> None:
     deltas, _ = hear(new_reply(), offer("get_time"), said(Call("get_time", "", "t1")).chunks())
     assert forwarded(deltas) == [("t1", "get_time", "{}")]
+
+
+def test_a_clients_call_without_arguments_keeps_its_place() -> None:
+    reply = new_reply()
+    made = [Call("get_time", "", "t1"), call("get_weather", id="w1", city="Oslo")]
+    deltas, _ = hear(reply, offer("get_time", "get_weather"), said(*made).chunks())
+    assert forwarded(deltas) == [
+        ("t1", "get_time", "{}"),
+        ("w1", "get_weather", '{"city": "Oslo"}'),
+    ]
+    assert [told.name for told in reply.calls] == ["get_time", "get_weather"]
 
 
 def test_a_client_that_names_its_tool_as_ours_keeps_it() -> None:
@@ -163,6 +187,18 @@ def test_after_a_message_by_function_content_is_thought() -> None:
     first, _ = hear(reply, offer(), said(send("Hi.")).chunks(), Habit.CONTENT)
     second, _ = hear(reply, offer(), said(content="I said hi.").chunks(), Habit.CONTENT)
     assert visible(first + second) == "Hi."
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [send(""), call("send_message", text="Hi."), Call("send_message", '{"mess')],
+    ids=["empty", "another argument", "broken off"],
+)
+def test_after_a_call_that_said_nothing_content_may_be_the_reply(silent: Call) -> None:
+    reply = new_reply()
+    first, _ = hear(reply, offer(), said(silent).chunks(), Habit.HELD)
+    second, _ = hear(reply, offer(), said(content="Hello.").chunks(), Habit.HELD)
+    assert (visible(first), visible(second)) == ("", "Hello.")
 
 
 @pytest.mark.parametrize("piece", [1, 3, 1000])

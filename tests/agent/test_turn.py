@@ -193,6 +193,15 @@ def test_the_same_call_again_is_warned_of_and_not_run(again: Call) -> None:
     assert played.end == Finish("stop")
 
 
+def test_a_call_may_be_made_again_once_its_result_is_out_of_the_prompt() -> None:
+    """Else the model would be told of a result above, and find that it was evicted."""
+    played = play(said(search))
+    turn = played.turn
+    turn.may_repeat()
+    _, step = hear(turn.reply, offer(), said(search).chunks())
+    assert isinstance(turn.stepped(step), Execute)
+
+
 def test_the_same_call_twice_in_one_step_runs_once() -> None:
     played = play(said(search, search))
     assert played.executed == [["recall_storage_search"]]

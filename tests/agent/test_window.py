@@ -132,7 +132,10 @@ async def test_a_backend_that_is_away(error: httpx.TransportError) -> None:
     assert (await windows.of("some-model", [])).size == 8192
 
 
-@pytest.mark.parametrize("first", [httpx.ConnectError("no"), 401, 403])
+@pytest.mark.parametrize(
+    "first",
+    [httpx.ConnectError("no"), 401, 403, 429, 500, 502, 503, 504],  # the last while it loads
+)
 async def test_a_backend_that_did_not_answer_is_asked_again(
     first: httpx.TransportError | int,
 ) -> None:
@@ -287,6 +290,19 @@ async def test_a_backend_that_says_less_than_the_operator_is_believed(
 
 async def test_a_window_too_small_to_be_true_is_not_believed() -> None:
     assert (await learned(Overflow(1, 6000, None, by_answer=False))).size == 256
+
+
+@pytest.mark.parametrize("before", [None, Overflow(4096, 9000, None, by_answer=False)])
+async def test_what_nothing_came_of_is_forgotten(before: Overflow | None) -> None:
+    """What was known before is known again: the window, and how the model's tokens compare."""
+    windows = Windows(None, backend_that({}), THRESHOLDS)
+    if before is not None:
+        windows.learn("m", before, 6000, None)
+    known = await windows.of("m", [])
+    forget = windows.learn("m", Overflow(300, 400, None, by_answer=False), 100, None)
+    assert await windows.of("m", []) != known
+    forget()
+    assert await windows.of("m", []) == known
 
 
 async def test_models_are_remembered_up_to_a_number() -> None:
