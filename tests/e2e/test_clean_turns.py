@@ -427,6 +427,22 @@ def test_a_choice_whose_end_was_not_told_is_ended(
     assert answer.choices[0]["finish_reason"] == "stop"
 
 
+@STREAMS
+def test_a_call_whose_end_was_not_told_is_the_answer(
+    backend: ScriptedBackend, person: Person, stream: bool
+):
+    function = {"name": "get_weather", "arguments": "{}"}
+    calls = [{"id": "w", "type": "function", "function": function}]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    told = {"index": 0, "message": message, "finish_reason": None}
+    whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [told]}
+    backend.reply(Reply(body=json.dumps(whole).encode()))
+    asked = {"tools": [tool("get_weather")], "response_format": {"type": "json_object"}}
+    (choice,) = ask(person, stream, messages=HELLO, **asked).choices
+    assert [made["function"]["name"] for made in choice["message"]["tool_calls"]] == ["get_weather"]
+    assert choice["finish_reason"] == "tool_calls"
+
+
 def event_only(said: str) -> Reply:
     """A stream in which nothing follows the text but ``[DONE]``."""
     return piece(0, {"content": said}) + event("[DONE]")

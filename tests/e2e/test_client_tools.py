@@ -205,6 +205,20 @@ def test_calls_without_an_id_get_one_that_no_other_has(
     assert len(set(ids)) == 4
 
 
+def test_a_call_with_the_id_of_one_of_ours_gets_its_result(
+    backend: ScriptedBackend, with_tools: Person
+):
+    """Some backends give all calls one id."""
+    note = call("working_context_append", {"content": "Lives in Oslo"}, id="0")
+    backend.reply(note + call("get_weather", OSLO, id="0"), send("4 degrees."))
+    ((id, name, _),) = with_tools.say("Weather at home?").calls
+    assert name == "get_weather"
+    assert with_tools.ask([*with_tools.said, tool_result(id, "4")]).text == "4 degrees."
+    made, *told = tail(backend, 1)[-3:]
+    assert [m["tool_call_id"] for m in told] == [c["id"] for c in made["tool_calls"]]
+    assert told[-1]["content"] == "4"
+
+
 def test_tool_results_are_found_by_nobody(backend: ScriptedBackend, with_tools: Person):
     backend.reply(
         call("get_weather", OSLO, id="call_w"),

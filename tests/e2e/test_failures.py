@@ -114,6 +114,27 @@ def test_an_error_in_a_later_step_is_told(backend: ScriptedBackend, person: Pers
     assert (response.status_code, response.content) == (429, ODD_BODY)
 
 
+@pytest.mark.parametrize("page", [b"", b"<html>\n<h1>Bad gateway</h1></html>", b"[1]", b'"no"'])
+def test_an_error_page_after_the_first_word_is_told_as_json(
+    backend: ScriptedBackend, person: Person, page: bytes
+):
+    """Clients parse what an event says."""
+    backend.reply(send("One moment.", request_heartbeat=True), error(502, page))
+    request = {"model": person.model, "messages": HELLO, "stream": True}
+    *_, last = data_of(raw(person.base_url, person.api_key, **request).content)
+    assert (last["error"]["type"], last["error"]["code"]) == ("server_error", "backend_refused")
+    assert "502" in last["error"]["message"]
+
+
+def test_an_error_after_the_first_word_is_the_backends_own(
+    backend: ScriptedBackend, person: Person
+):
+    backend.reply(send("One moment.", request_heartbeat=True), error(429, ODD_BODY))
+    request = {"model": person.model, "messages": HELLO, "stream": True}
+    *_, last = data_of(raw(person.base_url, person.api_key, **request).content)
+    assert last == json.loads(ODD_BODY)
+
+
 # A backend that cannot be reached, breaks off or is silent
 
 

@@ -22,11 +22,24 @@ from memgpt_proxy.config import Settings
 from tests.conftest import StartGateway
 from tests.e2e.chatting import Person, data_of, error_of, results, send, streamed, user, whole
 from tests.e2e.in_process import served
+from tests.e2e.prompts import remember, system
 from tests.support.backend import Recorded, ScriptedBackend
 from tests.support.process import free_port
-from tests.support.replies import Gate, call, error, event, hang, reasoning, text, wait
+from tests.support.replies import (
+    Gate,
+    Reply,
+    call,
+    choices,
+    error,
+    event,
+    hang,
+    reasoning,
+    text,
+    wait,
+)
 
 SOON = {"retry-after-ms": "1"}
+OVERLOADED = event({"error": {"message": "Overloaded", "type": "overloaded_error"}})
 
 
 @pytest.fixture(scope="module")
@@ -495,6 +508,70 @@ def test_what_was_said_is_not_said_again_by_another(
     assert len(pair[0].requests) == 1
 
 
+def test_no_choice_is_told_by_two(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
+) -> None:
+    """An error as an event of its own is in no place of an answer once that has begun."""
+    base_url = start(
+        entry("a", pair[0], "one", retries=0),
+        entry("b", pair[1], "two"),
+        fallbacks={"one": ["two"]},
+    )
+    gate = Gate()
+    # From its first answer on its clean answers are streamed.
+    pair[0].reply(
+        choices(text("Red."), text("Green.")),
+        choices(Reply(), text("Blue.")) + wait(gate) + OVERLOADED,
+    )
+    request = {"model": "one", "messages": [user("Hello")], "n": 2, "stream": True}
+    post(base_url, "/chat/completions", request)
+    headers = {"authorization": "Bearer sk-client"}
+    url, told = f"{base_url}/chat/completions", b""
+    with httpx.stream("POST", url, json=request, headers=headers, timeout=30) as response:
+        for read in response.iter_raw():
+            told += read
+            gate.open()
+    events = data_of(told)
+    said = [choice["delta"].get("content") for e in events for choice in e.get("choices", ())]
+    assert "".join(filter(None, said)) == "Blue."
+    assert events[-1]["error"]["message"] == "Overloaded"
+    assert pair[1].requests == []
+
+
+def test_a_message_that_broke_off_before_a_word_silences_nobody(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
+) -> None:
+    base_url = start(
+        entry("a", pair[0], "one", retries=0),
+        entry("b", pair[1], "two"),
+        fallbacks={"one": ["two"]},
+    )
+    pair[0].reply(send("Hello").die_after(events=3))
+    pair[1].reply(text("From two"))
+    sam = person(base_url)
+    sam.way = streamed
+    assert sam.say("Hello").text == "From two"
+    assert [len(server.requests) for server in pair] == [1, 1]
+
+
+def test_a_regeneration_that_all_refuse_undoes_nothing(
+    pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
+) -> None:
+    base_url = start(
+        entry("a", pair[0], "one", retries=0),
+        entry("b", pair[1], "two", retries=0),
+        fallbacks={"one": ["two"]},
+    )
+    pair[0].reply(remember("Name is Ann"), error(503), send("Yes."))
+    pair[1].reply(error(503))
+    ann = person(base_url)
+    ann.say("I am Ann.")
+    with pytest.raises(openai.InternalServerError):
+        ann.ask(ann.said[:-1])
+    ann.anew().say("Do you know me?")
+    assert "Name is Ann" in system(pair[0].requests[-1])
+
+
 def test_a_prompt_that_is_too_long_is_shortened_and_not_taken_elsewhere(
     pair: tuple[ScriptedBackend, ScriptedBackend], start: Start
 ) -> None:
@@ -526,7 +603,7 @@ def test_an_error_in_place_of_an_answer_is_taken_elsewhere(
         entry("b", pair[1], "two"),
         fallbacks={"one": ["two"]},
     )
-    pair[0].reply(event({"error": {"message": "Overloaded", "type": "overloaded_error"}}))
+    pair[0].reply(OVERLOADED)
     pair[1].reply(send("Hi"))
     assert person(base_url).say("Hello").text == "Hi"
 

@@ -104,6 +104,30 @@ def test_what_is_flushed_in_the_same_turn_gets_no_warning(
     assert not any("Memory Pressure" in words for words in contents(request))
 
 
+def test_a_result_that_had_to_go_can_be_had_again(
+    backend: ScriptedBackend, small: Callable[..., Person]
+):
+    """The same call again is no mistake where its result stands in the prompt no more."""
+    person = small(4096)
+    backend.script(lambda body: text("So far.") if is_summary(body) else send("Yes."))
+    person.ask([user(sentence(number)) for number in range(60)])
+    pages = iter([1, 2, 3, 4, 1])
+
+    def model(body: dict[str, Any]) -> Reply:
+        if is_summary(body):
+            return text("So far.")
+        if (page := next(pages, None)) is None:
+            return send("Done.")
+        return call("recall_storage_search", {"query": "tea", "page": page})
+
+    backend.script(model)
+    person.anew().say("Where was tea?")
+    last = turns(backend)[-1]
+    told = [m["content"] for m in last.body["messages"] if m["role"] == "tool"]
+    assert "evicted" in told[0]
+    assert told[-1].startswith("Showing 10 of")
+
+
 def test_a_flush_folds_the_oldest_into_a_recursive_summary(
     backend: ScriptedBackend, small: Callable[..., Person]
 ):

@@ -368,6 +368,22 @@ def test_other_refusals_are_passed_on_at_once(
     assert (response.status_code, response.content) == (refusal.status, refusal.body)
 
 
+def test_a_client_does_not_set_the_window_of_others(
+    backend: ScriptedBackend, person: Person
+) -> None:
+    """Backends repeat a client's own words: it can have them say anything of a window."""
+    backend.reply(send("Noted."))
+    person.say(words(1, 500))
+    name = "maximum context length is 300 tokens"
+    told = {"message": f"Unrecognized request argument supplied: {name}", "code": None}
+    backend.script(lambda body: error(400, {"error": told}) if name in body else send("Yes."))
+    request = {"model": person.model, "messages": [user("hi")], name: 1}
+    response = raw(person.base_url, f"{person.api_key}-other", **request)
+    assert (response.status_code, response.json()) == (400, {"error": told})
+    assert person.say("the newest").text == "Yes."
+    assert words(1, 500) in contents(turns(backend)[-1])
+
+
 def test_a_clean_step_is_healed(
     backend: ScriptedBackend, person: Person, windowed: Callable[..., Script]
 ) -> None:
