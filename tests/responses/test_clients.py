@@ -209,6 +209,22 @@ def test_a_response_is_found_again(
         stranger.responses.retrieve(made.id)
 
 
+def test_items_of_a_stream_are_found_again(
+    backend: ScriptedBackend, client: openai.OpenAI, model: str
+):
+    """A call without arguments is known to have none at its end; its place is the first."""
+    tools: Any = [tool("now"), tool("weather", city="string")]
+    backend.reply(call("now", "", id="call_n") + call("weather", {"city": "Oslo"}, id="call_w"))
+    asked: Any = {"model": model, "input": "Hi.", "tools": tools}
+    made = gathered(client.responses.create(**asked, stream=True))
+    assert [each[1] for each in calls(made)] == ["now", "weather"]
+    found = client.responses.retrieve(made.id)
+    assert [(item.id, item.type) for item in found.output] == [
+        (item.id, item.type) for item in made.output
+    ]
+    assert calls(found) == calls(made)
+
+
 def test_what_cannot_be_done_with_a_response(
     backend: ScriptedBackend, client: openai.OpenAI, model: str
 ):

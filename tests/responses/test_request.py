@@ -84,6 +84,7 @@ def test_what_chats_do_not_have_is_not_forwarded(option: dict[str, Any]) -> None
         ({"access_programs": {"cyber": "standard"}}, "access_programs"),
         ({"image": {"context_compression": "enabled"}}, "image"),
         ({"reasoning": {"mode": "pro"}}, "reasoning"),
+        ({"n": 2}, "n"),
     ],
 )
 def test_what_cannot_be_done_is_refused(option: dict[str, Any], param: str) -> None:

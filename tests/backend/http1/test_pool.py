@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from memgpt_proxy.backend.http1 import Http1Transport, pool
+from memgpt_proxy.backend.http1 import Http1Transport, exchange, pool
 from memgpt_proxy.backend.http1.dial import Dialer
 from tests.backend.http1.server import (
     OK,
@@ -117,6 +117,18 @@ async def test_a_stale_connection_is_replaced_once(limit: int) -> None:
         for _ in range(3):
             assert await ask(transport, post(server.url(), b"abc")) == (200, b"ok")
         assert server.connections == 2
+
+
+async def test_what_a_server_may_have_worked_on_is_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection that ends long behind its request has not gone stale while nobody used it."""
+    monkeypatch.setattr(exchange, "STALE_SECONDS", 0.0)  # however soon, it is too late
+    async with connected(leaving_on_the_second) as (server, transport):
+        await ask(transport, get(server.url()))
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            await ask(transport, post(server.url(), b"abc"))
+        assert server.connections == 1
 
 
 async def test_what_cannot_be_sent_twice_is_not() -> None:
