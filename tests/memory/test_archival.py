@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memgpt_proxy.stores.storable import composed
 from memgpt_proxy.memory.archival import PASSAGE_CHARACTERS, cut
 from memgpt_proxy.stores.records import NodeId
+from memgpt_proxy.stores.storable import composed
 
 HERE, THERE = NodeId("m0"), NodeId("m1")
 PIECES = st.sampled_from(["word ", "A sentence. ", "\n\n", "\n", "x" * 700, "é" * 1300, "  "])

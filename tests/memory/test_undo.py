@@ -33,6 +33,11 @@ def test_a_line_that_others_have_changed_since_stays_as_it_is() -> None:
     assert apply("Town: Oslo", "Town: Paris", "Town: Rome") == "Town: Oslo"
 
 
+def test_what_else_may_part_lines_is_kept() -> None:
+    before = "Name: Ann\u2028Lee\fTown:\x85Rome"
+    assert apply(f"{before}\nTea", f"{before}\nTea", before) == before
+
+
 def test_a_long_text_of_lines_that_come_again() -> None:
     before = [line for number in range(1500) for line in ("-", str(number))]
     after = [line for number in range(1500) for line in ("-", str(number + 5000))]

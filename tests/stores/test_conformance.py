@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unicodedata import normalize
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memgpt_proxy.memory.archival import cut
 from memgpt_proxy.stores.protocols import Store, StoreError
 from memgpt_proxy.stores.records import (
     NO_TURN,
@@ -326,6 +328,11 @@ class TestRecall:
         await said(store, "the quick\nbrown fox", "brown quick", "quick-brown")
         assert await found(store, '"quick  brown"') == ["the quick\nbrown fox"]
 
+    @pytest.mark.parametrize("space", ["\r\n", "  ", "\t", "\u00a0", " \n "])
+    async def test_phrases_run_over_any_white_space(self, store: Store, space: str) -> None:
+        await said(store, f"we saw six{space}flags", "six of their flags")
+        assert await found(store, '"six flags"') == [f"we saw six{space}flags"]
+
     @pytest.mark.parametrize("query", ["cafe", "café", "CAFÉ", "brulee", "crème brûlée", "Müller"])
     async def test_diacritics_and_case(self, store: Store, query: str) -> None:
         text = "Herr MULLER had a crème brûlée at the café"
@@ -477,6 +484,16 @@ class TestArchival:
         await store.insert_passages(ALICE, [passage("p0", "second"), passage("p2", "third")])
         assert await archived(store, "first second third") == ["first", "third"]
         assert await store.counts(ALICE) == Counts(messages=0, passages=3)
+
+    @pytest.mark.parametrize("query", ['"Café Central"', "Café-42", "Müller_7"])
+    async def test_signs_are_found_however_they_are_composed(
+        self, store: Store, query: str
+    ) -> None:
+        """A Mac writes names of files in parts, and so is what was copied from them."""
+        text = "We met at Café Central, order Café-42 by Müller_7."
+        await store.insert_passages(ALICE, cut(normalize("NFD", text), NodeId("m0"), EPOCH))
+        for each in (query, normalize("NFD", query)):
+            assert await archived(store, each) == [text]
 
     async def test_best_match_first(self, store: Store) -> None:
         much, little = "nobel prize nobel prize", "a nobel prize, " + "and other words " * 30

@@ -253,6 +253,20 @@ async def test_processes_share_one_limit(redis: RedisConnection, redis_server: R
 
 
 @pytest.mark.redis
+async def test_a_limit_that_is_set_later_begins_full(redis: RedisConnection) -> None:
+    before = RedisLimiter(redis, Rates(requests=2))
+    assert await admitted(before, ALICE, 1) == [True]
+    await before.spend(ALICE, 5000)
+    after = RedisLimiter(redis, Rates(requests=2, tokens=1000))
+    assert await admitted(after, ALICE, 2) == [True, False], "requests were limited all the time"
+    await redis.execute("FLUSHALL")
+    before = RedisLimiter(redis, Rates(tokens=1000))
+    assert await admitted(before, ALICE, 3) == [True] * 3
+    await before.spend(ALICE, 500)
+    assert await admitted(after, ALICE, 3) == [True, True, False]
+
+
+@pytest.mark.redis
 async def test_a_key_with_full_buckets_is_not_in_redis(redis: RedisConnection) -> None:
     limiter = RedisLimiter(redis, Rates(requests=6, tokens=600))
     await limiter.admit(ALICE)
