@@ -218,12 +218,19 @@ async def test_texts_that_are_too_long_for_the_model_are_cut_until_they_fit(
     assert [len(text) for text in server.texts] == [1000]  # 4000, halved twice: it was learned
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        lambda: refusal(422, "content filtered"),
+        lambda: refusal(500, "json: unsupported value: NaN"),  # as Ollama answers
+        lambda: Response(b"not JSON"),
+    ],
+)
 async def test_a_text_that_the_model_never_takes_has_no_vector(
-    server: EmbeddingServer, connect: Connect
+    server: EmbeddingServer, connect: Connect, failure: Callable[[], Response]
 ) -> None:
     def refuse(request: dict) -> Response | None:
-        odd = any("odd" in text for text in request["input"])
-        return refusal(422, "content filtered") if odd else None
+        return failure() if any("odd" in text for text in request["input"]) else None
 
     server.refuses = refuse
     first, odd, last = await connect().embed(["cat", "odd " * 500, "car"])
@@ -231,10 +238,11 @@ async def test_a_text_that_the_model_never_takes_has_no_vector(
     assert same([first, last], ["cat", "car"])
 
 
+@pytest.mark.parametrize("status", [400, 500])
 async def test_a_model_that_takes_nothing_is_no_fault_of_the_texts(
-    server: EmbeddingServer, connect: Connect
+    server: EmbeddingServer, connect: Connect, status: int
 ) -> None:
-    server.refuses = lambda _: refusal(400, "this is no embedding model")
+    server.refuses = lambda _: refusal(status, "this is no embedding model")
     with pytest.raises(BackendRefused):
         await connect().embed(["cat", "car"])
 

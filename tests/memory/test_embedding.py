@@ -23,6 +23,7 @@ from memgpt_proxy.telemetry import Telemetry
 from tests.stores.build import ALICE, BOB, branch, message, passage, record
 from tests.support.concepts import concepts, unit
 from tests.support.embedding_server import EmbeddingServer, refusal
+from tests.support.process import until
 
 pytestmark = pytest.mark.slow
 
@@ -170,11 +171,14 @@ async def test_a_server_that_fails_is_waited_for(
     assert not server.failures
 
 
+@pytest.mark.parametrize("status", [422, 500])
 async def test_a_text_that_is_refused_holds_up_nothing(
-    server: EmbeddingServer, store: SqliteStore, vectors: SqliteVectors
+    server: EmbeddingServer, store: SqliteStore, vectors: SqliteVectors, status: int
 ) -> None:
+    """Ollama and vLLM fail at a text that their model makes NaN of."""
+
     def refuse(request: dict) -> object:
-        return refusal(422, "no") if any("odd" in text for text in request["input"]) else None
+        return refusal(status, "no") if any("odd" in text for text in request["input"]) else None
 
     server.refuses = refuse  # type: ignore[assignment]
     await store.commit(ALICE, record(*branch(["a kitten", "odd", "a car"])))
@@ -290,3 +294,20 @@ async def test_what_is_embedded_is_not_lost_by_being_stopped(
     async with embedding(server, vectors) as embedder:
         await all_done(embedder)
     assert await lacking(vectors) == []
+
+
+async def test_what_was_on_its_way_when_it_was_forgotten_is_not_tried_again(
+    server: EmbeddingServer, store: SqliteStore, vectors: SqliteVectors
+) -> None:
+    async with embedding(server, vectors) as embedder:
+        await all_done(embedder)
+        await store.commit(BOB, record(message("b0", "a car")))
+        server.held.clear()
+        erased = Text(Name(owner_of(ALICE), Kind.MESSAGE, "m0"), "a secret")
+        embedder.wrote([erased, Text(Name(owner_of(BOB), Kind.MESSAGE, "b0"), "a car")])
+        await asyncio.to_thread(until, lambda: "a secret" in server.texts)
+        embedder.forget(owner_of(ALICE))
+        server.failures.append(refusal(503, "no"))
+        server.held.set()
+        await all_done(embedder)
+    assert server.texts == [*UNRELATED, "a secret", "a car", "a car"]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from memgpt_proxy.errors import BackendUnreachable
+from memgpt_proxy.errors import BackendRefused, BackendUnreachable
 from memgpt_proxy.memory.queries import KEPT, Patience, Queries
 from memgpt_proxy.stores.vectors import Vector
 from memgpt_proxy.telemetry import Telemetry
@@ -37,6 +37,10 @@ async def never(text: str) -> Vector:
 
 async def away(text: str) -> Vector:
     raise BackendUnreachable("The backend cannot be reached.")
+
+
+async def refused(text: str) -> Vector:
+    raise BackendRefused(400, [], b"input is too long")
 
 
 async def test_a_query_is_embedded_once() -> None:
@@ -72,6 +76,14 @@ async def test_a_server_that_fails_is_left_alone_for_a_while(
     embeddings.answer = well
     assert await queries.vector("feline") is None
     assert embeddings.asked == ["feline"]
+
+
+async def test_a_query_that_is_refused_is_no_failure_of_the_server() -> None:
+    embeddings = Scripted(refused)
+    queries = Queries(embeddings, Telemetry(), Patience(wait=1000.0, pause=1000.0))
+    assert await queries.vector("feline " * 10_000) is None
+    embeddings.answer = well
+    assert await queries.vector("feline") is not None
 
 
 async def test_a_server_that_is_back_is_asked_again() -> None:
