@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.journaled import JournaledStore
+from memgpt_proxy.stores.records import Holdings, Owner
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
 from tests.conftest import StartGateway
-from tests.e2e.chatting import Person, error_of, results, send
+from tests.e2e.chatting import Person, error_of, offered, results, send
 from tests.e2e.in_process import served
 from tests.e2e.prompts import contents, recalled, remember, search, system
 from tests.e2e.test_owner import get, headers, listening
@@ -128,6 +131,45 @@ def test_a_turn_under_way_brings_nothing_back(
     assert erased(gateway, person.api_key) == NOTHING
 
 
+def test_a_turn_that_begins_meanwhile_brings_nothing_back(
+    backend: ScriptedBackend,
+    tmp_path: Path,
+    api_key: str,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    holdings = SqliteStore.holdings
+
+    async def held_up(self: SqliteStore, owner: Owner) -> Holdings:
+        """The first that is asked when a memory is erased."""
+        begun.set()
+        assert await asyncio.to_thread(go_on.wait, 10)
+        return await holdings(self, owner)
+
+    app = create_app(Settings(data_dir=tmp_path / "data"), backend.base_url)
+    with served(app) as origin, ThreadPoolExecutor(2) as elsewhere:
+        person, gate = Person(f"{origin}/v1", api_key, model), Gate()
+        live(backend, person)
+        monkeypatch.setattr(SqliteStore, "holdings", held_up)
+        erasing = elsewhere.submit(erase, origin, api_key)
+        assert begun.wait(10)
+        backend.reply(wait(gate) + send("Hello!"))
+        other = person.anew()
+        asked = elsewhere.submit(other.say, "Good morning.")
+        asked_with = backend.wait_for_requests(4)[-1]
+        go_on.set()
+        assert erasing.result(20).status_code == 200
+        gate.open()
+        assert asked.result(10).text == "Hello!"
+        assert "Cat: Mia" in system(asked_with), "it has read what is being erased"
+        left = httpx.get(f"{origin}/memgpt/export", headers=headers(api_key)).text
+        backend.reply(send("Fine."))
+        other.say("How are you?")
+    assert "Mia" not in left
+    assert "Cat: Mia" not in system(backend.requests[-1])
+
+
 def test_there_is_nothing_without_a_key(gateway: GatewayProcess) -> None:
     answer = httpx.delete(f"{gateway.origin}/memgpt/memory")
     assert answer.status_code == 401
@@ -180,23 +222,31 @@ def test_while_the_store_is_away_nothing_is_erased(
         assert "nothing was erased" in error_of(second)["message"]
 
 
-@pytest.mark.redis
-@pytest.mark.elasticsearch
-def test_all_replicas_forget(
-    backend: ScriptedBackend,
+@pytest.fixture
+def replicas(
     start_gateway: StartGateway,
     redis_server: RedisServer,
     elasticsearch: ElasticsearchNode,
     api_key: str,
-    model: str,
-) -> None:
+) -> tuple[GatewayProcess, GatewayProcess]:
     fleet = {
         "MEMGPT_NAMESPACE_SECRET": "a secret of the whole fleet",
         "MEMGPT_ELASTICSEARCH_URL": elasticsearch.url,
         "MEMGPT_ELASTICSEARCH_PREFIX": f"erasing_{api_key[-8:]}",
         "MEMGPT_REDIS_URL": redis_server.url,
     }
-    here, there = (start_gateway(env=fleet) for _ in range(2))
+    return start_gateway(env=fleet), start_gateway(env=fleet)
+
+
+@pytest.mark.redis
+@pytest.mark.elasticsearch
+def test_all_replicas_forget(
+    backend: ScriptedBackend,
+    replicas: tuple[GatewayProcess, GatewayProcess],
+    api_key: str,
+    model: str,
+) -> None:
+    here, there = replicas
     person = Person(here.base_url, api_key, model)
     live(backend, person)
     person.base_url = there.base_url
@@ -211,3 +261,27 @@ def test_all_replicas_forget(
     assert "Cat: Mia" not in system(backend.requests[-1])
     assert erased(there, api_key)["messages"] == 2
     assert "Mia" not in here.log() + there.log()
+
+
+@pytest.mark.redis
+@pytest.mark.elasticsearch
+def test_a_turn_that_ends_after_an_erasure_elsewhere_keeps_no_conversation_from_its_memory(
+    backend: ScriptedBackend,
+    replicas: tuple[GatewayProcess, GatewayProcess],
+    api_key: str,
+    model: str,
+) -> None:
+    """Its message has seen a version of the working context that is there no more."""
+    here, there = replicas
+    person, gate = Person(there.base_url, api_key, model), Gate()
+    live(backend, person)
+    backend.reply(wait(gate) + send("Yes."))
+    with ThreadPoolExecutor(1) as elsewhere:
+        asked = elsewhere.submit(person.say, "Are you there?")
+        backend.wait_for_requests(4)
+        assert erased(here, api_key)["messages"] == 2
+        gate.open()
+        assert asked.result(10).text == "Yes."
+    backend.reply(send("Fine."))
+    person.say("How are you?")
+    assert "recall_storage_search" in offered(backend.requests[-1])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import httpx
 import openai
@@ -19,7 +22,7 @@ from tests.e2e.in_process import Calendar, dated_gateway
 from tests.e2e.prompts import contents, messages_of, recalled, remember, search, system
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
-from tests.support.replies import Reply, call, error, thoughts
+from tests.support.replies import Gate, Reply, call, error, thoughts, wait
 
 # One namespace, many conversations
 
@@ -96,6 +99,16 @@ def test_a_history_from_elsewhere_is_taken_in_once(backend: ScriptedBackend, per
         "obsidian b",
         "obsidian c",
     ]
+
+
+def test_what_was_said_is_found_however_its_signs_are_composed(
+    backend: ScriptedBackend, person: Person
+):
+    """Identifiers and phrases are found as they are written."""
+    backend.reply(send(normalize("NFD", "Order Café-43 at Müller & Co.")))
+    person.say(normalize("NFD", "Order Café-42 at Müller & Co."))
+    assert recalled(backend, person, "Café-42") == ["Order Café-42 at Müller & Co."]
+    assert recalled(backend, person, "Café-43") == ["Order Café-43 at Müller & Co."]
 
 
 def test_a_repeated_request_stores_nothing_twice(backend: ScriptedBackend, person: Person):
@@ -229,6 +242,42 @@ def test_the_day_is_told_when_it_has_changed(
     ]
     prompts = [messages_of(request) for request in backend.requests]
     assert all(b.startswith(a) for a, b in itertools.pairwise(prompts))
+
+
+def test_the_day_is_told_although_the_last_reply_has_ended_on_it(
+    backend: ScriptedBackend, tmp_path: Path, api_key: str, model: str
+):
+    calendar, gate = Calendar(datetime(2024, 2, 7, 23, 59, tzinfo=UTC)), Gate()
+    with (
+        dated_gateway(tmp_path, backend.base_url, calendar) as base_url,
+        ThreadPoolExecutor(1) as elsewhere,
+    ):
+        person = Person(base_url, api_key, model)
+        backend.reply(wait(gate) + send("Good."))
+        asked = elsewhere.submit(person.say, "one")
+        backend.wait_for_requests(1)
+        calendar.set(2024, 2, 8)
+        gate.open()
+        asked.result(10)
+        backend.reply(send("Good."))
+        person.say("two")
+    assert contents(backend.requests[-1])[-2:] == [
+        "System Alert: Today is Thursday, February 8, 2024.",
+        "two",
+    ]
+
+
+def test_a_retry_after_midnight_says_nothing_twice(
+    backend: ScriptedBackend, tmp_path: Path, api_key: str, model: str
+):
+    calendar = Calendar(datetime(2024, 2, 7, 23, 59, tzinfo=UTC))
+    backend.script(lambda _: send("Good."))
+    with dated_gateway(tmp_path, backend.base_url, calendar) as base_url:
+        person = Person(base_url, api_key, model)
+        person.say("malachite today")  # its client did not get the answer in time
+        calendar.set(2024, 2, 8)
+        person.anew().say("malachite today", extra_headers={"x-stainless-retry-count": "1"})
+        assert recalled(backend, person, "malachite") == ["malachite today"]
 
 
 def test_results_are_dated_by_the_day_they_were_said(
