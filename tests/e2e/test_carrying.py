@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import StartGateway
-from tests.e2e.chatting import Person, error_of, send, user
+from tests.e2e.chatting import Person, error_of, offered, send, user
 from tests.e2e.prompts import contents, recalled, search
 from tests.e2e.test_erasing import NOTHING, erased, live
 from tests.e2e.test_owner import get, headers
@@ -119,6 +119,22 @@ def test_it_comes_back_where_it_was(
     assert found == 'Showing 1 of 1 results (page 1/1): "Mia is four."'
 
 
+def test_one_that_lacks_a_version_of_the_working_context_is_gone_on_with(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person
+) -> None:
+    """As releases wrote it while a turn edited it: a message has seen what came too late."""
+    live(backend, person)
+    lines = export(gateway, person.api_key)
+    later = lines.replace(b'"context_version":1', b'"context_version":2')
+    assert later != lines
+    other = Person(gateway.base_url, f"{person.api_key}-other", person.model, said=person.said)
+    imported(gateway, other.api_key, later)
+    backend.reply(send("Four."))
+    other.say("How old is she?")
+    assert "recall_storage_search" in offered(backend.requests[-1])
+    assert recalled(backend, other, "old") == ["How old is she?"]
+
+
 def of_memory(lines: bytes) -> list[bytes]:
     """The lines of records that an import takes."""
     first_and_last = (b'{"format"', b'{"end"', b'{"trace"')
@@ -160,6 +176,13 @@ def test_a_memory_of_its_own_is_not_mixed_with_another(
         (lambda lines: lines.replace(b"Mia is four.", b"\\u0000"), "cannot be stored"),
         (lambda lines: lines.replace(b'{"passage"', b'{"note"'), "not known"),
         (lambda lines: lines.replace(b'"entries":"[', b'"entries":"[1,'), "no messages"),
+        (lambda lines: lines.replace(b'"tokens":', b'"tokens":-'), "cannot be stored"),
+        (lambda lines: lines.replace(b'"start":0', b'"start":9'), "begins behind its message"),
+        (lambda lines: lines.replace(b'"depth":0', b'"depth":9'), "hangs on itself, or a later"),
+        (
+            lambda lines: lines.replace(b'\\"content\\":\\"My cat is Mia.\\"', b'\\"content\\":5'),
+            "no messages",
+        ),
     ],
 )
 def test_what_is_no_export_is_refused_whole(

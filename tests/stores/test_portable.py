@@ -29,6 +29,7 @@ from memgpt_proxy.stores.records import (
     Counts,
     Fork,
     Namespace,
+    Node,
     NodeId,
     Owner,
     TurnId,
@@ -211,6 +212,21 @@ async def test_a_portion_of_long_texts_has_few_records(tmp_path: Path) -> None:
     assert [each for portion in portions for each in portion.records] == [
         StoredPassage(book, hidden=False) for book in books
     ]
+
+
+async def test_a_version_that_a_message_has_seen_is_exported_with_it(tmp_path: Path) -> None:
+    """Also where a turn writes both while the export is under way."""
+    seen = message("m1", "Mia", parent=NodeId("m0"), depth=1, context_version=2)
+    async with opened_sqlite(tmp_path / "memory.db") as source:
+        await source.commit(ALICE, record(message("m0", "hi"), queues=[queue("m0", start=0)]))
+        await source.write_context(ALICE, 0, "Cat: Mia", NodeId("m0"), NO_TURN)
+        portions = source.export(OWNER)
+        records = [each for _ in range(2) for each in (await anext(portions)).records]
+        await source.write_context(ALICE, 1, "Cat: Mia, four", NodeId("m0"), NO_TURN)
+        await source.commit(ALICE, record(seen))
+        records += [each async for portion in portions for each in portion.records]
+    versions = {each.version for each in records if isinstance(each, ContextVersion)}
+    assert {each.context_version for each in records if isinstance(each, Node)} <= {0, *versions}
 
 
 async def test_all_owners_are_named_in_order_each_once(source: Family) -> None:
