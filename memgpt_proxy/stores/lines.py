@@ -42,7 +42,8 @@ _LARGEST = 2**53
 """Whole numbers in JSON end here for many who read it; no record needs more."""
 
 
-_MOST_TOKENS = 2**31
+_MOST = 2**31
+"""Of what is counted in a message; what is added to it later is a whole number still."""
 _YEAR_10000 = 253_402_300_800.0
 """Seconds since the epoch: no calendar goes on."""
 
@@ -156,8 +157,8 @@ def _is_possible(record: Portable) -> bool:
     """Return whether its numbers can be what they are said to be."""
     match record:
         case Node():
-            counted = min(record.depth, record.tokens, record.context_version) >= 0
-            return counted and record.tokens <= _MOST_TOKENS and _is_time(record.created)
+            counts = (record.depth, record.tokens, record.context_version)
+            return all(0 <= count <= _MOST for count in counts) and _is_time(record.created)
         case QueueState():
             return min(record.start, record.counts.messages, record.counts.passages) >= 0
         case StoredPassage(passage=passage):

@@ -44,7 +44,7 @@ def test_what_hangs_on_a_message_elsewhere_is_taken(namespace: Namespace) -> Non
     "nodes",
     [
         [replace(FIRST, parent=FIRST.id)],
-        [replace(FIRST, parent=FIRST.id, depth=2**50)],
+        [replace(FIRST, parent=FIRST.id, depth=2**30)],
         [replace(FIRST, parent=SECOND.id), SECOND],
         [replace(FIRST, parent=SECOND.id, depth=2), SECOND],
         [replace(FIRST, depth=1), SECOND],

@@ -38,7 +38,7 @@ def lines(*records: Portable) -> list[bytes]:
     "record",
     [
         MESSAGE,
-        replace(MESSAGE, created=0.0, tokens=2**31),
+        replace(MESSAGE, created=0.0, tokens=2**31, depth=2**31),
         replace(MESSAGE, created=YEAR_10000 - 1),
         queue("m0", start=0),
         Conversation(NodeId("name"), NodeId("m0"), resends=True),
@@ -55,6 +55,7 @@ def test_what_is_written_is_read(record: Portable) -> None:
     "record",
     [
         replace(MESSAGE, depth=-1),
+        replace(MESSAGE, depth=2**31 + 1),
         replace(MESSAGE, tokens=-1),
         replace(MESSAGE, tokens=2**31 + 1),
         replace(MESSAGE, context_version=-1),
