@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from copy import copy
+from time import monotonic
 
 from memgpt_proxy.agent.learned import Learned
 from memgpt_proxy.backend.client import Backends, Route
@@ -155,13 +156,21 @@ class Windows:
 
     Args:
         fixed: The operator's setting; None to find out.
+        clock: Returns seconds that never go back.
     """
 
-    def __init__(self, fixed: int | None, backends: Backends, thresholds: Thresholds) -> None:
+    def __init__(
+        self,
+        fixed: int | None,
+        backends: Backends,
+        thresholds: Thresholds,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._clock = clock
         self._fixed = fixed
         self._backends = backends
         self._thresholds = thresholds
-        self._reported: dict[str, Mapping[str, int]] = {}
+        self._reported: dict[str, tuple[Mapping[str, int], float]] = {}  # and until when that holds
         self._calibrations: Learned[Calibration] = Learned()
         self._learned: Learned[int] = Learned()
 
@@ -235,12 +244,12 @@ class Windows:
         self._learned[route.key] = max(size, _SMALLEST)
 
     async def _found(self, route: Route, headers: RawHeaders) -> int:
-        windows = self._reported.get(route.backend.name)
-        if windows is None:
-            windows = await reported_windows(route.backend, headers)
-            if windows is not None:
-                self._reported[route.backend.name] = windows
-        windows = windows or {}
+        name = route.backend.name
+        windows, until = self._reported.get(name, ({}, 0.0))
+        if until <= self._clock():
+            told = await reported_windows(route.backend, headers)
+            windows = told.windows
+            self._reported[name] = windows, self._clock() + told.holds
         reported = windows.get(route.model)
         if reported is None and len(windows) == 1:
             reported = next(iter(windows.values()))  # one model, whatever it is called

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -11,11 +13,15 @@ import orjson
 
 from memgpt_proxy.backend.client import Backend
 from memgpt_proxy.backend.headers import RawHeaders
-from memgpt_proxy.errors import BackendUnreachable, GatewayError, Unauthenticated
+from memgpt_proxy.errors import BackendTimeout, BackendUnreachable, GatewayError, Unauthenticated
 
 _SECONDS = 3.0
 _NOT_YET = frozenset({429, 500, 502, 503, 504})
 """What servers answer while they load a model, or have too much to do."""
+_LOADING_SECONDS = 10.0
+"""How long one that is not ready is left alone: some that never tell answer so, too."""
+_SILENT_SECONDS = 60.0
+"""How long one is that has said nothing: to ask it holds up a turn."""
 _FIELDS = (
     "context_window",  # Groq, and the demo backend
     "max_model_len",  # vLLM
@@ -24,22 +30,43 @@ _FIELDS = (
 )
 
 
-async def reported_windows(backend: Backend, headers: RawHeaders) -> Mapping[str, int] | None:
-    """Return the context window of each model that the backend tells one of, in tokens.
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What a backend tells of its models.
 
-    Empty where it tells nothing or takes longer than three seconds; None where it is worth
-    asking again, since it cannot be reached, is not ready or does not take this key.
+    Attributes:
+        windows: The context window of each model that it tells one of, in tokens.
+        holds: Seconds after which it is worth asking again.
+    """
+
+    windows: Mapping[str, int]
+    holds: float = math.inf
+
+
+async def reported_windows(backend: Backend, headers: RawHeaders) -> Reported:
+    """Ask a backend for its windows.
+
+    It is worth asking again at once where it cannot be reached or does not take this key, later
+    where it is not ready or takes longer than three seconds.
     """
     try:
         async with asyncio.timeout(_SECONDS):
             listed = await _get(backend, "/models", headers)
             if _is_llama_cpp(listed):
-                return await _llama_cpp(backend, listed, headers)
+                return Reported(await _llama_cpp(backend, listed, headers))
     except (BackendUnreachable, Unauthenticated):
-        return None
-    except (GatewayError, TimeoutError):
-        return {}
-    return {m["id"]: size for m in _models(listed) if (size := _window(m))}
+        return Reported({}, holds=0.0)
+    except _NotReady:
+        return Reported({}, holds=_LOADING_SECONDS)
+    except (BackendTimeout, TimeoutError):
+        return Reported({}, holds=_SILENT_SECONDS)
+    except GatewayError:
+        return Reported({})
+    return Reported({m["id"]: size for m in _models(listed) if (size := _window(m))})
+
+
+class _NotReady(Exception):
+    """The backend does not tell its models yet."""
 
 
 async def _get(backend: Backend, target: str, headers: RawHeaders) -> dict[str, Any]:
@@ -51,7 +78,7 @@ async def _get(backend: Backend, target: str, headers: RawHeaders) -> dict[str, 
         if response.status_code in (401, 403):
             raise Unauthenticated("The backend does not take this key.")
         if response.status_code in _NOT_YET:
-            raise BackendUnreachable("The backend does not tell its models yet.")
+            raise _NotReady
         body = await response.aread() if response.status_code == 200 else b"{}"
     except httpx.TransportError:
         return {}

@@ -133,13 +133,19 @@ async def test_a_backend_that_is_away(error: httpx.TransportError) -> None:
 
 
 @pytest.mark.parametrize(
-    "first",
-    [httpx.ConnectError("no"), 401, 403, 429, 500, 502, 503, 504],  # the last while it loads
+    ("first", "seconds"),
+    [
+        (httpx.ConnectError("no"), 0),
+        (401, 0),
+        (403, 0),
+        *((status, 10) for status in (429, 500, 502, 503, 504)),  # while it loads
+        (httpx.ReadTimeout("no"), 60),
+    ],
 )
 async def test_a_backend_that_did_not_answer_is_asked_again(
-    first: httpx.TransportError | int,
+    first: httpx.TransportError | int, seconds: float
 ) -> None:
-    outcomes = iter([first])
+    outcomes, now = iter([first]), 1000.0
 
     def answer(_: httpx.Request) -> httpx.Response:
         match next(outcomes, 200):
@@ -148,8 +154,12 @@ async def test_a_backend_that_did_not_answer_is_asked_again(
             case error:
                 raise error
 
-    windows = Windows(None, behind(httpx.MockTransport(answer)), THRESHOLDS)
+    windows = Windows(None, behind(httpx.MockTransport(answer)), THRESHOLDS, lambda: now)
     assert (await windows.of("m", [])).size == 8192
+    if seconds:
+        now += seconds - 1
+        assert (await windows.of("m", [])).size == 8192
+    now += 1
     assert (await windows.of("m", [])).size == 4096
 
 
