@@ -22,6 +22,7 @@ from memgpt_proxy.errors import (
     BackendUnreachable,
     ErrorInStream,
     GatewayError,
+    RequestTimeout,
 )
 from memgpt_proxy.telemetry.backends import BackendTelemetry
 from memgpt_proxy.wire.chat import Chunk
@@ -124,6 +125,8 @@ class Guard:
     async def _watched(self, attempt: Callable[[], Awaitable[T]]) -> T:
         try:
             result = await attempt()
+        except RequestTimeout:  # the client's, which tells nothing of the backend
+            raise
         except GatewayError as error:
             self._heard(well=not _is_its_failure(error))
             raise

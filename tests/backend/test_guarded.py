@@ -25,6 +25,7 @@ from memgpt_proxy.errors import (
     BackendTimeout,
     BackendUnreachable,
     GatewayError,
+    RequestTimeout,
 )
 from memgpt_proxy.telemetry.backends import BackendTelemetry
 
@@ -245,6 +246,18 @@ async def test_the_last_one_is_always_tried_but_once_while_it_keeps_failing() ->
             await asked.chunks()
         assert len(asked.requests) == expected
     assert await asked.chunks()
+
+
+async def test_a_client_that_sends_too_slowly_tells_nothing_of_the_backend() -> None:
+    failures = [httpx.ConnectError("refused") for _ in range(TOLERATED + 1)]
+    asked = Asked(*failures, RequestTimeout(), attempts=1)
+    for _ in failures:
+        with pytest.raises(BackendUnreachable):
+            await asked.chunks()
+    assert asked.first.is_left_out
+    with pytest.raises(RequestTimeout):
+        await asked.chunks()
+    assert asked.first.is_left_out
 
 
 async def test_that_a_key_has_used_what_it_may_is_not_held_against_the_backend() -> None:
