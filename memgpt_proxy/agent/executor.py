@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,9 @@ from memgpt_proxy.memory.working_context import Author, WorkingContextEditor, gr
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Namespace, WorkingContext
 from memgpt_proxy.values import dataclass
+
+_WRITE_SECONDS = 10.0
+"""How long a turn that is cancelled waits for what it writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,20 @@ class FunctionExecutor:
         self._recall = recall
 
     async def run(self, place: CallPlace, call: FunctionCall) -> CallResult:
-        """Run one call and return its result; never raises for what a model can mend."""
+        """Run one call and return its result; never raises for what a model can mend.
+
+        A write goes on where its turn is cancelled, and is waited for: then it can be taken back.
+        """
+        if call.function.retrieval:
+            return await self._result(place, call)
+        writing = asyncio.get_running_loop().create_task(self._result(place, call))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing}, timeout=_WRITE_SECONDS)
+            raise
+
+    async def _result(self, place: CallPlace, call: FunctionCall) -> CallResult:
         try:
             return await self._run(place, call.function.name, _checked(call))
         except CallFailed as error:

@@ -52,10 +52,6 @@ _FORGOTTEN = CallResult(
 )
 
 
-_WRITE_SECONDS = 10.0
-"""How long a turn that is cancelled waits for what it writes."""
-
-
 class RunningTurn:
     """One turn on its way. Made by ``Agent.open``; used once."""
 
@@ -332,24 +328,12 @@ class RunningTurn:
         for call in calls:
             self._trace.call_began(call)
             erased = self._kept.is_erased()
-            result = _FORGOTTEN if erased else await self._result(call)
+            result = _FORGOTTEN if erased else await self._can.executor.run(self._place, call)
             self._trace.called(call, result)
             if result.context is not None:
                 self._kept.wrote(result.context)
             results.append(result)
         return results
-
-    async def _result(self, call: FunctionCall) -> CallResult:
-        """Run a call. A write is waited for all the same: it goes on, and may be taken back."""
-        work = self._can.executor.run(self._place, call)
-        running = asyncio.get_running_loop().create_task(work)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            if call.function.retrieval:
-                running.cancel()
-            await asyncio.wait({running}, timeout=_WRITE_SECONDS)
-            raise
 
     def _listener(self, run: RunStep) -> StepListener | CleanListener:
         offer = self._steps.offer
