@@ -98,6 +98,7 @@ def test_pipx_gives_the_command(built: Path, release_tools: Path, tmp_path: Path
         "PIPX_BIN_DIR": str(tmp_path / "bin"),
         "PIPX_MAN_DIR": str(tmp_path / "man"),
         "PIPX_DEFAULT_PYTHON": sys.executable,
+        "PIPX_DISABLE_SHARED_LIBS_AUTO_UPGRADE": "1",  # else it fetches a pip of its own
         "HOME": str(tmp_path),
     }
     from_wheels = f"--no-index --find-links {wheels()}"

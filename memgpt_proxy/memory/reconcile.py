@@ -34,6 +34,8 @@ from memgpt_proxy.values import dataclass
 _ANY = tuple(Role)
 _REPLIES = (Role.ASSISTANT,)
 _NOT_USERS = tuple(role for role in Role if role is not Role.USER)
+_RETRY_SECONDS = 1200.0
+"""How long after a message its client may send it again: OpenAI's SDKs wait ten minutes, twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +172,7 @@ class Reconciler:
         state = await self._store.read_turn(sent.namespace, keys, enough=sent.history)
         if state.known < sent.history:
             return await self._aligned(sent, keys, state, conversation)
-        fresh = not sent.named and not sent.history and not sent.is_retry
-        if fresh and _is_old(state, sent):
+        if not sent.named and not sent.history and _is_old(state, sent):
             return _begun_again(sent, keys, state)
         if conversation and not state.known:
             after = await self._store.after(sent.namespace, sent.root)
@@ -371,9 +372,13 @@ def _resends(sent: Transcript, conversation: Conversation) -> bool:
 
 
 def _is_old(state: TurnState, sent: Transcript) -> bool:
-    """Return whether all of an opening was said before, on another day."""
-    whole = state.known == len(sent.messages)
-    return whole and said_on(state.nodes[-1], sent.now) != sent.now.date()
+    """Return whether all of an opening was said before, on another day: a retry is no new one."""
+    if state.known < len(sent.messages):
+        return False
+    last = state.nodes[-1]
+    if sent.is_retry and sent.now.timestamp() - last.created < _RETRY_SECONDS:
+        return False
+    return said_on(last, sent.now) != sent.now.date()
 
 
 def _is_run(found: Sequence[Node | None]) -> bool:

@@ -275,9 +275,13 @@ def test_a_retry_after_midnight_says_nothing_twice(
     with dated_gateway(tmp_path, backend.base_url, calendar) as base_url:
         person = Person(base_url, api_key, model)
         person.say("malachite today")  # its client did not get the answer in time
-        calendar.set(2024, 2, 8)
-        person.anew().say("malachite today", extra_headers={"x-stainless-retry-count": "1"})
+        calendar.now = datetime(2024, 2, 8, 0, 1, tzinfo=UTC)
+        again = {"x-stainless-retry-count": "1"}
+        person.anew().say("malachite today", extra_headers=again)
         assert recalled(backend, person, "malachite") == ["malachite today"]
+        calendar.set(2024, 2, 8)  # noon: what is sent again then did not come at midnight
+        person.anew().say("malachite today", extra_headers=again)
+        assert recalled(backend, person, "malachite") == ["malachite today"] * 2
 
 
 def test_results_are_dated_by_the_day_they_were_said(
