@@ -447,6 +447,10 @@ class Settings(BaseSettings):
                 "backends_file names the backends and their keys: unset backend_url and "
                 "backend_api_key"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _embedding_has_a_model_and_a_server(self) -> Self:
         if self.backends_file and self.embedding_model and self.embedding_url is None:
             raise ValueError("embedding_model is set with backends_file: set embedding_url too")
         if self.embedding_url and self.embedding_model is None:

@@ -393,12 +393,14 @@ class StepListener:
     def _forward(self, call: CallInProgress, arguments: str) -> list[Delta]:
         known = self._forwarded.get(call.index)
         if known is None:
-            # Its arguments may have begun before its name came.
-            known = self._client_call(step_call(call))
-            self._forwarded[call.index] = known
-            return self._reply.call(known)
+            return self._forward_begun(call)
         known.arguments += arguments
         return [CallPart(known.index, None, None, arguments, known.kind)]
+
+    def _forward_begun(self, call: CallInProgress) -> list[Delta]:
+        """Forward a call as it stands: its arguments may have begun before its name came."""
+        known = self._forwarded[call.index] = self._client_call(step_call(call))
+        return self._reply.call(known)
 
     def _in_order(self, call: CallInProgress) -> list[Delta]:
         """Forward calls that began before this one, and have no arguments so far."""
@@ -406,8 +408,7 @@ class StepListener:
         if self._silent:
             self._silent.pop(call.index, None)
             for silent in self._silent.values():
-                known = self._forwarded[silent.index] = self._client_call(step_call(silent))
-                deltas += self._reply.call(known)
+                deltas += self._forward_begun(silent)
             self._silent.clear()
         return deltas
 

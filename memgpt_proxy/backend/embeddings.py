@@ -198,7 +198,7 @@ def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class Answer:
     """What an answer holds.
 
     Attributes:
@@ -210,7 +210,7 @@ class Embedded:
     tokens: int | None
 
 
-def read_answer(answer: bytes, count: int) -> Embedded:
+def read_answer(answer: bytes, count: int) -> Answer:
     """Read an answer, whose floats may be listed, or in base64 (float32, little-endian).
 
     Raises BackendBroken when it does not have ``count`` vectors of one size.
@@ -224,7 +224,7 @@ def read_answer(answer: bytes, count: int) -> Embedded:
         raise BackendBroken("The embedding server's answer is none.") from error
     if vectors.ndim != 2 or len(data) != count or not vectors.shape[1]:
         raise BackendBroken("The embedding server's answer has not one vector for each text.")
-    return Embedded([_of_length_one(vector) for vector in vectors], _tokens(told.get("usage")))
+    return Answer([_of_length_one(vector) for vector in vectors], _tokens(told.get("usage")))
 
 
 def _tokens(usage: object) -> int | None:
