@@ -46,6 +46,19 @@ def message(name: str, text: str = "", **changes: object) -> Node:
     return Node(**{**values, **changes})  # type: ignore[arg-type]
 
 
+def said_after(parent: Node | None, word: str, created: float, **changes: object) -> Node:
+    """What is said after a message, or first; ids are the words from the root on."""
+    name = NodeId(f"{parent.id if parent else ''}{word}")
+    values = {
+        "content": ContentId(word),
+        "parent": parent.id if parent else ROOT,
+        "depth": parent.depth + 1 if parent else 0,
+        "queue": parent.queue if parent else name,
+        "created": created,
+    }
+    return message(name, f"text {word}", **{**values, **changes})
+
+
 def branch(texts: Sequence[str], prefix: str = "m") -> list[Node]:
     """A conversation from its root: ``m0``, ``m1``, … one second apart."""
     return [

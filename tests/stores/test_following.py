@@ -4,58 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from memgpt_proxy.stores.change_log import News, Position
-from memgpt_proxy.stores.changes import Change
 from memgpt_proxy.stores.following import MOST_IDLE, Following
-from memgpt_proxy.stores.records import Namespace, NodeId, Owner, TurnState, WorkingContext
+from memgpt_proxy.stores.records import Namespace, NodeId, TurnState, WorkingContext
 from memgpt_proxy.stores.spaces import Spaces
 from memgpt_proxy.stores.sqlite import SqliteStore
-
-
-class Joined:
-    """A change log in which nothing is ever new."""
-
-    def __init__(self) -> None:
-        self.namespaces: list[Namespace] = []
-
-    async def join(self, namespace: Namespace) -> News:
-        self.namespaces.append(namespace)
-        return News(Position("p"))
-
-    async def follow(self, _: Namespace, position: Position) -> News:
-        return News(position)
-
-    async def append(
-        self, namespace: Namespace, change: Change, *, upon: Position, position: Position
-    ) -> News:
-        raise AssertionError
-
-    async def forget(self, _: Owner) -> None:
-        raise AssertionError
-
-    async def ping(self) -> None:
-        """It is there."""
-
-    async def void(self) -> None:
-        raise AssertionError
+from tests.stores.silent_log import SilentLog
 
 
 async def test_of_namespaces_of_which_nothing_is_remembered_the_ones_used_last_are_followed(
     tmp_path: Path,
 ) -> None:
-    log, spaces = Joined(), Spaces(2**20)
+    log, spaces = SilentLog(), Spaces(2**20)
     following = Following(log, SqliteStore(tmp_path / "memory.db"), spaces)
     first, second, *others = (Namespace(str(number)) for number in range(MOST_IDLE + 1))
     for namespace in (first, second, *others):
         await following.catch_up(namespace)
-    log.namespaces.clear()
+    log.joined.clear()
     for namespace in (*others, second, first):
         await following.catch_up(namespace)
-    assert log.namespaces == [first]
+    assert log.joined == [first]
+    assert log.changes == []
 
 
 async def test_those_that_are_remembered_are_followed_beside_them(tmp_path: Path) -> None:
-    log, spaces = Joined(), Spaces(2**20)
+    log, spaces = SilentLog(), Spaces(2**20)
     following = Following(log, SqliteStore(tmp_path / "memory.db"), spaces)
     namespaces = [Namespace(str(number)) for number in range(MOST_IDLE + 2)]
     for namespace in namespaces:
@@ -64,7 +36,8 @@ async def test_those_that_are_remembered_are_followed_beside_them(tmp_path: Path
             with spaces.reading(namespace) as reading:
                 state = TurnState(0, (), None, WorkingContext(0, ""), None)
                 spaces.learn(namespace, [NodeId("m0")], state, reading)
-    log.namespaces.clear()
+    log.joined.clear()
     for namespace in namespaces:
         await following.catch_up(namespace)
-    assert log.namespaces == []
+    assert log.joined == []
+    assert log.changes == []

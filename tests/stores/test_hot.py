@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from memgpt_proxy.stores import hot as hot_module
-from memgpt_proxy.stores.change_log import News, Position
-from memgpt_proxy.stores.changes import Change, Uncertain
+from memgpt_proxy.stores.changes import Uncertain
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.journaled import JournaledStore
@@ -24,12 +23,12 @@ from memgpt_proxy.stores.records import (
     Counts,
     Namespace,
     NodeId,
-    Owner,
     TurnState,
 )
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
 from tests.stores.build import ALICE, EPOCH, branch, ids, message, queue, record
+from tests.stores.silent_log import SilentLog
 from tests.stores.switched import Switch
 
 
@@ -276,41 +275,12 @@ async def test_nothing_is_remembered_before_a_cancelled_write_has_ended(
     assert counting.asked == []
 
 
-class Told:
-    """A change log that takes down what others are told."""
-
-    def __init__(self) -> None:
-        self.changes: list[tuple[Namespace, Change]] = []
-
-    async def join(self, _: Namespace) -> News:
-        return News(Position("p"))
-
-    async def follow(self, _: Namespace, position: Position) -> News:
-        return News(position)
-
-    async def append(
-        self, namespace: Namespace, change: Change, *, upon: Position, position: Position
-    ) -> News:
-        assert upon <= position
-        self.changes.append((namespace, change))
-        return News(position)
-
-    async def forget(self, _: Owner) -> None:
-        raise AssertionError
-
-    async def ping(self) -> None:
-        """It is there."""
-
-    async def void(self) -> None:
-        raise AssertionError
-
-
 async def test_others_are_told_of_a_write_that_was_still_open_at_the_end(
     counting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind a store that never answers it is kept in a journal, and stored some day."""
     monkeypatch.setattr(hot_module, "LAST_SECONDS", 0.01)
-    switch, told = Switch(counting), Told()
+    switch, told = Switch(counting), SilentLog()
     journals = [DiskJournal(tmp_path / "journal.db", 2**20)]
     journaled = JournaledStore(switch.store, journals, Telemetry(), last=0.01)
     hot = HotStore(journaled, 2**20, told)

@@ -20,7 +20,6 @@ from memgpt_proxy.stores.hot import HotStore
 from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreUnavailable
 from memgpt_proxy.stores.records import (
     ROOT,
-    ContentId,
     Conversation,
     Fork,
     Namespace,
@@ -33,7 +32,7 @@ from memgpt_proxy.stores.redis import RedisLog, connect
 from memgpt_proxy.stores.redis import circuit as circuits
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.storable import owner_of
-from tests.stores.build import ALICE, BOB, EPOCH, message, passage, queue, record
+from tests.stores.build import ALICE, BOB, EPOCH, passage, queue, record, said_after
 from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -125,15 +124,7 @@ class Replicas(RuleBasedStateMachine):
 
     def child(self, parent: Node | None, word: str, **changes: object) -> Node:
         self.clock += 1
-        name = NodeId(f"{parent.id if parent else ''}{word}")
-        values = {
-            "content": ContentId(word),
-            "parent": parent.id if parent else ROOT,
-            "depth": parent.depth + 1 if parent else 0,
-            "queue": parent.queue if parent else name,
-            "created": EPOCH + self.clock,
-        }
-        return message(name, f"text {word}", **{**values, **changes})
+        return said_after(parent, word, EPOCH + self.clock, **changes)
 
     def commit(self, replica: int, space: Namespace, *nodes: Node, **changes: object) -> None:
         made = record(*nodes, **changes)

@@ -22,7 +22,6 @@ from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import (
     ROOT,
-    ContentId,
     Conversation,
     Counts,
     Fork,
@@ -35,7 +34,7 @@ from memgpt_proxy.stores.redis import circuit as circuits
 from memgpt_proxy.stores.redis.journal import RedisJournal
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
-from tests.stores.build import ALICE, EPOCH, branch, message, passage, queue, record
+from tests.stores.build import ALICE, EPOCH, branch, passage, queue, record, said_after
 from tests.stores.switched import Switch
 from tests.support.redis_server import RedisServer
 
@@ -119,15 +118,7 @@ class Replicas(RuleBasedStateMachine):
 
     def child(self, parent: Node | None, word: str, **changes: object) -> Node:
         self.clock += 1
-        name = NodeId(f"{parent.id if parent else ''}{word}")
-        values = {
-            "content": ContentId(word),
-            "parent": parent.id if parent else ROOT,
-            "depth": parent.depth + 1 if parent else 0,
-            "queue": parent.queue if parent else name,
-            "created": EPOCH + self.clock,
-        }
-        return message(name, f"text {word}", **{**values, **changes})
+        return said_after(parent, word, EPOCH + self.clock, **changes)
 
     async def read(self, replica: int, chain: list[NodeId]) -> None:
         """Have a replica remember something, if its store is there."""
