@@ -34,13 +34,14 @@ from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
 from memgpt_proxy.api.checks import listed
+from memgpt_proxy.api.contents import ContentsRoutes
 from memgpt_proxy.api.cross_origin import CrossOrigin, origin_of
 from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.hosts import Hosts
 from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.memory import MemoryRoutes
-from memgpt_proxy.api.owner import PREFIX as MEMORY
+from memgpt_proxy.api.owned import PREFIX as MEMORY
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.reading import RequestReader
@@ -256,15 +257,21 @@ def _owners_routes(
     eraser: Eraser,
 ) -> Sequence[BaseRoute]:
     """Return what the owner of a key may ask of its memory."""
-    told = OwnerRoutes(
-        authenticator, kept.store, kept.traces, kept.events, settings.keepalive_seconds
-    )
+    told = OwnerRoutes(authenticator, kept.traces, kept.events, settings.keepalive_seconds)
     max_body = settings.max_request_mib * 2**20
+    contents = ContentsRoutes(
+        admission,
+        authenticator,
+        kept.store,
+        limit=settings.working_context_limit,
+        zone=ZoneInfo(settings.time_zone),
+        max_body=max_body,
+    )
     whole = MemoryRoutes(
         admission, authenticator, eraser, kept.store, kept.records, kept.traces, max_body
     )
     stored = StoredResponses(admission, authenticator, kept.store)
-    return [*told.routes(), *whole.routes(), *stored.routes()]
+    return [*told.routes(), *contents.routes(), *whole.routes(), *stored.routes()]
 
 
 def _reader(

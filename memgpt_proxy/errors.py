@@ -7,6 +7,7 @@
     │   ├── UnknownReply      400  there is no such reply to go on from
     │   └── NotFound          404  what was asked for by its id is not there
     ├── MemoryNotEmpty        409  an import would mix with what is there
+    ├── WorkingContextChanged 409  an edit was made against another version
     ├── Unauthenticated       401  no key, or one that is not accepted here
     ├── OriginNotAllowed      403  a page of an origin that may not use the gateway
     ├── HostNotAllowed        403  a name that may not mean this machine
@@ -23,6 +24,7 @@
     ├── ModelNotFound         404  no backend takes the model
     ├── MemoryUnreadable      503  what was asked of memory itself cannot be read now
     ├── MemoryNotImported     503  not all of an export is stored, or nothing; to be repeated
+    ├── MemoryNotWritten      503  not all of an edit or a note is stored; to be repeated
     ├── MemoryNotErased       503  not all of a memory is erased, or none; to be repeated
     ├── TooManyListeners      503  live events have no place for another
     ├── Stopping              503  the gateway is being stopped
@@ -323,6 +325,31 @@ class MemoryNotEmpty(GatewayError):
     status = 409
     type = "invalid_request_error"
     code = "memory_not_empty"
+
+
+class MemoryNotWritten(GatewayError):
+    """What was to be written to memory is not stored, or a part of it only."""
+
+    status = 503
+    code = "memory_not_written"
+
+    @property
+    def headers(self) -> Headers:
+        """When to try again."""
+        return [(b"retry-after", b"5")]
+
+
+class WorkingContextChanged(GatewayError):
+    """The working context is another by now than the caller has seen."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "working_context_changed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The working context was changed meanwhile. Read it again, and edit what it is now."
+        )
 
 
 class TooManyListeners(GatewayError):

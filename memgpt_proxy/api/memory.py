@@ -14,13 +14,13 @@ from dataclasses import asdict
 from functools import partial
 from typing import Protocol
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
+from memgpt_proxy.api.owned import PREFIX, json_response
 from memgpt_proxy.errors import (
     InvalidRequest,
     MemoryNotEmpty,
@@ -45,8 +45,6 @@ from memgpt_proxy.stores.records import Namespace
 from memgpt_proxy.stores.storable import owner_of
 
 log = logging.getLogger(__name__)
-
-PREFIX = "/memgpt"
 
 
 class Records(PortableStore, Protocol):
@@ -107,7 +105,7 @@ class MemoryRoutes:
             erased = await self._eraser.erase(namespace)
         except StoreError as error:
             raise MemoryNotErased(_why(error)) from error
-        return _json({"erased": asdict(erased)})
+        return json_response({"erased": asdict(erased)})
 
     async def export(self, request: Request) -> Response:
         """Answer with the caller's memory, as lines of JSON."""
@@ -155,7 +153,7 @@ class MemoryRoutes:
             message = "Not all of the export may be stored. Send the request again."
             raise MemoryNotImported(message) from error
         log.info("a memory was imported: %d records", counts.total())
-        return _json({"imported": counts})
+        return json_response({"imported": counts})
 
     async def _body(self, request: Request) -> bytes:
         parts: list[bytes] = []
@@ -215,7 +213,3 @@ def _why(error: StoreError) -> str:
             )
         case _:
             return "Not all of the memory may be erased. Send the request again."
-
-
-def _json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")

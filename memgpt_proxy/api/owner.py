@@ -18,22 +18,19 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from memgpt_proxy.api.authentication import Authenticator
+from memgpt_proxy.api.owned import PREFIX, json_response, limit_of
 from memgpt_proxy.errors import InvalidRequest, MemoryUnreadable, TooManyListeners
 from memgpt_proxy.stores.events import Events, TooManySubscribers
-from memgpt_proxy.stores.protocols import Store, StoreError
+from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Namespace, Trace, TurnId
 from memgpt_proxy.stores.trace_writer import TraceWriter
-
-PREFIX = "/memgpt"
-MOST_TRACES = 100
-"""Traces in one answer."""
 
 _USUAL_TRACES = 20
 _LINE_END = "\n"
 
 
 class OwnerRoutes:
-    """Serves live events, traces and the working context.
+    """Serves live events and traces.
 
     Args:
         keepalive: Seconds of silence after which an event stream gets a comment.
@@ -42,13 +39,11 @@ class OwnerRoutes:
     def __init__(
         self,
         authenticator: Authenticator,
-        store: Store,
         traces: TraceWriter,
         events: Events,
         keepalive: float,
     ) -> None:
         self._authenticator = authenticator
-        self._store = store
         self._traces = traces
         self._events = events
         self._keepalive = keepalive
@@ -58,7 +53,6 @@ class OwnerRoutes:
         served: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "events": self.listen,
             "traces": self.list_traces,
-            "working-context": self.working_context,
         }
         return [Route(f"{PREFIX}/{path}", serve, methods=["GET"]) for path, serve in served.items()]
 
@@ -69,23 +63,13 @@ class OwnerRoutes:
     async def list_traces(self, request: Request) -> Response:
         """Answer with what turns did, the newest first."""
         namespace = self._namespace(request, "limit", "before")
-        limit, before = _limit(request), _before(request)
+        limit, before = limit_of(request, _USUAL_TRACES), _before(request)
         try:
             traces = await self._traces.traces(namespace, limit=limit, before=before)
         except StoreError as error:
             raise MemoryUnreadable("The traces cannot be read now.") from error
         following = _mark(traces[-1]) if len(traces) == limit else None
-        return _json({"data": [_trace(each) for each in traces], "before": following})
-
-    async def working_context(self, request: Request) -> Response:
-        """Answer with the working context as it is now."""
-        namespace = self._namespace(request)
-        try:
-            # As a turn begins: what other replicas have written, or erased, is known by then.
-            context = (await self._store.read_turn(namespace, (), enough=0)).context
-        except StoreError as error:
-            raise MemoryUnreadable("The working context cannot be read now.") from error
-        return _json({"version": context.version, "content": context.content})
+        return json_response({"data": [_trace(each) for each in traces], "before": following})
 
     def _namespace(self, request: Request, *takes: str) -> Namespace:
         key = self._authenticator.check(request.headers.raw)
@@ -120,13 +104,6 @@ def _keep_alive() -> ServerSentEvent:
     return ServerSentEvent(comment="keep-alive", sep=_LINE_END)
 
 
-def _limit(request: Request) -> int:
-    given = request.query_params.get("limit", str(_USUAL_TRACES))
-    if not given.isdecimal() or not 1 <= int(given[:9]) <= MOST_TRACES:
-        raise InvalidRequest(f"limit has to be from 1 to {MOST_TRACES}.", param="limit")
-    return int(given)
-
-
 def _before(request: Request) -> tuple[float, TurnId] | None:
     if (given := request.query_params.get("before")) is None:
         return None
@@ -146,7 +123,3 @@ def _mark(trace: Trace) -> str:
 
 def _trace(trace: Trace) -> dict[str, Any]:
     return {"turn": trace.turn, "created": trace.created, **orjson.loads(trace.content)}
-
-
-def _json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")

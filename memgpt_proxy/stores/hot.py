@@ -211,6 +211,13 @@ class HotStore:
             namespace, query, limit=limit, offset=offset, without=without
         )
 
+    async def passages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        """Ask the store behind."""
+        await self._others.catch_up(namespace)
+        return await self._store.passages_between(namespace, start, end, limit=limit, offset=offset)
+
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
         """Hide; nobody knows how many."""
         hidden = self._store.hide_passages(namespace, turns)

@@ -375,6 +375,15 @@ class JournaledStore:
                 namespace, query, limit=limit, offset=offset, without=without
             )
 
+    async def passages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        """Ask the store."""
+        with self._asking():
+            return await self._store.passages_between(
+                namespace, start, end, limit=limit, offset=offset
+            )
+
     async def context(self, namespace: Namespace) -> WorkingContext:
         """Ask the store."""
         with self._asking():

@@ -110,6 +110,11 @@ class Layer:
             namespace, query, limit=limit, offset=offset, without=without
         )
 
+    async def passages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        return await self.inner.passages_between(namespace, start, end, limit=limit, offset=offset)
+
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
         await self.inner.hide_passages(namespace, turns)
 

@@ -139,6 +139,14 @@ class MeasuredStore(Layer):
             ),
         )
 
+    async def passages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        return await self._timed(
+            "passages_between",
+            self.inner.passages_between(namespace, start, end, limit=limit, offset=offset),
+        )
+
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
         await self._timed("hide_passages", self.inner.hide_passages(namespace, turns))
 

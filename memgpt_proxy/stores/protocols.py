@@ -161,6 +161,12 @@ class ArchivalStore(Protocol):
         """Search passages as messages are searched, always best match first."""
         ...
 
+    async def passages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        """Return the passages with ``start <= created < end``, newest first."""
+        ...
+
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
         """Take what these turns have stored out of searches and counts."""
         ...

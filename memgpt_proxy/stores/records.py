@@ -162,11 +162,12 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result. ``abandoned`` is that of a message."""
+    """One search result. ``role`` and ``abandoned`` are those of a message."""
 
     id: str
     text: str
     created: float
+    role: Role | None = None
     abandoned: bool = False
 
 

@@ -73,7 +73,7 @@ def test_another_key_goes_on_with_it(
     assert counts == {"message": 4, "queue_state": 1, "passage": 1, "working_context": 1}
     assert imported(gateway, other.api_key, lines) == counts
     here, there = (get(gateway, "working-context", key).json() for key in (api_key, other.api_key))
-    assert here == there == {"version": 1, "content": "Cat: Mia"}
+    assert here == there == {"version": 1, "content": "Cat: Mia", "limit": 8000}
 
     backend.reply(send("At the vet."))
     other.say("Where is she?")

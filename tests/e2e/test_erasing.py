@@ -42,6 +42,8 @@ NOTHING = {
     "vectors": 0,
 }
 
+NOTHING_NOTED = {"version": 0, "content": "", "limit": 8000}
+
 
 def erase(origin: str, key: str, **query: str) -> httpx.Response:
     url = f"{origin}/memgpt/memory"
@@ -76,7 +78,11 @@ def test_nothing_is_left(backend: ScriptedBackend, gateway: GatewayProcess, pers
         # A trace is written a moment after its turn.
         "traces": counts["traces"],
     }
-    assert get(gateway, "working-context", person.api_key).json() == {"version": 0, "content": ""}
+    assert get(gateway, "working-context", person.api_key).json() == {
+        "version": 0,
+        "content": "",
+        "limit": 8000,
+    }
     assert get(gateway, "traces", person.api_key).json()["data"] == []
     found = search(backend, person, "archival_storage_search", query="Mia")
     assert found.startswith("Showing 0 of 0 results")
@@ -255,7 +261,11 @@ def test_all_replicas_forget(
     assert "Cat: Mia" in system(backend.requests[-1])
     counts = erased(here, api_key)
     assert (counts["messages"], counts["passages"], counts["working_contexts"]) == (4, 1, 1)
-    assert get(there, "working-context", api_key).json() == {"version": 0, "content": ""}
+    assert get(there, "working-context", api_key).json() == {
+        "version": 0,
+        "content": "",
+        "limit": 8000,
+    }
     backend.reply(send("Who?"))
     person.anew().say("How old is she?")
     assert "Cat: Mia" not in system(backend.requests[-1])

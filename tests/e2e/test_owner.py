@@ -110,7 +110,7 @@ def test_a_turn_is_heard_while_it_runs(
     assert told["turn_ended"]["error"] is None
     assert told["turn_ended"]["usage"]["prompt_tokens"] == 250
     current = get(gateway, "working-context", person.api_key).json()
-    assert current == {"version": 1, "content": "Likes tea"}
+    assert current == {"version": 1, "content": "Likes tea", "limit": 8000}
 
 
 def test_events_come_before_the_turn_has_ended(
@@ -388,8 +388,9 @@ def test_a_stranger_is_not_told_which_parameters_there_are(gateway: GatewayProce
 def test_a_path_that_there_is_not_is_told_those_there_are(gateway: GatewayProcess, api_key: str):
     answer = get(gateway, "trace", api_key)
     told = (
-        "Not Found: GET /memgpt/trace. Of a memory there are /memgpt/events, /memgpt/export, "
-        "/memgpt/import, /memgpt/memory, /memgpt/traces and /memgpt/working-context."
+        "Not Found: GET /memgpt/trace. Of a memory there are /memgpt/archival-storage, "
+        "/memgpt/events, /memgpt/export, /memgpt/import, /memgpt/memory, /memgpt/recall-storage, "
+        "/memgpt/traces and /memgpt/working-context."
     )
     assert (answer.status_code, answer.json()["error"]["message"]) == (404, told)
     elsewhere = httpx.get(f"{gateway.origin}/chat/completions")

@@ -293,7 +293,7 @@ def test_half_a_note_is_not_stored(backend: ScriptedBackend, person: Person, as_
         f"{person.base_url.removesuffix('/v1')}/memgpt/working-context",
         headers={"authorization": f"Bearer {person.api_key}"},
     )
-    assert kept.json() == {"version": 0, "content": ""}
+    assert kept.json() == {"version": 0, "content": "", "limit": 8000}
 
 
 def test_the_same_call_again_is_warned_about(backend: ScriptedBackend, person: Person):

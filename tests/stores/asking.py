@@ -79,6 +79,8 @@ async def searches(store: Store, namespace: Namespace, *, ranked: bool = True) -
                 said.append(await search(namespace, query, limit=3, offset=1))
     said.append(await store.messages_between(namespace, EARLIEST, LATEST, limit=99, offset=0))
     said.append(await store.messages_between(namespace, EARLIEST, LATEST, limit=3, offset=1))
+    said.append(await store.passages_between(namespace, EARLIEST, LATEST, limit=99, offset=0))
+    said.append(await store.passages_between(namespace, EARLIEST, LATEST, limit=3, offset=1))
     said.append(await store.search_messages(namespace, "alpha", limit=99, offset=0))
     return said
 

@@ -16,13 +16,16 @@ from memgpt_proxy.stores.records import (
     NO_TURN,
     Counts,
     Fork,
+    Hit,
     Namespace,
     NodeId,
     Page,
+    Role,
     TurnId,
     TurnState,
     WorkingContext,
 )
+from tests.stores.asking import EARLIEST, LATEST
 from tests.stores.build import (
     ALICE,
     BOB,
@@ -472,6 +475,18 @@ class TestRecall:
         empty = await store.messages_between(ALICE, day, day, limit=2, offset=0)
         assert empty == Page(0, ())
 
+    async def test_hits_tell_who_said_them(self, store: Store) -> None:
+        asked = message("asked", "cake?", role=Role.USER)
+        told = message("told", "cake!", role=Role.ASSISTANT, parent=NodeId("asked"), depth=1)
+        await store.commit(ALICE, record(asked, told))
+        found = await store.search_messages(ALICE, "cake", limit=9, offset=0)
+        listed = await store.messages_between(ALICE, EARLIEST, LATEST, limit=9, offset=0)
+        assert found == listed
+        assert [(hit.text, hit.role) for hit in listed.hits] == [
+            ("cake!", Role.ASSISTANT),
+            ("cake?", Role.USER),
+        ]
+
 
 class TestArchival:
     async def test_what_was_inserted_is_found_at_once(self, store: Store) -> None:
@@ -501,6 +516,31 @@ class TestArchival:
             ALICE, [passage("p0", much, EPOCH), passage("p1", little, EPOCH + 1)]
         )
         assert await archived(store, "nobel prize") == [much, little]
+
+    async def test_passages_between_dates_newest_first(self, store: Store) -> None:
+        day = datetime(2024, 1, 24, tzinfo=UTC)
+        made = {hours: (day + timedelta(hours=hours)).timestamp() for hours in (12, -1, 0, 24, 23)}
+        inserted = [passage(f"p{hours}", f"at {hours}", when) for hours, when in made.items()]
+        await store.insert_passages(ALICE, inserted)
+        span = day, day + timedelta(days=1)
+        page = await store.passages_between(ALICE, *span, limit=2, offset=0)
+        assert (page.total, [hit.text for hit in page.hits]) == (3, ["at 23", "at 12"])
+        assert page.hits[0] == Hit("p23", "at 23", made[23])
+        rest = await store.passages_between(ALICE, *span, limit=2, offset=2)
+        assert (rest.total, [hit.text for hit in rest.hits]) == (3, ["at 0"])
+        assert await store.passages_between(ALICE, day, day, limit=2, offset=0) == Page(0, ())
+        assert await store.passages_between(BOB, *span, limit=2, offset=0) == Page(0, ())
+
+    async def test_hidden_passages_are_not_listed(self, store: Store) -> None:
+        turn = TurnId("t")
+        shown, hidden = passage("p0", "stays", EPOCH), passage("p1", "goes", EPOCH, turn=turn)
+        await store.insert_passages(ALICE, [shown, hidden])
+        await store.hide_passages(ALICE, [turn])
+        listed = await store.passages_between(ALICE, EARLIEST, LATEST, limit=9, offset=0)
+        assert (listed.total, [hit.id for hit in listed.hits]) == (1, ["p0"])
+        await store.show_passages(ALICE, [turn])
+        listed = await store.passages_between(ALICE, EARLIEST, LATEST, limit=9, offset=0)
+        assert (listed.total, [hit.id for hit in listed.hits]) == (2, ["p0", "p1"])
 
     async def test_ids_are_left_out(self, store: Store) -> None:
         inserted = [passage(f"p{i}", f"nobel p{i}", EPOCH + i) for i in range(5)]

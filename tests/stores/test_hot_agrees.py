@@ -239,6 +239,7 @@ class SideBySide(RuleBasedStateMachine):
         self.same(lambda store: store.search_messages(space, "text", limit=9, offset=0))
         self.same(lambda store: store.search_passages(space, "text", limit=9, offset=0))
         self.same(lambda store: store.messages_between(space, start, end, limit=9, offset=0))
+        self.same(lambda store: store.passages_between(space, start, end, limit=9, offset=0))
         contents = [ContentId(word) for word in "abz"]
         self.same(lambda store: store.with_content(space, contents, limit=2))
 

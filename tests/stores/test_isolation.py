@@ -80,6 +80,10 @@ async def assert_holds(store: Store, namespace: Namespace, owned: Owned) -> None
         namespace, day, day + timedelta(days=1), limit=99, offset=0
     )
     assert {hit.id for hit in between.hits} == set(spoken)
+    between = await store.passages_between(
+        namespace, day, day + timedelta(days=1), limit=99, offset=0
+    )
+    assert {hit.id for hit in between.hits} == set(owned.passages)
     for word in WORDS:
         page = await store.search_messages(namespace, word, limit=99, offset=0)
         assert {hit.id for hit in page.hits} == holding(word, spoken)

@@ -353,7 +353,8 @@ def test_no_read_of_the_tree_scans_it(
 ) -> None:
     """Neither with this Python's SQLite nor with a newer one: they do not plan alike."""
     statements = [reads.READ_TURN, reads.PATH, reads.AFTER, reads.WITH_CONTENT, reads.EDITS]
-    statements += [reads.CONVERSATION, pages.BETWEEN, writes.LEAVE, writes.TAKE_UP]
+    statements += [reads.CONVERSATION, writes.LEAVE, writes.TAKE_UP]
+    statements += [pages.between(pages.MESSAGES), pages.between(pages.PASSAGES)]
     planner = connect(str(path))
     for statement in [*statements, writes.SET_HIDDEN]:
         parameters = dict.fromkeys(re.findall(r":(\w+)", statement), 1)

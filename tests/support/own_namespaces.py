@@ -20,6 +20,7 @@ BY_NAMESPACE = {
     "messages_between",
     "insert_passages",
     "search_passages",
+    "passages_between",
     "hide_passages",
     "show_passages",
     "context",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -20,6 +19,7 @@ from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.chat_request import json_object
 from memgpt_proxy.api.checks import typed
 from memgpt_proxy.api.endpoint import Forward, Opened, Turn
+from memgpt_proxy.api.owned import json_response
 from memgpt_proxy.api.reading import Call, RequestReader
 from memgpt_proxy.api.replies import Reply
 from memgpt_proxy.api.responses.items import uncalled
@@ -117,7 +117,7 @@ class StoredResponses:
         """Answer with what is kept of a response."""
         if request.query_params.get("stream") == "true":
             raise _unsupported("A response cannot be streamed again.", "stream")
-        return _json(await self._found(request))
+        return json_response(await self._found(request))
 
     async def delete(self, request: Request) -> Response:
         """A response is a message of a conversation, which others may hang on."""
@@ -143,7 +143,3 @@ class StoredResponses:
 
 def _unsupported(why: str, param: str | None = None) -> InvalidRequest:
     return InvalidRequest(why, param=param, code="unsupported_operation")
-
-
-def _json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")

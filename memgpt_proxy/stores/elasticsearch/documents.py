@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from memgpt_proxy.stores import codec
@@ -172,8 +172,11 @@ def passage(document: Mapping[str, Any]) -> StoredPassage:
 
 def hit(document: Mapping[str, Any]) -> Hit:
     """Return the search result in the document of a node or passage."""
-    created, abandoned = float(document["created"]), document.get("abandoned", False)
-    return Hit(_named(document, "id"), document["text"], created, abandoned)
+    found = Hit(_named(document, "id"), document["text"], float(document["created"]))
+    if "node" not in document:
+        return found
+    role = Role(document["node"]["role"])
+    return replace(found, role=role, abandoned=document["abandoned"])
 
 
 def of_version(owner: Owner, version: ContextVersion, written_by: str, stored: int) -> Json:

@@ -40,12 +40,14 @@ class Searched:
     Attributes:
         index: The alias.
         belonging: The field that tells whose a document is, if it may be found at all.
+        newest: The order of hits by time alone.
         all_terms: The order of the hits that have every term.
         any_term: The order of those that have some.
     """
 
     index: str
     belonging: Belonging
+    newest: Sequence[Json]
     all_terms: Sequence[Json]
     any_term: Sequence[Json]
 
@@ -62,13 +64,14 @@ class Window:
 def messages(access: Access) -> Searched:
     """Return how messages are searched: newest first, or best first; abandoned ones last."""
     newest, best = [*_LIVE_FIRST, *_NEWEST], [*_LIVE_FIRST, *_BEST, *_NEWEST]
-    return Searched(access.names.transcript, "said", newest, best)
+    return Searched(access.names.transcript, "said", newest, newest, best)
 
 
 def passages(access: Access) -> Searched:
     """Return how passages are searched: best first."""
-    best = [*_BEST, {"created": "desc"}, {"id": "asc"}]
-    return Searched(access.names.passages, "shown", best, best)
+    newest: list[Json] = [{"created": "desc"}, {"id": "asc"}]
+    best = [*_BEST, *newest]
+    return Searched(access.names.passages, "shown", newest, best, best)
 
 
 async def search(
@@ -89,13 +92,12 @@ async def search(
     return await _page(access, owner, searched, some, searched.any_term, window)
 
 
-async def messages_between(
-    access: Access, owner: Owner, start: float, end: float, window: Window
+async def between(
+    access: Access, owner: Owner, searched: Searched, start: float, end: float, window: Window
 ) -> Page:
-    """Return messages with ``start <= created < end``, newest first, abandoned last."""
-    searched = messages(access)
-    between = Search(filters=[{"range": {"created": {"gte": start, "lt": end}}}])
-    return await _page(access, owner, searched, between, searched.all_terms, window)
+    """Return what was made at ``start <= created < end``, newest first, abandoned last."""
+    found = Search(filters=[{"range": {"created": {"gte": start, "lt": end}}}])
+    return await _page(access, owner, searched, found, searched.newest, window)
 
 
 async def _page(

@@ -204,9 +204,9 @@ class ElasticsearchStore:
         self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
     ) -> Page:
         """Return the messages with ``start <= created < end``, newest first, abandoned last."""
-        times = start.timestamp(), end.timestamp()
+        searched, times = pages.messages(self._access), (start.timestamp(), end.timestamp())
         window, owner = Window(limit, offset), owner_of(namespace)
-        return await pages.messages_between(self._access, owner, *times, window)
+        return await pages.between(self._access, owner, searched, *times, window)
 
     async def insert_passages(self, namespace: Namespace, inserted: Sequence[Passage]) -> None:
         """Store passages; one whose id is known is left as it is.
@@ -229,6 +229,14 @@ class ElasticsearchStore:
         searched = pages.passages(self._access)
         window, owner = Window(limit, offset, without), owner_of(namespace)
         return await pages.search(self._access, owner, searched, parse(query), window)
+
+    async def passages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        """Return the passages with ``start <= created < end``, newest first."""
+        searched, times = pages.passages(self._access), (start.timestamp(), end.timestamp())
+        window, owner = Window(limit, offset), owner_of(namespace)
+        return await pages.between(self._access, owner, searched, *times, window)
 
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
         """Take what these turns have stored out of searches and counts."""

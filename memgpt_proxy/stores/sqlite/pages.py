@@ -35,7 +35,7 @@ MESSAGES = Searched(
     indexed="text <> ''",
     newest="abandoned, created DESC, depth DESC, id",
     best="abandoned, score, created DESC, depth DESC, id",
-    hit=f"{rows.HIT_COLUMNS}, abandoned",
+    hit=rows.MESSAGE_HIT_COLUMNS,
 )
 PASSAGES = Searched(
     table="passages",
@@ -45,11 +45,6 @@ PASSAGES = Searched(
     best="score, created DESC, id",
     hit=rows.HIT_COLUMNS,
 )
-
-BETWEEN = """
-SELECT number, 0.0 FROM nodes
-WHERE namespace = :namespace AND text <> '' AND created >= :start AND created < :end
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +68,14 @@ def messages_between(
     connection: sqlite3.Connection, namespace: str, start: float, end: float, window: Window
 ) -> Page:
     """Return messages with ``start <= created < end``, newest first, abandoned last."""
-    hits = Hits(BETWEEN, {"namespace": namespace, "start": start, "end": end})
-    return _page(connection, MESSAGES, hits, MESSAGES.newest, window)[1]
+    return _between(connection, MESSAGES, namespace, start, end, window)
+
+
+def passages_between(
+    connection: sqlite3.Connection, namespace: str, start: float, end: float, window: Window
+) -> Page:
+    """Return passages with ``start <= created < end``, newest first."""
+    return _between(connection, PASSAGES, namespace, start, end, window)
 
 
 def search_messages(
@@ -89,6 +90,23 @@ def search_passages(
 ) -> Page:
     """Return passages with every term, best first; if none has, the best of any term."""
     return _search(connection, PASSAGES, PASSAGES.best, namespace, query, window)
+
+
+def _between(
+    connection: sqlite3.Connection,
+    searched: Searched,
+    namespace: str,
+    start: float,
+    end: float,
+    window: Window,
+) -> Page:
+    hits = Hits(between(searched), {"namespace": namespace, "start": start, "end": end})
+    return _page(connection, searched, hits, searched.newest, window)[1]
+
+
+def between(searched: Searched) -> str:
+    """Return the statement that selects what was made between ``:start`` and ``:end``."""
+    return f"{_scan(searched)} AND created >= :start AND created < :end"
 
 
 def _search(

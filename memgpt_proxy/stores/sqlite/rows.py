@@ -7,6 +7,7 @@ lock back and winning it again from a busy event loop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -40,7 +41,10 @@ _QUEUE = 11
 """Where in a node's row its queue stands, with its context version behind it."""
 
 HIT_COLUMNS = "id, text, printf('%!.17g', created)"
-"""What ``hit`` expects; for a message, ``abandoned`` behind it."""
+"""What ``hit`` expects of a passage."""
+
+MESSAGE_HIT_COLUMNS = f"{HIT_COLUMNS}, role, abandoned"
+"""What it expects of a message."""
 
 
 def ids_to_json(ids: Iterable[str]) -> str:
@@ -154,6 +158,10 @@ def queue_state(row: Sequence[Any]) -> QueueState:
 
 
 def hit(row: Sequence[Any]) -> Hit:
-    """Return the search result in a row of ``HIT_COLUMNS``."""
-    name, text, created, *abandoned = row
-    return Hit(id=name, text=text, created=float(created), abandoned=any(abandoned))
+    """Return the search result in a row of ``HIT_COLUMNS`` or ``MESSAGE_HIT_COLUMNS``."""
+    name, text, created, *of_message = row
+    found = Hit(id=name, text=text, created=float(created))
+    if not of_message:
+        return found
+    role, abandoned = of_message
+    return replace(found, role=Role(role), abandoned=bool(abandoned))

@@ -64,6 +64,9 @@ CREATE TABLE IF NOT EXISTS passages (
     UNIQUE (namespace, id)
 ) STRICT;
 
+CREATE INDEX IF NOT EXISTS passages_by_time
+    ON passages (namespace, created DESC, id) WHERE text <> '' AND NOT hidden;
+
 CREATE INDEX IF NOT EXISTS passages_by_turn ON passages (namespace, turn) WHERE turn <> '';
 
 CREATE TABLE IF NOT EXISTS contexts (

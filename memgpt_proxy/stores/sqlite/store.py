@@ -261,6 +261,18 @@ class SqliteStore:
             Window(limit, offset, tuple(without)),
         )
 
+    async def passages_between(
+        self, namespace: Namespace, start: datetime, end: datetime, *, limit: int, offset: int
+    ) -> Page:
+        """Return the passages with ``start <= created < end``, newest first."""
+        return await self._read(
+            pages.passages_between,
+            owner_of(namespace),
+            start.timestamp(),
+            end.timestamp(),
+            Window(limit, offset),
+        )
+
     async def hide_passages(self, namespace: Namespace, turns: Sequence[TurnId]) -> None:
         """Take what these turns have stored out of searches and counts."""
         await self._set_hidden(namespace, turns, hidden=True)

@@ -59,7 +59,7 @@ class Table:
     hit: str
 
 
-MESSAGES = Table(Kind.MESSAGE, "nodes", "abandoned", f"{rows.HIT_COLUMNS}, abandoned")
+MESSAGES = Table(Kind.MESSAGE, "nodes", "abandoned", rows.MESSAGE_HIT_COLUMNS)
 PASSAGES = Table(Kind.PASSAGE, "passages", "hidden", rows.HIT_COLUMNS)
 TABLES = {table.kind: table for table in (MESSAGES, PASSAGES)}
 

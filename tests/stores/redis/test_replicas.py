@@ -238,6 +238,9 @@ class Replicas(RuleBasedStateMachine):
         self.same(
             replica, lambda store: store.messages_between(space, start, end, limit=9, offset=0)
         )
+        self.same(
+            replica, lambda store: store.passages_between(space, start, end, limit=9, offset=0)
+        )
 
     @rule(space=SPACE, data=st.data(), replicas=st.lists(REPLICA, min_size=2, max_size=4))
     def race(self, space: Namespace, data: st.DataObject, replicas: list[int]) -> None:

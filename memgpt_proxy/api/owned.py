@@ -1,0 +1,72 @@
+"""What requests of a memory's owner have in common: their paths, queries, bodies and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from memgpt_proxy.api.body import ClientGone, read_body
+from memgpt_proxy.api.chat_request import json_object
+from memgpt_proxy.errors import InvalidRequest
+
+PREFIX = "/memgpt"
+"""What the paths of their routes begin with."""
+
+MOST_LISTED = 100
+"""Entries in one answer."""
+
+_DIGITS = 9
+"""Of a number in a query, at the most."""
+
+
+def json_response(content: object) -> Response:
+    """Return an answer of JSON."""
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def limit_of(request: Request, usual: int) -> int:
+    """Return how many entries the query asks for, ``usual`` by default. Raises InvalidRequest."""
+    limit = _number(request, "limit", usual)
+    if not 1 <= limit <= MOST_LISTED:
+        raise InvalidRequest(f"limit has to be from 1 to {MOST_LISTED}.", param="limit")
+    return limit
+
+
+def page_of(request: Request) -> int:
+    """Return which page the query asks for, the first by default. Raises InvalidRequest."""
+    page = _number(request, "page", 1)
+    if page < 1:
+        raise InvalidRequest("page has to be a whole number from 1 on.", param="page")
+    return page
+
+
+async def fields_of(request: Request, *known: str, most: int) -> Mapping[str, Any]:
+    """Return the JSON object in the request's body, which has nothing but ``known`` fields.
+
+    Args:
+        most: Bytes of the body.
+
+    Raises:
+        InvalidRequest: It is none, or has others.
+        RequestTooLarge, RequestTimeout: It cannot be read.
+    """
+    try:
+        body = await read_body(request.receive, most)
+    except ClientGone as error:
+        raise InvalidRequest("The request broke off.") from error
+    fields = json_object(body)
+    for name in fields:
+        if name not in known:
+            message = f"Unknown parameter: {name!r}."
+            raise InvalidRequest(message, param=name, code="unknown_parameter")
+    return fields
+
+
+def _number(request: Request, name: str, usual: int) -> int:
+    """Return a number of the query; 0 for what is none."""
+    given = request.query_params.get(name, str(usual))
+    return int(given[:_DIGITS]) if given.isascii() and given.isdecimal() else 0
