@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from memgpt_proxy.stores.protocols import Store
-from memgpt_proxy.stores.records import Fork, Holdings, Namespace, Node, NodeId, TurnId
+from memgpt_proxy.stores.records import Fork, Holdings, Namespace, Node, NodeId, Role, TurnId
 from memgpt_proxy.stores.storable import owner_of
 from memgpt_proxy.stores.vectors import (
     BEGINNING,
@@ -194,6 +194,8 @@ class TestNearest:
         found = await stores.vectors.nearest(ALICE, Kind.MESSAGE, PLANE, at(0), limit=9)
         assert [near.hit.id for near in found] == ["m0", "other", "m2", "m1"]
         assert [near.hit.abandoned for near in found] == [False, False, True, True]
+        said_by = [Role.USER, Role.USER, Role.USER, Role.ASSISTANT]
+        assert [near.hit.role for near in found] == said_by
         assert found[2].similarity == pytest.approx(1.0, abs=1e-2)
         assert await stores.nearest(ALICE, Kind.MESSAGE, limit=2) == ["m0", "other"]
 

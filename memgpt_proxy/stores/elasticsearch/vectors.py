@@ -62,7 +62,7 @@ processes store has the time of their clocks."""
 UNUSED_NS = 24 * 3600 * 10**9
 """How long nothing may have been written to another space's index before it is removed."""
 
-_HIT = ("id", "name", "text", "created", "abandoned", "shown")
+_HIT = ("id", "name", "text", "created", "abandoned", "shown", "node.role")
 
 
 @dataclass(frozen=True, slots=True)

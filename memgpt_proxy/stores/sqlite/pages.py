@@ -18,12 +18,14 @@ Parameters = dict[str, str | int | float]
 class Searched:
     """A table with texts, its full-text index, and which of its rows come first.
 
-    ``indexed`` is the condition of those that its index has, ``hit`` the columns of a hit.
+    ``indexed`` is the condition of those that its index has, ``listed`` of those that are there to
+    be found at all, ``hit`` the columns of a hit.
     """
 
     table: str
     index: str
     indexed: str
+    listed: str
     newest: str
     best: str
     hit: str
@@ -33,6 +35,7 @@ MESSAGES = Searched(
     table="nodes",
     index="messages_index",
     indexed="text <> ''",
+    listed="text <> ''",
     newest="abandoned, created DESC, depth DESC, id",
     best="abandoned, score, created DESC, depth DESC, id",
     hit=rows.MESSAGE_HIT_COLUMNS,
@@ -41,6 +44,7 @@ PASSAGES = Searched(
     table="passages",
     index="passages_index",
     indexed="text <> '' AND NOT hidden",
+    listed="NOT hidden",
     newest="created DESC, id",
     best="score, created DESC, id",
     hit=rows.HIT_COLUMNS,
@@ -106,7 +110,11 @@ def _between(
 
 def between(searched: Searched) -> str:
     """Return the statement that selects what was made between ``:start`` and ``:end``."""
-    return f"{_scan(searched)} AND created >= :start AND created < :end"
+    return (
+        f"SELECT number, 0.0 AS score FROM {searched.table}"
+        f" WHERE namespace = :namespace AND {searched.listed}"
+        " AND created >= :start AND created < :end"
+    )
 
 
 def _search(

@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS passages (
 ) STRICT;
 
 CREATE INDEX IF NOT EXISTS passages_by_time
-    ON passages (namespace, created DESC, id) WHERE text <> '' AND NOT hidden;
+    ON passages (namespace, created DESC, id) WHERE NOT hidden;
 
 CREATE INDEX IF NOT EXISTS passages_by_turn ON passages (namespace, turn) WHERE turn <> '';
 
