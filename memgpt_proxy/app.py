@@ -43,6 +43,7 @@ from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.owned import PREFIX as MEMORY
 from memgpt_proxy.api.owner import OwnerRoutes
+from memgpt_proxy.api.page import page_routes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
 from memgpt_proxy.api.reading import RequestReader
 from memgpt_proxy.api.request_headers import RequestHeaders
@@ -173,7 +174,8 @@ def create_app(
     draining = Draining()
     telemetry.streams(lambda: draining.running)
     opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser)
-    served = [*_owners_routes(settings, authenticator, admission, kept, eraser), *routes]
+    owners = _owners_routes(settings, authenticator, admission, kept, eraser)
+    served = [*owners, *page_routes(), *routes]
     return Gateway(
         chat=endpoint(ChatCompletions(agent, reader, passthrough)),
         responses=endpoint(Responses(agent, reader, kept.store)),
@@ -444,6 +446,7 @@ def _way_out(request: Request, path: str, error: HTTPException) -> str:
     if takes and path.startswith(MEMORY):
         return f"It takes {listed(sorted(takes.split(', ')))}."
     if path.startswith(MEMORY):
-        served = (getattr(route, "path", "") for route in request.app.routes)
+        told = (each for each in request.app.routes if isinstance(each, Route))
+        served = (each.path for each in told if each.include_in_schema)
         return f"Of a memory there are {listed(sorted(p for p in served if p.startswith(MEMORY)))}."
     return f"The API is under {PREFIX}: a client's base URL ends with it."

@@ -285,11 +285,13 @@ def _greet(settings: Settings, port: int, chosen: _Chosen, *, degraded: bool) ->
 
 
 def _greeting(settings: Settings, port: int, chosen: _Chosen) -> str:
-    url = f"http://{_own_address(settings.host)}:{port}/v1"
+    origin = f"http://{_own_address(settings.host)}:{port}"
+    url = f"{origin}/v1"
     answering = f"Answering with {chosen.what}"
     return f"""\
 Base URL  {url}
 API key   {chosen.key}
+Memory    {origin}/memgpt/ (a page for your browser)
 
 curl {url}/chat/completions \\
   -H "Authorization: Bearer {chosen.key}" -H "Content-Type: application/json" \\

@@ -28,6 +28,7 @@ def test_it_serves_until_it_is_stopped(backend: ScriptedBackend, start_gateway):
     gateway = start_gateway()
     assert httpx.get(f"{gateway.origin}/healthz").status_code == 200
     assert gateway.base_url in gateway.log()
+    assert f"{gateway.origin}/memgpt/ (a page for your browser)" in gateway.log()
     assert gateway.stop() == 0
     assert "Traceback" not in gateway.log()
     with pytest.raises(httpx.ConnectError):

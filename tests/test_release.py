@@ -107,5 +107,7 @@ def test_pipx_gives_the_command(built: Path, release_tools: Path, tmp_path: Path
     assert run(command, "--version") == f"memgpt-proxy {__version__}\n"
     assert "--backend-url" in run(command, "serve", "--help")
     installed = tmp_path / "pipx" / "venvs" / "memgpt-proxy" / "bin" / "python"
+    page = "from memgpt_proxy.api import page; print(*(each.path for each in page.page_routes()))"
+    assert {"/memgpt/", "/memgpt/page/main.js"} <= {*run(installed, "-I", "-c", page).split()}
     checked = run(release_tools / "python", "-m", "pip", "--python", installed, "check")
     assert "No broken requirements found." in checked
