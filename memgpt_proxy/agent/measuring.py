@@ -12,6 +12,8 @@ from memgpt_proxy.telemetry.turns import OfModel
 from memgpt_proxy.wire.chat import Usage
 
 _OTHER = "other"
+_LONGEST_NAME = 128
+"""Characters of a model's name that the access log shows."""
 
 
 class TurnMeasure:
@@ -95,6 +97,7 @@ class TurnMeasure:
         if self._exchange is not None:
             self._exchange.steps, self._exchange.tokens = self._steps, self._tokens
             self._exchange.degraded = degraded
+            self._exchange.model = self._name[:_LONGEST_NAME]
 
 
 def summary_ended(

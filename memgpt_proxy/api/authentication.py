@@ -17,6 +17,8 @@ from memgpt_proxy.config import Settings
 from memgpt_proxy.errors import Unauthenticated
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.records import Namespace
+from memgpt_proxy.stores.storable import owner_of
+from memgpt_proxy.telemetry.exchange import CURRENT
 
 SECRET_FILE = "namespace.secret"  # noqa: S105 - the name of a file
 """The secret's file in the data directory."""
@@ -26,6 +28,8 @@ _SECRET_DIGITS = re.compile(rf"[0-9a-fA-F]{{{2 * _SECRET_BYTES}}}")
 _NAMESPACE_BYTES = 16
 _ANONYMOUS = b""
 _USER = "user"
+_DIGITS_SHOWN = 12
+"""Of an owner's 32, that tell one key from another in a log, and the owner in a list."""
 
 
 class Authenticator:
@@ -58,7 +62,13 @@ class Authenticator:
             )
         if self._accepted and self._hash(key) not in self._accepted:
             raise Unauthenticated("The API key provided is not accepted here.")
+        self._tell(key)
         return key
+
+    def _tell(self, key: bytes) -> None:
+        """Have the access log tell which key asks: by the digits that its owner begins with."""
+        if (exchange := CURRENT.get()) is not None:
+            exchange.key = owner_of(self.namespace(key, None))[:_DIGITS_SHOWN]
 
     def namespace(self, key: bytes, user: str | None) -> Namespace:
         """Return the namespace of a key and, within it, of one end user."""

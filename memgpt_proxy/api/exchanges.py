@@ -15,7 +15,7 @@ from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.draining import Draining
 from memgpt_proxy.errors import Stopping
 from memgpt_proxy.telemetry import Telemetry
-from memgpt_proxy.telemetry.exchange import CURRENT, Exchange, request_id
+from memgpt_proxy.telemetry.exchange import CURRENT, Exchange, fit_for_a_log, request_id
 from memgpt_proxy.telemetry.logs import EXCHANGE
 from memgpt_proxy.telemetry.spans import Span, Spans
 
@@ -125,8 +125,10 @@ class _Answering:
 
     def _headed(self, headers: RawHeaders) -> RawHeaders:
         added = [*headers]
-        if _given_id(headers) is None:
+        if (given := _given_id(headers)) is None:
             added.append((REQUEST_ID, self._exchange.id.encode("ascii")))
+        else:
+            self._exchange.backend_id = fit_for_a_log(given)
         if self._draining.begun and _CLOSE not in added:
             added.append(_CLOSE)
         return added

@@ -34,6 +34,10 @@ class Exchange:
         status: Of the answer; 0 as long as there is none.
         answered: When the last of the answer was there to be sent, by the same clock; None until
             then. What its turn does behind it is no part of it.
+        key: Which API key asks: its name, or the digits that stand for it; none where none is
+            accepted.
+        model: What its turn asks for, as the client names it.
+        backend_id: The backend's ``x-request-id``, where the answer has that in place of ours.
         first_token: Seconds until the first word of the reply was there.
         steps: Calls of the backend in its turn.
         tokens: Tokens that these used.
@@ -48,6 +52,9 @@ class Exchange:
     began: float = field(default_factory=time.perf_counter)
     status: int = 0
     answered: float | None = None
+    key: str = ""
+    model: str = ""
+    backend_id: str = ""
     first_token: float | None = None
     steps: int = 0
     tokens: int = 0
@@ -63,6 +70,9 @@ class Exchange:
 
 def request_id(given: bytes | None) -> str:
     """Return the id of a request: the client's, if that is fit for a log, else a new one."""
-    if given is not None and _ID.fullmatch(given):
-        return given.decode("ascii")
-    return f"req-{_PROCESS}-{next(_NUMBERS):x}"
+    return fit_for_a_log(given) or f"req-{_PROCESS}-{next(_NUMBERS):x}"
+
+
+def fit_for_a_log(given: bytes | None) -> str:
+    """Return an id that somebody else has given; empty where it cannot stand in a log."""
+    return given.decode("ascii") if given is not None and _ID.fullmatch(given) else ""

@@ -125,6 +125,7 @@ def as_fields(exchange: Exchange) -> dict[str, object]:
         "status": exchange.status,
         "seconds": round(exchange.passed, 6),
     }
+    told |= _names(exchange)
     if exchange.first_token is not None:
         told["first_token_seconds"] = round(exchange.first_token, 6)
     if exchange.steps:
@@ -133,12 +134,23 @@ def as_fields(exchange: Exchange) -> dict[str, object]:
     return told
 
 
+def _names(exchange: Exchange) -> dict[str, str]:
+    """Return who has asked, for what, and by which id the backend knows it, as far as is known."""
+    names = {
+        "key": exchange.key,
+        "model": exchange.model,
+        "backend_request_id": exchange.backend_id,
+    }
+    return {what: name for what, name in names.items() if name}
+
+
 def as_text(exchange: Exchange) -> str:
     """Return an exchange as a person reads it in the access log."""
     parts = [
         f"{exchange.method} {exchange.path} {exchange.status or 'left'}",
         _milliseconds(exchange.passed),
     ]
+    parts += [f"{what.replace('_', ' ')} {name}" for what, name in _names(exchange).items()]
     if exchange.first_token is not None:
         parts.append(f"first token {_milliseconds(exchange.first_token)}")
     if exchange.steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -89,8 +90,41 @@ def test_the_backends_own_id_stays_in_the_answer(
     gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
 ) -> None:
     backend.reply(send("Yes.").but(headers={"x-request-id": "of-the-backend"}))
-    answer = ask(gateway, api_key)
+    answer = ask(gateway, api_key, f"of-{api_key}")
     assert answer.headers.get_list("x-request-id") == ["of-the-backend"]
+    assert answered(gateway, f"of-{api_key}")["backend_request_id"] == "of-the-backend"
+
+
+def test_an_id_of_the_backend_that_is_unfit_for_a_log_is_none(
+    gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
+) -> None:
+    backend.reply(send("Yes.").but(headers={"x-request-id": 'a "quoted" one'}))
+    ask(gateway, api_key, f"of-{api_key}")
+    assert "backend_request_id" not in answered(gateway, f"of-{api_key}")
+
+
+def test_a_line_tells_the_model_and_which_key_asked(
+    gateway: GatewayProcess, backend: ScriptedBackend, api_key: str
+) -> None:
+    """A key by digits that its owner begins with in the store, the same for all of its users."""
+    backend.script(lambda _: send("Yes."))
+    keys = [api_key, f"{api_key}-other", api_key]
+    for number, key in enumerate(keys):
+        ask(gateway, key, f"{number}-{api_key}")
+    lines = [answered(gateway, f"{number}-{api_key}") for number in range(3)]
+    assert {line["model"] for line in lines} == {"m"}
+    first, other, again = (line["key"] for line in lines)
+    assert first == again != other
+    assert re.fullmatch(r"\d{12}", first)
+    database = sqlite3.connect(gateway.data_dir / "memory.db")
+    owners = {owner for (owner,) in database.execute("SELECT DISTINCT namespace FROM nodes")}
+    database.close()
+    assert sum(owner.startswith(first) for owner in owners) == 1
+
+
+def test_a_key_that_is_not_accepted_is_not_told(gateway: GatewayProcess, api_key: str) -> None:
+    httpx.get(f"{gateway.base_url}/models", headers={"x-request-id": f"of-{api_key}"})
+    assert "key" not in answered(gateway, f"of-{api_key}")
 
 
 def test_every_line_of_a_request_bears_its_id(
@@ -124,7 +158,7 @@ def test_a_person_reads_text(
     ask(gateway, api_key, "the-one", stream=True)
     line = re.compile(
         r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO memgpt_proxy\.access \[the-one\]: "
-        r"POST /v1/chat/completions 200, \d+\.\d ms, first token \d+\.\d ms, "
+        r"POST /v1/chat/completions 200, \d+\.\d ms, key \d{12}, model m, first token \d+\.\d ms, "
         r"steps 1, tokens 110$",
         re.MULTILINE,
     )
