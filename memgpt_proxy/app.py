@@ -40,6 +40,7 @@ from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.hosts import Hosts
 from memgpt_proxy.api.idempotency import IdempotencyKeys
+from memgpt_proxy.api.issued_keys import IssuedKeys
 from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.owned import PREFIX as MEMORY
 from memgpt_proxy.api.owner import OwnerRoutes
@@ -74,7 +75,8 @@ from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.storage import Storage, storage
-from memgpt_proxy.stores.limits import Limiter
+from memgpt_proxy.stores.ending import ended
+from memgpt_proxy.stores.limits import Limiter, Rates
 from memgpt_proxy.stores.protocols import Store, StoreError, StoreFull
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.spans import Spans
@@ -148,12 +150,14 @@ def create_app(
     Raises:
         OSError, ValueError: The data directory or the secret in it cannot be used, or something
             is not installed that the settings need.
+        SettingsError: The file of keys cannot be used.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     zone = ZoneInfo(settings.time_zone)
     transport = transport or Http1Transport(settings.max_connections)
     secret = secret_of(settings)
-    authenticator = _authenticator(settings, secret)
+    issued = _issued(settings)
+    authenticator = _authenticator(settings, secret, issued)
     telemetry = Telemetry(_spans(settings))
     kept = storage(settings, backend_url, transport, telemetry)
     beginnings = Beginnings()
@@ -173,7 +177,7 @@ def create_app(
     )
     draining = Draining()
     telemetry.streams(lambda: draining.running)
-    opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser)
+    opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser, issued)
     owners = _owners_routes(settings, authenticator, admission, kept, eraser)
     served = [*owners, *page_routes(), *routes]
     return Gateway(
@@ -238,14 +242,22 @@ def _timeouts(settings: Settings) -> Timeouts:
     )
 
 
-def _authenticator(settings: Settings, secret: bytes) -> Authenticator:
+def _issued(settings: Settings) -> IssuedKeys | None:
+    """Return the keys that the operator has issued, if any. Raises SettingsError."""
+    if settings.keys_file is None:
+        return None
+    usual = Rates(settings.requests_per_minute, settings.tokens_per_minute)
+    return IssuedKeys(settings.keys_file, usual)
+
+
+def _authenticator(settings: Settings, secret: bytes, issued: IssuedKeys | None) -> Authenticator:
     accepted = [key.get_secret_value() for key in settings.accepted_keys]
-    return Authenticator(secret, accepted, anonymous=settings.anonymous)
+    return Authenticator(secret, accepted, anonymous=settings.anonymous, issued=issued)
 
 
 def _hosts(settings: Settings) -> Hosts | None:
     """Return the hosts to be asked by, where nothing but the listening address keeps others out."""
-    takes_anyone = settings.anonymous or not settings.accepted_keys
+    takes_anyone = settings.anonymous or settings.takes_any_key
     if takes_anyone and is_loopback(settings.host):
         return Hosts(settings.cors_origins)
     return None
@@ -373,6 +385,7 @@ async def _opened(
     transport: httpx.AsyncBaseTransport,
     spans: Spans | None,
     eraser: Eraser,
+    issued: IssuedKeys | None,
 ) -> AsyncIterator[None]:
     """Hold the storage and the connections open. Raises StoreError when the store cannot be."""
     async with AsyncExitStack() as stack:
@@ -381,6 +394,9 @@ async def _opened(
         stack.push_async_callback(transport.aclose)
         await stack.enter_async_context(kept.opened(secret))
         stack.push_async_callback(eraser.close)
+        if issued is not None:
+            watching = asyncio.get_running_loop().create_task(issued.watch())
+            stack.push_async_callback(ended, [watching])
         yield
 
 

@@ -241,13 +241,13 @@ def _clashes(told: BackendsFile, settings: Settings) -> Iterator[str]:
     model = settings.summary_model
     if model is not None and told.place(model) is None:
         yield f"no backend takes summary_model, {model!r}"
-    if settings.accepted_keys or is_loopback(settings.host):
+    if not settings.takes_any_key or is_loopback(settings.host):
         return
     for entry in told.backends:
         if entry.key() is not None:
             yield (
                 f"backend {entry.name} has a key and {settings.host} is open to others: anyone "
-                "could spend it. Set accepted_keys, or listen on 127.0.0.1"
+                "could spend it. Set accepted_keys or keys_file, or listen on 127.0.0.1"
             )
 
 

@@ -133,9 +133,14 @@ class Settings(BaseSettings):
     )
     accepted_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="API keys that clients may use, separated by commas. Empty: any key, "
-        "and the backend decides. Needed when backend_api_key is set and the gateway listens "
-        "on more than this machine.",
+        description="API keys that clients may use, separated by commas. Empty, and without "
+        "keys_file: any key, and the backend decides. One of both is needed when backend_api_key "
+        "is set and the gateway listens on more than this machine.",
+    )
+    keys_file: Path | None = Field(
+        None,
+        description="YAML file of keys that you have issued: the hash of each, by the name of who "
+        "has it, with limits of its own (docs/keys.md). It is read anew when it changes.",
     )
     anonymous: bool = Field(
         False, description="Take requests without an API key; they share one namespace."
@@ -404,7 +409,9 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} is no origin, such as https://chat.example")
         return origins
 
-    @field_validator("backends_file", "data_dir", "elasticsearch_ca_file", "redis_ca_file")
+    @field_validator(
+        "backends_file", "data_dir", "elasticsearch_ca_file", "keys_file", "redis_ca_file"
+    )
     @classmethod
     def _whole_path(cls, value: Path | None) -> Path | None:
         try:
@@ -462,12 +469,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_open_gateway(self) -> Self:
-        if self.backend_api_key and not self.accepted_keys and not is_loopback(self.host):
+        if self.backend_api_key and self.takes_any_key and not is_loopback(self.host):
             raise ValueError(
                 f"backend_api_key is set and {self.host} is open to others: anyone could spend "
-                "it. Set accepted_keys, or listen on 127.0.0.1"
+                "it. Set accepted_keys or keys_file, or listen on 127.0.0.1"
             )
         return self
+
+    @property
+    def takes_any_key(self) -> bool:
+        """Whether clients may use any key, as far as the gateway goes."""
+        return not self.accepted_keys and self.keys_file is None
 
 
 def is_loopback(host: str) -> bool:

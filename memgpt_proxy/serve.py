@@ -236,6 +236,8 @@ def _key_to_show(
 ) -> str:
     if settings.accepted_keys:
         return "ONE_OF_ACCEPTED_KEYS"
+    if settings.keys_file is not None:
+        return "ONE_OF_KEYS_FILE"
     return "YOUR_BACKEND_KEY" if backend_wants_it else any_key
 
 

@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Clients and their keys": (
         "accepted_keys",
+        "keys_file",
         "anonymous",
         "cors_origins",
         "requests_per_minute",

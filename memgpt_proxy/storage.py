@@ -167,7 +167,7 @@ def _events(redis: RedisConnection | None) -> Events:
 
 def _limiter(settings: Settings, redis: RedisConnection | None) -> Limiter | None:
     rates = Rates(settings.requests_per_minute, settings.tokens_per_minute)
-    if rates == Rates():
+    if rates == Rates() and settings.keys_file is None:
         return None
     if redis is None:
         return LocalLimiter(rates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -9,12 +10,14 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from memgpt_proxy import __version__, cli
-from memgpt_proxy.api.authentication import load_secret
+from memgpt_proxy.api.authentication import Authenticator, load_secret
 from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.setting_groups import GROUPS
+from memgpt_proxy.stores.storable import owner_of
 from tests.support.backend import ScriptedBackend
 from tests.support.process import clean_environment
 
@@ -370,3 +373,48 @@ def test_a_host_that_is_not_this_machine(backend: ScriptedBackend, tmp_path: Pat
     options = ("--host", "192.0.2.1", "--port", "0", "--data-dir", str(tmp_path / "data"))
     told = fails_to_start(tmp_path, backend, *options)
     assert "192.0.2.1" in told
+
+
+def test_a_key_is_made_and_kept_nowhere() -> None:
+    made, again = (run("key", "new", "team-a") for _ in range(2))
+    assert made.exit_code == 0
+    key = made.stdout.strip()
+    assert re.fullmatch(r"sk-memgpt-[\w-]{43}", key)
+    assert key != again.stdout.strip()
+    entry = yaml.safe_load(made.stderr)["keys"]["team-a"]
+    assert entry == {"sha256": hashlib.sha256(key.encode()).hexdigest()}
+
+
+def test_a_key_is_told_by_its_other_names(tmp_path: Path) -> None:
+    secret = load_secret(tmp_path / "namespace.secret")
+    namespace = Authenticator(secret, (), anonymous=False).namespace(SECRET.encode(), None)
+    command = [sys.executable, "-m", "memgpt_proxy", "key", "show", "--data-dir", str(tmp_path)]
+    shown = subprocess.run(
+        command, input=f"{SECRET}\n", env=clean_environment(), capture_output=True, text=True
+    )
+    assert shown.stderr == ""
+    told = dict(line.split() for line in shown.stdout.splitlines())
+    assert told == {
+        "sha256": hashlib.sha256(SECRET.encode()).hexdigest(),
+        "namespace": namespace,
+        "owner": owner_of(namespace),
+    }
+
+
+def test_the_name_of_a_key_that_was_issued_is_told(tmp_path: Path) -> None:
+    load_secret(tmp_path / "namespace.secret")
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    file = tmp_path / "keys.yaml"
+    file.write_text(f"keys: {{team-a: {{sha256: {digest}}}}}")
+    given = ("--data-dir", str(tmp_path), "--keys-file", str(file), "--key-from-env", "A_KEY")
+    result = CliRunner(env={"A_KEY": SECRET}).invoke(cli.main, ["key", "show", *given])
+    told = dict(line.split() for line in result.stdout.splitlines())
+    assert told["name"] == "team-a"
+
+
+def test_nothing_is_told_without_the_secret(tmp_path: Path) -> None:
+    given = ("key", "show", "--data-dir", str(tmp_path), "--key-from-env", "A_KEY")
+    result = CliRunner(env={"A_KEY": SECRET}).invoke(cli.main, given)
+    assert result.exit_code == 1
+    assert "namespace.secret" in result.stderr
+    assert list(tmp_path.iterdir()) == [], "none is made"

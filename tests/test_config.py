@@ -23,6 +23,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "backend_api_key": ("sk-a", "sk-b", "sk-c"),
     "backends_file": ("/a.yaml", "/b.yaml", "/c.yaml"),
     "accepted_keys": ("sk-a,sk-b", "sk-c", "sk-d , sk-e"),
+    "keys_file": ("/a", "/b", "/c"),
     "anonymous": ("true", "false", "true"),
     "cors_origins": ("https://a", "*", "https://b , http://c:*"),
     "data_dir": ("/tmp/a", "/tmp/b", "/tmp/c"),

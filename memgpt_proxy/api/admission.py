@@ -13,7 +13,7 @@ from starlette.types import Message, Send
 from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.errors import RateLimited
-from memgpt_proxy.stores.limits import Level, Limiter, Standing, milliseconds
+from memgpt_proxy.stores.limits import Level, Limiter, Rates, Standing, milliseconds
 from memgpt_proxy.telemetry import Telemetry
 
 _SHORT = {"requests": "RPM", "tokens": "TPM"}
@@ -91,7 +91,10 @@ class LimitedAdmission(Admission):
     async def admit(self, headers: RawHeaders) -> Admitted:
         """Let a request in and count it."""
         key = self._authenticator.check(headers)
-        standing = await self._limiter.admit(self._authenticator.namespace(key, None))
+        own = self._own(key)
+        if own == Rates():
+            return Admitted(key)
+        standing = await self._limiter.admit(self._authenticator.namespace(key, None), own)
         if not standing.admitted:
             raise self._refusal(standing)
         self._telemetry.request_admitted()
@@ -101,7 +104,13 @@ class LimitedAdmission(Admission):
         """Count tokens of a key."""
         if tokens > 0:
             self._telemetry.tokens_spent(tokens)
-            await self._limiter.spend(self._authenticator.namespace(key, None), tokens)
+            namespace = self._authenticator.namespace(key, None)
+            await self._limiter.spend(namespace, tokens, self._own(key))
+
+    def _own(self, key: bytes) -> Rates | None:
+        """Return the rates of a key that has its own."""
+        issued = self._authenticator.issued(key)
+        return issued.rates if issued is not None else None
 
     def _refusal(self, standing: Standing) -> RateLimited:
         name, level = max(_levels(standing), key=lambda named: named[1].wait)

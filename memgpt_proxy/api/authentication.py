@@ -12,6 +12,7 @@ from pathlib import Path
 from starlette.datastructures import QueryParams
 
 from memgpt_proxy.api.checks import only
+from memgpt_proxy.api.issued_keys import IssuedKey, IssuedKeys
 from memgpt_proxy.backend.headers import RawHeaders
 from memgpt_proxy.config import Settings
 from memgpt_proxy.errors import Unauthenticated
@@ -37,14 +38,23 @@ class Authenticator:
 
     Args:
         secret: What namespaces are derived with. Losing it loses them.
-        accepted: Keys that are accepted; empty accepts any.
+        accepted: Keys that are accepted.
         anonymous: Whether a request may come without a key.
+        issued: Keys that are accepted, too. Without them, and without ``accepted``, any is.
     """
 
-    def __init__(self, secret: bytes, accepted: Iterable[str], *, anonymous: bool) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        accepted: Iterable[str],
+        *,
+        anonymous: bool,
+        issued: IssuedKeys | None = None,
+    ) -> None:
         self._secret = secret
         self._accepted = frozenset(self._hash(key.encode()) for key in accepted)
         self._anonymous = anonymous
+        self._issued = issued
 
     def check(self, headers: RawHeaders) -> bytes:
         """Return the request's key; empty for an anonymous one that is allowed.
@@ -60,23 +70,46 @@ class Authenticator:
                 "You didn't provide an API key. Send it in an Authorization header using "
                 "Bearer auth (Authorization: Bearer YOUR_KEY)."
             )
-        if self._accepted and self._hash(key) not in self._accepted:
+        issued = self.issued(key)
+        if issued is None and not self._accepts(key):
             raise Unauthenticated("The API key provided is not accepted here.")
-        self._tell(key)
+        if (exchange := CURRENT.get()) is not None:
+            exchange.key = self.called(key) if issued is None else issued.name
+            exchange.issued = issued is not None
         return key
 
-    def _tell(self, key: bytes) -> None:
-        """Have the access log tell which key asks: by the digits that its owner begins with."""
-        if (exchange := CURRENT.get()) is not None:
-            exchange.key = owner_of(self.namespace(key, None))[:_DIGITS_SHOWN]
+    def issued(self, key: bytes) -> IssuedKey | None:
+        """Return whose a key is that the operator has issued; None for any other."""
+        return self._issued.find(key) if self._issued is not None else None
+
+    def called(self, key: bytes) -> str:
+        """Return what the log calls a key: the digits that its owner begins with."""
+        return owner_of(self.namespace(key, None))[:_DIGITS_SHOWN]
+
+    def _accepts(self, key: bytes) -> bool:
+        if self._accepted:
+            return self._hash(key) in self._accepted
+        return self._issued is None
 
     def namespace(self, key: bytes, user: str | None) -> Namespace:
-        """Return the namespace of a key and, within it, of one end user."""
-        owner = self._hash(key)
+        """Return the namespace of a key and, within it, of one end user.
+
+        That of a key that was issued goes by the name of who has it, so that another key of
+        theirs finds the same.
+        """
+        owner = self._own_namespace(key)
         if user is None:
             return Namespace(owner.hex())
         # The owner's hash has one length, so that no other pair comes to the same bytes.
         return Namespace(self._hash(b"user\0" + owner + user.encode()).hex())
+
+    def _own_namespace(self, key: bytes) -> bytes:
+        if (issued := self.issued(key)) is None:
+            return self._hash(key)
+        if issued.namespace is not None:
+            return bytes.fromhex(issued.namespace)
+        # No key has a NUL, so that none comes to the same bytes.
+        return self._hash(b"name\0" + issued.name.encode())
 
     def namespace_asked_for(self, key: bytes, query: QueryParams, *takes: str) -> Namespace:
         """Return the namespace of a key and of the ``user`` that a query names, if it does.

@@ -91,6 +91,8 @@ class Exchanges:
         self.telemetry.request_ended(
             exchange.method, exchange.route, exchange.status, exchange.passed
         )
+        if exchange.issued:
+            self.telemetry.key_used(exchange.key, exchange.tokens)
         if exchange.span is not None:
             _end_span(exchange.span, exchange)
         if self.logs and access.isEnabledFor(logging.INFO):

@@ -38,6 +38,8 @@ def checks_of(settings: Settings) -> Iterator[Check]:
     """Yield the checks that these settings need."""
     yield Check(local.DIRECTORY, partial(local.data_directory, settings))
     yield Check(local.SECRET, partial(local.namespace_secret, settings))
+    if settings.keys_file is not None:
+        yield Check(local.KEYS, partial(local.issued_keys, settings.keys_file))
     yield Check(models.BACKEND, partial(models.backend, settings))
     if settings.embedding_model is not None:
         yield Check(models.EMBEDDINGS, partial(models.embedding_model, settings))

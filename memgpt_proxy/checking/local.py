@@ -12,13 +12,16 @@ from pathlib import Path
 from memgpt_proxy.api.authentication import SECRET_FILE, is_begun, read_secret, secret_of
 from memgpt_proxy.checking.findings import Finding, fail, ok, told, warn
 from memgpt_proxy.config import Settings
+from memgpt_proxy.keys_file import read_keys
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.secret_mark import mark
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.connection import read_mark
+from memgpt_proxy.wrong_settings import SettingsError
 
 DIRECTORY, SECRET, STORE = "data directory", "namespace secret", "embedded store"
+KEYS = "keys"
 
 LOW_BYTES = 1 << 30
 """Free space below which a disk is nearly full."""
@@ -38,6 +41,18 @@ def _data_directory(path: Path) -> Finding:
     if free < LOW_BYTES:
         return warn(DIRECTORY, f"{said}: only {free >> 20} MiB are free on its disk")
     return ok(DIRECTORY, f"{said}, {free >> 30} GiB free")
+
+
+async def issued_keys(file: Path) -> Sequence[Finding]:
+    """Look whether the file of keys can be used."""
+    try:
+        entries = (await asyncio.to_thread(read_keys, file)).keys
+    except SettingsError as error:
+        return [fail(KEYS, str(error))]
+    count = sum(len(entry.sha256) for entry in entries.values())
+    if not count:
+        return [warn(KEYS, f"{file} has none: nobody is let in by it")]
+    return [ok(KEYS, f"{count} of {len(entries)} names in {file}")]
 
 
 async def namespace_secret(settings: Settings) -> Sequence[Finding]:

@@ -79,21 +79,25 @@ class Standing:
 
 
 class Limiter(Protocol):
-    """Keeps all keys to the same rates. It never fails: without its store it counts by itself."""
+    """Keeps each key to its rates. It never fails: without its store it counts by itself.
 
-    async def admit(self, key: Namespace) -> Standing:
+    A key may have rates of its own, in place of those of all.
+    """
+
+    async def admit(self, key: Namespace, own: Rates | None = None) -> Standing:
         """Let a request in and count it, or refuse it, which costs its key nothing."""
         ...
 
-    async def spend(self, key: Namespace, tokens: int) -> None:
+    async def spend(self, key: Namespace, tokens: int, own: Rates | None = None) -> None:
         """Count tokens that a request which was let in has used."""
         ...
 
 
 @dataclass(slots=True)
 class _Used:
-    """What a key had used at a time."""
+    """What a key had used of its rates at a time."""
 
+    rates: Rates
     requests: float
     tokens: float
     at: float
@@ -123,34 +127,35 @@ class LocalLimiter:
         """Return the number of keys in mind."""
         return len(self._keys)
 
-    async def admit(self, key: Namespace) -> Standing:
+    async def admit(self, key: Namespace, own: Rates | None = None) -> Standing:
         """Let a request in and count it, or refuse it."""
-        used = self._of(key)
-        standing = standing_of(self._rates, used.requests, used.tokens)
+        used = self._of(key, own or self._rates)
+        standing = standing_of(used.rates, used.requests, used.tokens)
         if not standing.admitted:
             return standing
         used.requests += 1
-        return standing_of(self._rates, used.requests, used.tokens, admitted=True)
+        return standing_of(used.rates, used.requests, used.tokens, admitted=True)
 
-    async def spend(self, key: Namespace, tokens: int) -> None:
+    async def spend(self, key: Namespace, tokens: int, own: Rates | None = None) -> None:
         """Count tokens."""
-        self._of(key).tokens += tokens
+        self._of(key, own or self._rates).tokens += tokens
 
-    def _of(self, key: Namespace) -> _Used:
+    def _of(self, key: Namespace, rates: Rates) -> _Used:
         now = self._clock()
         used = self._keys.get(key)
         if used is None:
             if len(self._keys) >= self._sweep_at:
                 self._sweep(now)
-            used = self._keys[key] = _Used(0.0, 0.0, now)
+            used = self._keys[key] = _Used(rates, 0.0, 0.0, now)
         else:
             self._refill(used, now)
+            used.rates = rates
         return used
 
     def _refill(self, used: _Used, now: float) -> None:
         passed = (now - used.at) / PERIOD
-        used.requests = max(0.0, used.requests - passed * (self._rates.requests or 0))
-        used.tokens = max(0.0, used.tokens - passed * (self._rates.tokens or 0))
+        used.requests = max(0.0, used.requests - passed * (used.rates.requests or 0))
+        used.tokens = max(0.0, used.tokens - passed * (used.rates.tokens or 0))
         used.at = now
 
     def _sweep(self, now: float) -> None:
@@ -165,7 +170,7 @@ class LocalLimiter:
         self._sweep_at = min(max(_LEAST_SWEPT, 2 * len(left)), self._most)
 
     def _reset(self, used: _Used) -> float:
-        standing = standing_of(self._rates, used.requests, used.tokens)
+        standing = standing_of(used.rates, used.requests, used.tokens)
         levels = (standing.requests, standing.tokens)
         return max((level.reset for level in levels if level), default=0.0)
 

@@ -36,6 +36,7 @@ class Exchange:
             then. What its turn does behind it is no part of it.
         key: Which API key asks: its name, or the digits that stand for it; none where none is
             accepted.
+        issued: That name is one of the operator's, who has issued the key.
         model: What its turn asks for, as the client names it.
         backend_id: The backend's ``x-request-id``, where the answer has that in place of ours.
         first_token: Seconds until the first word of the reply was there.
@@ -53,6 +54,7 @@ class Exchange:
     status: int = 0
     answered: float | None = None
     key: str = ""
+    issued: bool = False
     model: str = ""
     backend_id: str = ""
     first_token: float | None = None

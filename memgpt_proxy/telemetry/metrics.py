@@ -95,6 +95,15 @@ class Telemetry:
         method = method if method in _METHODS else _OTHER_METHOD
         self._requests.labels(method, route, str(status)).observe(seconds)
 
+    def key_used(self, name: str, tokens: int) -> None:
+        """A request with a key of the operator's was answered.
+
+        Args:
+            tokens: Of its turn; none where it was no turn.
+        """
+        self._key_requests.labels(name).add()
+        self._key_tokens.labels(name).add(tokens)
+
     def turn_ended(self, *, degraded: bool) -> None:
         self._turns.add()
         if degraded:
@@ -237,6 +246,10 @@ class Telemetry:
             "limited_requests", "Requests refused with 429, by the limit that was reached", "limit"
         )
         self._spent = self._counter("limited_tokens", "Tokens counted against limits")
+        self._key_requests = self._counters(
+            "key_requests", "Requests of keys that were issued, by the name of who has one", "key"
+        )
+        self._key_tokens = self._counters("key_tokens", "Tokens of their turns", "key")
 
     def _counter(self, name: str, meaning: str) -> Tally:
         return self._counters(name, meaning).labels()

@@ -128,3 +128,22 @@ async def test_replicas_that_have_a_redis_need_the_secret_set(tmp_path: Path) ->
     [lacking] = await local.namespace_secret(Settings.model_validate(given))
     assert lacking.level is Level.WARN
     assert "redis_url is set without namespace_secret" in lacking.said
+
+
+DIGEST = "0a" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "said"),
+    [
+        (f"keys: {{a: {{sha256: {DIGEST}}}}}", Level.OK, "1 of 1 names in "),
+        ("keys: {}", Level.WARN, "has none: nobody is let in by it"),
+        ("keys: {a: {sha256: x}}", Level.FAIL, "a: sha256: has to be 64 hexadecimal digits"),
+    ],
+)
+async def test_the_file_of_keys(tmp_path: Path, text: str, level: Level, said: str) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(text)
+    [finding] = await local.issued_keys(file)
+    assert finding.level is level
+    assert said in finding.said

@@ -90,6 +90,27 @@ async def test_keys_are_limited_each_by_itself(family: Family) -> None:
     assert await admitted(limiter, BOB, 2) == [True, False]
 
 
+async def test_a_key_may_have_rates_of_its_own(family: Family) -> None:
+    limiter = family.make(Rates(requests=1))
+    own = Rates(requests=3, tokens=100)
+    asked = [(await limiter.admit(ALICE, own)).admitted for _ in range(4)]
+    assert asked == [True] * 3 + [False]
+    assert await admitted(limiter, BOB, 2) == [True, False]
+    await family.passes(ALICE, 60.0)
+    await limiter.spend(ALICE, 150, own)
+    refused = await limiter.admit(ALICE, own)
+    assert not refused.admitted
+    assert refused.tokens is not None
+    assert (refused.tokens.limit, refused.tokens.remaining) == (100, 0)
+
+
+async def test_rates_of_a_key_that_change_hold_at_once(family: Family) -> None:
+    limiter = family.make(Rates(requests=1))
+    assert await admitted(limiter, ALICE, 2) == [True, False]
+    more = [(await limiter.admit(ALICE, Rates(requests=3))).admitted for _ in range(3)]
+    assert more == [True, True, False]
+
+
 async def test_it_refills_steadily(family: Family) -> None:
     limiter = family.make(Rates(requests=6))
     assert all(await admitted(limiter, ALICE, 6))

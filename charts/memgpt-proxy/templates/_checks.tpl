@@ -19,8 +19,8 @@
 {{- if gt (len $named) 1 -}}
 {{- fail "Set one of backend.url, backend.demo and settings.backends_file." -}}
 {{- end -}}
-{{- if and .Values.secrets.backend_api_key (not .Values.secrets.accepted_keys) (not .Values.existingSecret) (not .Values.extraEnv) (not .Values.extraEnvFrom) -}}
-{{- fail "secrets.backend_api_key could be spent by whoever reaches the gateway, which would not start. Set secrets.accepted_keys to the keys that you give to clients." -}}
+{{- if and .Values.secrets.backend_api_key (not .Values.secrets.accepted_keys) (not .Values.settings.keys_file) (not .Values.existingSecret) (not .Values.extraEnv) (not .Values.extraEnvFrom) -}}
+{{- fail "secrets.backend_api_key could be spent by whoever reaches the gateway, which would not start. Set secrets.accepted_keys to the keys that you give to clients, or settings.keys_file." -}}
 {{- end -}}
 {{- end -}}
 

@@ -74,29 +74,33 @@ class RedisLimiter:
         self._alone = LocalLimiter(rates)
         self._is_alone = False
 
-    async def admit(self, key: Namespace) -> Standing:
+    async def admit(self, key: Namespace, own: Rates | None = None) -> Standing:
         """Let a request in and count it, or refuse it."""
+        rates = own or self._rates
         try:
-            admitted, requests, tokens = await self._take(key, 1, 0)
+            admitted, requests, tokens = await self._take(key, rates, 1, 0)
         except RedisUnavailable as error:
             self._left_alone(error)
-            return await self._alone.admit(key)
+            return await self._alone.admit(key, rates)
         # One that is full answers too, where there is nothing to count.
         self._is_alone = self._is_alone and self._redis.away
-        return standing_of(self._rates, float(requests), float(tokens), admitted=bool(admitted))
+        return standing_of(rates, float(requests), float(tokens), admitted=bool(admitted))
 
-    async def spend(self, key: Namespace, tokens: int) -> None:
+    async def spend(self, key: Namespace, tokens: int, own: Rates | None = None) -> None:
         """Count tokens."""
+        rates = own or self._rates
         try:
-            await self._take(key, 0, tokens)
+            await self._take(key, rates, 0, tokens)
         except RedisUnavailable as error:
             self._left_alone(error)
-            await self._alone.spend(key, tokens)
+            await self._alone.spend(key, tokens, rates)
 
-    async def _take(self, key: Namespace, asked: int, spent: int) -> tuple[int, bytes, bytes]:
+    async def _take(
+        self, key: Namespace, rates: Rates, asked: int, spent: int
+    ) -> tuple[int, bytes, bytes]:
         name = self._redis.key("limits", owner_of(key))
-        rates = (self._rates.requests or 0, self._rates.tokens or 0)
-        answer = await self._redis.run(_TAKE, [name], [*rates, asked, spent])
+        most = (rates.requests or 0, rates.tokens or 0)
+        answer = await self._redis.run(_TAKE, [name], [*most, asked, spent])
         return answer[0], answer[1], answer[2]
 
     def _left_alone(self, error: RedisUnavailable) -> None:

@@ -1,0 +1,100 @@
+"""API keys that the operator has issued: who has one, and what it may use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from hashlib import sha256
+from pathlib import Path
+
+from memgpt_proxy.keys_file import KeyEntry, read_keys
+from memgpt_proxy.stores.limits import Rates
+from memgpt_proxy.values import dataclass
+from memgpt_proxy.wrong_settings import SettingsError
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+"""From one look at the file to the next."""
+
+_State = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """Whose a key is.
+
+    Attributes:
+        namespace: The one that is theirs already, if any.
+    """
+
+    name: str
+    namespace: str | None
+    rates: Rates
+
+
+class IssuedKeys:
+    """The keys in a file, as it is now.
+
+    Args:
+        usual: What a key may use whose entry does not say.
+
+    Raises:
+        SettingsError: The file cannot be read, or something in it is wrong.
+    """
+
+    def __init__(self, file: Path, usual: Rates) -> None:
+        self._file = file
+        self._usual = usual
+        self._state = _state_of(file)
+        self._by_digest = self._read()
+
+    def find(self, key: bytes) -> IssuedKey | None:
+        """Return whose a key is; None where it was not issued, or was withdrawn."""
+        return self._by_digest.get(sha256(key).hexdigest())
+
+    async def watch(self) -> None:
+        """Take up what changes in the file, until it is cancelled.
+
+        A file that cannot be used changes nothing: an operator's mistake locks nobody out.
+        """
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.to_thread(self.look)
+
+    def look(self) -> None:
+        """Read the file if it is another than before."""
+        state = _state_of(self._file)
+        if state == self._state:
+            return
+        self._state = state
+        try:
+            self._by_digest = self._read()
+        except SettingsError as error:
+            log.error("the keys stay as they were: %s", error)
+        else:
+            log.info("the keys are read anew: %d in all", len(self._by_digest))
+
+    def _read(self) -> dict[str, IssuedKey]:
+        entries = read_keys(self._file).keys
+        return {
+            digest: self._issued(name, entry)
+            for name, entry in entries.items()
+            for digest in entry.sha256
+        }
+
+    def _issued(self, name: str, entry: KeyEntry) -> IssuedKey:
+        rates = Rates(
+            entry.requests_per_minute or self._usual.requests,
+            entry.tokens_per_minute or self._usual.tokens,
+        )
+        return IssuedKey(name, entry.namespace, rates)
+
+
+def _state_of(file: Path) -> _State:
+    """Return what is another once a file was written or replaced; None while it is not there."""
+    try:
+        told = file.stat()
+    except OSError:
+        return None
+    return told.st_ino, told.st_size, told.st_mtime_ns
