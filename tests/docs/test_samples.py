@@ -23,6 +23,7 @@ import yaml
 
 from memgpt_proxy.backends_file import read_backends
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.keys_file import read_keys
 from memgpt_proxy.settings_sources import load_settings
 from memgpt_proxy.wrong_settings import SettingsError
 from tests.docs import shell
@@ -166,7 +167,7 @@ def test_a_file_is_read_as_the_product_reads_it(
     values = yaml.safe_load(block.code)
     file = tmp_path / "file.yaml"
     file.write_text(block.code.replace("…", "left-out-by-the-documentation"))
-    if block.page == "docs/deployment.md":
+    if block.page == "docs/deployment.md" or "extraVolumes" in values:
         if not block.code.startswith(OF_OTHERS) and "kind" not in values:
             for name in values:
                 shell.has_value([name])
@@ -175,6 +176,8 @@ def test_a_file_is_read_as_the_product_reads_it(
             if (variable := entry.get("api_key_env")) is not None:
                 monkeypatch.setenv(variable, KEY)
         assert read_backends(load_settings({"backends_file": file})) is not None
+    elif "keys" in values:
+        assert read_keys(file).keys
     else:
         load_settings({}, file)
 

@@ -10,6 +10,7 @@ def exercised() -> Telemetry:
     telemetry.request_ended("POST", "/v1/chat/completions", 200, 0.1)
     telemetry.store_asked("sqlite", "commit", "", 0.001)
     telemetry.request_limited("tokens")
+    telemetry.key_used("team-a", 70)
     telemetry.writes_wait("disk", 1)
     telemetry.queue("traces", lambda: 0)
     telemetry.read_hot(hit=True)
