@@ -40,7 +40,7 @@ from memgpt_proxy.api.endpoint import Endpoint
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.hosts import Hosts
 from memgpt_proxy.api.idempotency import IdempotencyKeys
-from memgpt_proxy.api.issued_keys import IssuedKeys
+from memgpt_proxy.api.issued_keys import IssuedKeys, issued_keys
 from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.owned import PREFIX as MEMORY
 from memgpt_proxy.api.owner import OwnerRoutes
@@ -76,7 +76,7 @@ from memgpt_proxy.memory.undo import Undo
 from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.storage import Storage, storage
 from memgpt_proxy.stores.ending import ended
-from memgpt_proxy.stores.limits import Limiter, Rates
+from memgpt_proxy.stores.limits import Limiter
 from memgpt_proxy.stores.protocols import Store, StoreError, StoreFull
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.spans import Spans
@@ -156,7 +156,7 @@ def create_app(
     zone = ZoneInfo(settings.time_zone)
     transport = transport or Http1Transport(settings.max_connections)
     secret = secret_of(settings)
-    issued = _issued(settings)
+    issued = issued_keys(settings)
     authenticator = _authenticator(settings, secret, issued)
     telemetry = Telemetry(_spans(settings))
     kept = storage(settings, backend_url, transport, telemetry)
@@ -240,14 +240,6 @@ def _timeouts(settings: Settings) -> Timeouts:
         settings.idle_timeout_seconds,
         settings.first_byte_timeout_seconds,
     )
-
-
-def _issued(settings: Settings) -> IssuedKeys | None:
-    """Return the keys that the operator has issued, if any. Raises SettingsError."""
-    if settings.keys_file is None:
-        return None
-    usual = Rates(settings.requests_per_minute, settings.tokens_per_minute)
-    return IssuedKeys(settings.keys_file, usual)
 
 
 def _authenticator(settings: Settings, secret: bytes, issued: IssuedKeys | None) -> Authenticator:

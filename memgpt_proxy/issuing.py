@@ -45,7 +45,7 @@ def show_command(file: Path | None, key_from_env: str | None, **options: Any) ->
 
     It is asked for, or a line of the standard input. Its hash is for keys_file; its namespace,
     too, where another key is to find the same memory; its owner is how erase, export and migrate
-    name it, and how its lines in the access log begin.
+    name it, and its first twelve digits are the key in the access log.
     """
     settings = read_settings(file, options)
     key = _key(key_from_env)
@@ -74,8 +74,7 @@ def _called(settings: Settings, key: str) -> list[tuple[str, str]]:
     """Return the names of a key. Raises click.ClickException."""
     # Here, since the gateway's other commands shall not pay for it.
     from memgpt_proxy.api.authentication import SECRET_FILE, Authenticator, secret_of
-    from memgpt_proxy.api.issued_keys import IssuedKeys
-    from memgpt_proxy.stores.limits import Rates
+    from memgpt_proxy.api.issued_keys import issued_keys
     from memgpt_proxy.stores.storable import owner_of
     from memgpt_proxy.wrong_settings import SettingsError
 
@@ -83,7 +82,7 @@ def _called(settings: Settings, key: str) -> list[tuple[str, str]]:
     if settings.namespace_secret is None and not path.exists():
         raise click.ClickException(f"there is no {path}: set data_dir or namespace_secret")
     try:
-        issued = None if settings.keys_file is None else IssuedKeys(settings.keys_file, Rates())
+        issued = issued_keys(settings)
         known = Authenticator(secret_of(settings), (), anonymous=True, issued=issued)
     except (OSError, ValueError, SettingsError) as error:
         raise click.ClickException(str(error)) from error

@@ -102,7 +102,8 @@ def test_the_help_shows_settings_in_groups(command: str) -> None:
 
 def test_commands_with_fewer_settings_show_the_groups_that_they_have() -> None:
     shown = sections(run("export", "--help").stdout)
-    assert list(shown) == ["Options", "Data", "Elasticsearch", "Redis"]
+    groups = ["Options", "Clients and their keys", "Data", "Elasticsearch", "Redis"]
+    assert list(shown) == groups
     own = ["--from", "--namespace", "--key", "--key-from-env", "--user", "--config", "--help"]
     assert shown["Options"] == own
     assert shown["Data"] == ["--data-dir", "--namespace-secret"]

@@ -97,19 +97,25 @@ class Authenticator:
         That of a key that was issued goes by the name of who has it, so that another key of
         theirs finds the same.
         """
-        owner = self._own_namespace(key)
+        issued = self.issued(key)
+        if issued is None:
+            return self._within(self._hash(key), user)
+        return self._within(self._of_name(issued.name, issued.namespace), user)
+
+    def namespace_of(self, name: str, user: str | None) -> Namespace:
+        """Return the namespace of who has a name in the file of keys, or had one there."""
+        issued = self._issued.of(name) if self._issued is not None else None
+        return self._within(self._of_name(name, issued.namespace if issued else None), user)
+
+    def _of_name(self, name: str, given: str | None) -> bytes:
+        # No key has a NUL, so that none comes to the same bytes.
+        return bytes.fromhex(given) if given else self._hash(b"name\0" + name.encode())
+
+    def _within(self, owner: bytes, user: str | None) -> Namespace:
         if user is None:
             return Namespace(owner.hex())
         # The owner's hash has one length, so that no other pair comes to the same bytes.
         return Namespace(self._hash(b"user\0" + owner + user.encode()).hex())
-
-    def _own_namespace(self, key: bytes) -> bytes:
-        if (issued := self.issued(key)) is None:
-            return self._hash(key)
-        if issued.namespace is not None:
-            return bytes.fromhex(issued.namespace)
-        # No key has a NUL, so that none comes to the same bytes.
-        return self._hash(b"name\0" + issued.name.encode())
 
     def namespace_asked_for(self, key: bytes, query: QueryParams, *takes: str) -> Namespace:
         """Return the namespace of a key and of the ``user`` that a query names, if it does.

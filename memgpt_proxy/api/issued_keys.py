@@ -7,6 +7,7 @@ import logging
 from hashlib import sha256
 from pathlib import Path
 
+from memgpt_proxy.config import Settings
 from memgpt_proxy.keys_file import KeyEntry, read_keys
 from memgpt_proxy.stores.limits import Rates
 from memgpt_proxy.values import dataclass
@@ -33,6 +34,17 @@ class IssuedKey:
     rates: Rates
 
 
+def issued_keys(settings: Settings) -> IssuedKeys | None:
+    """Return the keys that the operator has issued; None where they have no file.
+
+    Raises SettingsError.
+    """
+    if settings.keys_file is None:
+        return None
+    usual = Rates(settings.requests_per_minute, settings.tokens_per_minute)
+    return IssuedKeys(settings.keys_file, usual)
+
+
 class IssuedKeys:
     """The keys in a file, as it is now.
 
@@ -52,6 +64,10 @@ class IssuedKeys:
     def find(self, key: bytes) -> IssuedKey | None:
         """Return whose a key is; None where it was not issued, or was withdrawn."""
         return self._by_digest.get(sha256(key).hexdigest())
+
+    def of(self, name: str) -> IssuedKey | None:
+        """Return what is known of who has this name; None of somebody who has no key."""
+        return next((each for each in self._by_digest.values() if each.name == name), None)
 
     async def watch(self) -> None:
         """Take up what changes in the file, until it is cancelled.

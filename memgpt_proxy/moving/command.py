@@ -15,6 +15,7 @@ from memgpt_proxy.options import CONTEXT, SettingsCommand, read_settings, settin
 _SETTINGS = {
     "data_dir",
     "namespace_secret",
+    "keys_file",
     "elasticsearch_url",
     "elasticsearch_api_key",
     "elasticsearch_username",
@@ -46,7 +47,10 @@ def whose_options(command: Command) -> Command:
                 metavar="NAME",
                 help="Or who has the API key in this environment variable.",
             ),
-            click.option("--user", metavar="USER", help="This end user of the key."),
+            click.option(
+                "--name", metavar="NAME", help="Or who has, or had, this name in keys_file."
+            ),
+            click.option("--user", metavar="USER", help="This end user of the key or the name."),
         )
     ):
         command = option(command)

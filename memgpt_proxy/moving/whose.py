@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import click
 
 from memgpt_proxy.api.authentication import SECRET_FILE, Authenticator, read_secret, secret_of
+from memgpt_proxy.api.issued_keys import issued_keys
 from memgpt_proxy.config import Settings
 from memgpt_proxy.moving.places import Place, PlaceError
 from memgpt_proxy.stores.records import Namespace, Owner
 from memgpt_proxy.stores.storable import owner_of
+from memgpt_proxy.wrong_settings import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +26,20 @@ class Whose:
         namespace: The owner itself.
         key: Ask for the API key.
         key_from_env: The environment variable with it.
-        user: Of the key.
+        name: Whose keys are in keys_file.
+        user: Of the key, or the name.
     """
 
     namespace: str | None
     key: bool
     key_from_env: str | None
+    name: str | None
     user: str | None
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> Whose:
         """Take the options of ``whose_options`` out of a command's."""
-        return cls(*(options.pop(name) for name in ("namespace", "key", "key_from_env", "user")))
+        return cls(**{each.name: options.pop(each.name) for each in fields(cls)})
 
     def owner(self, place: Place, settings: Settings) -> tuple[Owner, Namespace | None] | None:
         """Return the owner, with its namespace where a key tells it; None where none is named.
@@ -43,20 +47,26 @@ class Whose:
         Raises click.UsageError, and PlaceError where there is no namespace secret.
         """
         key = self._key()
-        if key is None:
+        if sum(each is not None for each in (self.namespace, key, self.name)) > 1:
+            raise click.UsageError("name one of an owner, a key, and a name of keys_file")
+        if key is None and self.name is None:
             if self.user is not None:
-                raise click.UsageError("--user goes with --key or --key-from-env")
+                raise click.UsageError("--user goes with --key, --key-from-env or --name")
             return (Owner(self.namespace), None) if self.namespace else None
-        if self.namespace is not None:
-            raise click.UsageError("name an owner or a key, not both")
-        authenticator = Authenticator(namespace_secret(place, settings), (), anonymous=True)
-        namespace = authenticator.namespace(key.encode(), self.user)
+        namespace = self._namespace(_authenticator(place, settings), key)
         return owner_of(namespace), namespace
+
+    def _namespace(self, authenticator: Authenticator, key: str | None) -> Namespace:
+        if self.name is not None:
+            return authenticator.namespace_of(self.name, self.user)
+        return authenticator.namespace((key or "").encode(), self.user)
 
     def one(self, place: Place, settings: Settings) -> tuple[Owner, Namespace | None]:
         """Return the owner. Raises click.UsageError where none is named."""
         if (owner := self.owner(place, settings)) is None:
-            raise click.UsageError("name an owner with --namespace, --key or --key-from-env")
+            raise click.UsageError(
+                "name an owner with --namespace, --key, --key-from-env or --name"
+            )
         return owner
 
     def _key(self) -> str | None:
@@ -65,6 +75,15 @@ class Whose:
         if key := os.environ.get(self.key_from_env):
             return key
         raise click.UsageError(f"there is no environment variable {self.key_from_env}")
+
+
+def _authenticator(place: Place, settings: Settings) -> Authenticator:
+    """Return what knows the namespaces of a place. Raises PlaceError."""
+    try:
+        issued = issued_keys(settings)
+    except SettingsError as error:
+        raise PlaceError(str(error)) from error
+    return Authenticator(namespace_secret(place, settings), (), anonymous=True, issued=issued)
 
 
 def _asked_for() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -71,6 +72,37 @@ def test_what_a_key_owns_is_erased(old: Path) -> None:
     assert owners_in(old) == sorted([owner_of(key), owner_of(other)])
 
 
+@pytest.mark.parametrize("whose", [("--key",), ("--name", "team-a")])
+def test_what_an_issued_key_owns_is_erased(old: Path, tmp_path: Path, whose: tuple[str]) -> None:
+    """The second namespace is the first key's user ann."""
+    key, ann, other = namespaces(old)
+    digest = sha256(KEY.encode()).hexdigest()
+    file = tmp_path / "keys.yaml"
+    file.write_text(f"keys: {{team-a: {{sha256: {digest}, namespace: {key}}}}}")
+    asked = ("erase", "--from", f"sqlite:{old}", "--yes", "--keys-file", file, *whose)
+    assert run(*asked, "--user", "ann", given=f"{KEY}\n").exit_code == 0
+    assert owners_in(old) == sorted([owner_of(key), owner_of(other)])
+    assert run(*asked, given=f"{KEY}\n").exit_code == 0
+    assert owners_in(old) == [owner_of(other)]
+    assert str(ann) not in owners_in(old)
+
+
+def test_a_name_that_has_no_key_any_more_is_erased(old: Path) -> None:
+    secret = load_secret(old / "namespace.secret")
+    namespace = Authenticator(secret, (), anonymous=True).namespace_of("team-a", None)
+
+    async def leave() -> None:
+        store = SqliteStore(old / "memory.db")
+        await store.open()
+        await store.commit(namespace, record(*branch(["said"])))
+        await store.close()
+
+    asyncio.run(leave())
+    asked = ("erase", "--from", f"sqlite:{old}", "--yes", "--name", "team-a")
+    assert run(*asked).exit_code == 0
+    assert len(owners_in(old)) == 3
+
+
 def test_who_does_not_say_yes_erases_nothing(old: Path) -> None:
     owner = owner_of(namespaces(old)[1])
     for given in ("n\n", "\n", ""):
@@ -84,6 +116,10 @@ def test_who_does_not_say_yes_erases_nothing(old: Path) -> None:
     [
         (["erase", "--from", "sqlite:{old}"], "name an owner with"),
         (["erase", "--from", "sqlite:{old}", "--user", "ann"], "--user goes with --key"),
+        (
+            ["erase", "--from", "sqlite:{old}", "--namespace", "1", "--name", "a"],
+            "name one of an owner, a key, and a name of keys_file",
+        ),
         (["erase", "--namespace", "1"], "Missing option '--from'"),
         (["erase", "--from", "sqlite:/none", "--namespace", "1"], "there is no such file"),
         (["export", "--from", "sqlite:{old}", "--namespace", "1"], "has nothing of this owner"),
