@@ -104,7 +104,8 @@ def test_commands_with_fewer_settings_show_the_groups_that_they_have() -> None:
     shown = sections(run("export", "--help").stdout)
     groups = ["Options", "Clients and their keys", "Data", "Elasticsearch", "Redis"]
     assert list(shown) == groups
-    own = ["--from", "--namespace", "--key", "--key-from-env", "--user", "--config", "--help"]
+    whose = ["--namespace", "--key", "--key-from-env", "--name", "--user"]
+    own = ["--from", *whose, "--config", "--help"]
     assert shown["Options"] == own
     assert shown["Data"] == ["--data-dir", "--namespace-secret"]
 
