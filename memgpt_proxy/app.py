@@ -42,6 +42,7 @@ from memgpt_proxy.api.hosts import Hosts
 from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.issued_keys import IssuedKeys, issued_keys
 from memgpt_proxy.api.memory import MemoryRoutes
+from memgpt_proxy.api.openapi import openapi_routes
 from memgpt_proxy.api.owned import PREFIX as MEMORY
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.page import page_routes
@@ -179,7 +180,7 @@ def create_app(
     telemetry.streams(lambda: draining.running)
     opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser, issued)
     owners = _owners_routes(settings, authenticator, admission, kept, eraser)
-    served = [*owners, *page_routes(), *routes]
+    served = [*owners, *page_routes(), *openapi_routes(), *routes]
     return Gateway(
         chat=endpoint(ChatCompletions(agent, reader, passthrough)),
         responses=endpoint(Responses(agent, reader, kept.store)),
