@@ -172,9 +172,11 @@ def document() -> Json:
 
 
 def _schemas() -> Json:
-    used = [each for told in OPERATIONS.values() for each in (told.answers, told.takes)]
-    shaped = [each for each in used if each is not None and not isinstance(each, str)]
-    models = dict.fromkeys([*shaped, shapes.Error])
+    models: list[type[BaseModel]] = [shapes.Error]
+    for operation in OPERATIONS.values():
+        for body in (operation.answers, operation.takes):
+            if body is not None and not isinstance(body, str) and body not in models:
+                models.append(body)
     _, made = models_json_schema([(each, "serialization") for each in models], ref_template=_AT)
     schemas: Json = made["$defs"]
     return schemas
