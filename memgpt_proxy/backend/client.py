@@ -20,6 +20,8 @@ from memgpt_proxy.backend.headers import (
     for_a_step,
     forwarded,
     with_authorization,
+    without_account,
+    without_account_in_words,
     without_client,
 )
 from memgpt_proxy.backend.http1.exchange import Exchange
@@ -43,7 +45,8 @@ _JSON = (
     (b"accept", b"application/json"),
     (b"accept-encoding", b"identity"),
 )
-_OF_THE_MESSAGE = frozenset({b"content-length", b"content-encoding", b"date", b"server"})
+_OF_THE_BODY = frozenset({b"content-length", b"content-encoding"})
+_OF_THE_MESSAGE = _OF_THE_BODY | {b"date", b"server"}
 _END_SECONDS = 0.1
 _REMEMBERED_MODELS = 1024
 _GAVE_UP = frozenset({504, 524})
@@ -148,6 +151,11 @@ class Backend:
         """Whether there is no use in asking it now."""
         return False
 
+    @property
+    def is_on_clients_account(self) -> bool:
+        """Whether it is each client's own key that it is shown."""
+        return self._api_key is None
+
     def _routes(self, model: str) -> Sequence[Route]:
         """Return where ``model`` is: here, under the same name."""
         return (Route(self, model, model, model),)
@@ -191,7 +199,10 @@ class Backend:
             await response.aclose()
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request as it is; return when the response's head is there."""
+        """Send a request as it is; return when the response's head is there.
+
+        That names no account but the client's own; nor do the words of an error.
+        """
         try:
             response = await self._transport.handle_async_request(request)
         except httpx.TransportError as error:
@@ -201,6 +212,8 @@ class Backend:
         if self._away:
             self._away = False
             log.info("%s answers again", self.name)
+        if not self.is_on_clients_account:
+            return await _anonymous(response)
         return response
 
     def _tell_away(self, error: httpx.TransportError) -> None:
@@ -384,6 +397,21 @@ def map_transport_error(error: httpx.TransportError, *, answering: bool = False)
             return BackendBroken("The backend's answer broke off.")
         case _:
             return BackendUnreachable("The backend closed the connection without an answer.")
+
+
+async def _anonymous(response: httpx.Response) -> httpx.Response:
+    """Return a response without what names the account that the call was on."""
+    headers = without_account(response.headers.raw)
+    if not response.is_error:
+        response.headers = httpx.Headers(headers)
+        return response
+    try:
+        body = await _read_bounded(response, _LARGEST_WHOLE_ANSWER)
+    finally:
+        await response.aclose()
+    kept = [(n, v) for n, v in end_to_end(headers) if n not in _OF_THE_BODY]
+    told = without_account_in_words(body)
+    return httpx.Response(response.status_code, headers=kept, content=told)
 
 
 def _server(url: httpx.URL) -> dict[str, str | int]:

@@ -47,6 +47,11 @@ class Credentials:
     passes_client: bool = False
     headers: Sequence[tuple[bytes, bytes]] = ()
 
+    @property
+    def are_the_clients(self) -> bool:
+        """Whether it is the client alone whom they tell of."""
+        return self.passes_client and without_client([*self.headers]) == [*self.headers]
+
     def shown(self, headers: RawHeaders) -> RawHeaders:
         """Return a request's headers as the backend is to see them."""
         kept = headers if self.passes_client else without_client(headers)
@@ -190,6 +195,11 @@ class GuardedBackend(Backend):
     def is_left_out(self) -> bool:
         """Whether it keeps failing, and another can answer."""
         return self._replaceable and self._guard.is_pausing
+
+    @property
+    def is_on_clients_account(self) -> bool:
+        """Whether it is each client's own key that it is shown, and nothing of the operator's."""
+        return self._credentials.are_the_clients
 
     @asynccontextmanager
     async def exchange(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -54,6 +55,12 @@ _OF_THE_CLIENT = frozenset(
     }
 )
 
+# By what a backend says on whose account a call was; OpenAI's errors say it in words.
+_OF_THE_ACCOUNT = frozenset(
+    {b"anthropic-organization-id", b"openai-organization", b"openai-project"}
+)
+_ACCOUNT_IN_WORDS = re.compile(rb"\b(org-|proj_)[A-Za-z0-9]{6,}")
+
 
 def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return ``headers``, names in lower case, without those of one connection."""
@@ -103,3 +110,13 @@ def with_authorization(headers: RawHeaders, api_key: str | None) -> RawHeaders:
 def without_client(headers: RawHeaders) -> RawHeaders:
     """Return ``headers`` without what tells who the client is: keys above all."""
     return [(name, value) for name, value in headers if name not in _OF_THE_CLIENT]
+
+
+def without_account(headers: RawHeaders) -> RawHeaders:
+    """Return a backend's response headers without those that name who pays for the call."""
+    return [(name, value) for name, value in headers if name.lower() not in _OF_THE_ACCOUNT]
+
+
+def without_account_in_words(error: bytes) -> bytes:
+    """Return the body of an error with the names of organisations and projects left out."""
+    return _ACCOUNT_IN_WORDS.sub(rb"\1***", error)
