@@ -432,6 +432,9 @@ class Settings(BaseSettings):
     def _thresholds_in_order(self) -> Self:
         if not self.flush_to < self.flush_at:
             raise ValueError("flush_to must be below flush_at")
+        if self.pressure_at > self.flush_at:
+            told = f"({self.pressure_at}) must not be above flush_at ({self.flush_at})"
+            raise ValueError(f"pressure_at {told}: nothing would be signalled before a flush")
         return self
 
     @model_validator(mode="after")

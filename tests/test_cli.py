@@ -167,6 +167,11 @@ def test_the_reference_tells_of_every_setting(name: str) -> None:
         (["--reply-mode", "shout"], "reply_mode: Input should be 'auto', 'function' or 'content'"),
         (["--max-steps", "1"], "max_steps: "),
         (["--flush-to", "0.9", "--flush-at", "0.8"], "flush_to must be below flush_at"),
+        (
+            ["--pressure-at", "0.9", "--flush-at", "0.8"],
+            "pressure_at (0.9) must not be above flush_at (0.8): ",
+        ),
+        (["--flush-at", "0.6"], "pressure_at (0.7) must not be above flush_at (0.6): "),
         (["--keepalive-seconds", "nan"], "keepalive_seconds: "),
         (["--idle-timeout-seconds", "inf"], "idle_timeout_seconds: "),
         (
