@@ -45,6 +45,12 @@ log = logging.getLogger(__name__)
 
 _SERVER_ERRORS = 500
 
+ABOUT_THE_KEY = frozenset({401, 403})
+"""What a server answers to who shows no key, or one that it does not take."""
+
+ABOUT_THE_TEXT = frozenset({400, 413, 422})
+"""What an embedding server that is well answers to a text which its model does not take."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 

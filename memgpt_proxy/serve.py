@@ -33,7 +33,7 @@ from memgpt_proxy.settings_sources import unknown_variables
 from memgpt_proxy.storage import DATABASE
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.telemetry.logs import configure
-from memgpt_proxy.wrong_settings import SettingsError
+from memgpt_proxy.wrong_settings import REPLICAS_APART, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +92,7 @@ def serve(settings: Settings) -> None:
     for name, what in unknown_variables(os.environ).items():
         log.warning("%s is in the environment, but %s", name, what)
     if settings.redis_url is not None and settings.namespace_secret is None:
-        log.warning(
-            "redis_url is set without namespace_secret: replicas, each with a secret of its own, "
-            "share no limits and no live events. Set the same one for all of them"
-        )
+        log.warning(REPLICAS_APART)
     try:
         with _heeding(), claimed(settings.data_dir), closing(_listen(settings)) as listener:
             uvloop.run(_run(settings, listener))

@@ -27,6 +27,13 @@ _WORDS = {
 """By the type of an error: what pydantic says of it in the words of Python."""
 
 
+REPLICAS_APART = (
+    "redis_url is set without namespace_secret: replicas, each with a secret of its own, share no "
+    "limits and no live events. Set the same one for all of them"
+)
+"""What is no error: one gateway alone may be set so."""
+
+
 class SettingsError(Exception):
     """Settings, or a file of them, cannot be used; the message says why, in one line."""
 

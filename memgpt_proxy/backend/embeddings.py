@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from memgpt_proxy.backend.client import Backend
 from memgpt_proxy.backend.retrying import Retries, may_pass
 from memgpt_proxy.errors import (
+    ABOUT_THE_TEXT,
     BackendBroken,
     BackendRefused,
     BackendTimeout,
@@ -46,7 +47,6 @@ _LARGE_ANSWER = 2**16
 
 _HARMLESS = "A text that any embedding model takes."
 _TOO_LONG = re.compile(rb"too (?:large|long)|exceed|maximum context length", re.IGNORECASE)
-_ABOUT_THE_TEXTS = frozenset({400, 413, 422})
 
 
 class Embeddings:
@@ -250,7 +250,7 @@ def _is_about_the_texts(error: GatewayError) -> bool:
     """Whether other texts may be taken. llama.cpp answers 500 when one is too long for it."""
     if isinstance(error, BackendBroken):
         return False
-    if error.status in _ABOUT_THE_TEXTS:
+    if error.status in ABOUT_THE_TEXT:
         return True
     return error.status == 500 and _TOO_LONG.search(error.body()) is not None
 

@@ -13,7 +13,13 @@ import orjson
 
 from memgpt_proxy.backend.client import Backend
 from memgpt_proxy.backend.headers import RawHeaders
-from memgpt_proxy.errors import BackendTimeout, BackendUnreachable, GatewayError, Unauthenticated
+from memgpt_proxy.errors import (
+    ABOUT_THE_KEY,
+    BackendTimeout,
+    BackendUnreachable,
+    GatewayError,
+    Unauthenticated,
+)
 
 _SECONDS = 3.0
 _NOT_YET = frozenset({429, 500, 502, 503, 504})
@@ -75,7 +81,7 @@ async def _get(backend: Backend, target: str, headers: RawHeaders) -> dict[str, 
     request = backend.forward("GET", target, credentials, b"")
     response = await backend.send(request)
     try:
-        if response.status_code in (401, 403):
+        if response.status_code in ABOUT_THE_KEY:
             raise Unauthenticated("The backend does not take this key.")
         if response.status_code in _NOT_YET:
             raise _NotReady

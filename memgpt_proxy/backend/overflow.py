@@ -12,7 +12,9 @@ from typing import Any
 
 import orjson
 
-_OTHER_MATTERS = frozenset({401, 403, 404, 429})
+from memgpt_proxy.errors import ABOUT_THE_KEY
+
+_OTHER_MATTERS = ABOUT_THE_KEY | {404, 429}
 _TOLD_IN = ("error", "errors", "message", "msg", "detail", "metadata", "raw", "code", "type")
 """Fields that hold the server's own words; others may repeat the request."""
 _DEEPEST = 6

@@ -18,7 +18,7 @@ from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.secret_mark import mark
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.stores.sqlite.connection import read_mark
-from memgpt_proxy.wrong_settings import SettingsError
+from memgpt_proxy.wrong_settings import REPLICAS_APART, SettingsError
 
 DIRECTORY, SECRET, STORE = "data directory", "namespace secret", "embedded store"
 KEYS = "keys"
@@ -84,11 +84,7 @@ def _namespace_secret(settings: Settings) -> Finding:
             " found (memgpt-proxy migrate --from sqlite --show-secret)",
         )
     if settings.redis_url is not None:
-        return warn(
-            SECRET,
-            "redis_url is set without namespace_secret: replicas, each with a secret of its own,"
-            " share no limits and no live events; set the same one for all",
-        )
+        return warn(SECRET, REPLICAS_APART)
     if kept is not None:
         return ok(SECRET, f"{path}, part of the backup")
     if is_begun(settings):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol
 
-from memgpt_proxy.errors import BackendBroken, BackendRefused, GatewayError
+from memgpt_proxy.errors import ABOUT_THE_KEY, BackendBroken, BackendRefused, GatewayError
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Owner
 from memgpt_proxy.stores.vectors import (
@@ -43,8 +43,6 @@ MOST_WAITING = 1024
 
 MOST_CHARACTERS = 8000
 """Characters of a text that count: what is said at greater length is told by its beginning."""
-
-_ABOUT_THE_KEY = (401, 403)
 
 UNRELATED = (
     "The bus to the airport leaves at half past nine.",
@@ -226,7 +224,7 @@ class Embedder:
         """Return what embedding waits for, and the setting to look at where a key is refused."""
         if isinstance(error, StoreError):
             return str(error)
-        refused = isinstance(error, BackendRefused) and error.status in _ABOUT_THE_KEY
+        refused = isinstance(error, BackendRefused) and error.status in ABOUT_THE_KEY
         hint = " Is embedding_api_key set, and right?" if refused else ""
         return f"{self._embeddings.where}: {error}{hint}"
 

@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from memgpt_proxy.errors import BackendRefused, GatewayError
+from memgpt_proxy.errors import ABOUT_THE_TEXT, BackendRefused, GatewayError
 from memgpt_proxy.memory.embedding import Embeddings
 from memgpt_proxy.stores.vectors import Vector
 from memgpt_proxy.telemetry import Telemetry
@@ -16,10 +16,6 @@ log = logging.getLogger(__name__)
 
 KEPT = 256
 """Queries whose vectors are kept: 400 KB at 384 dimensions."""
-
-
-_ABOUT_THE_QUERY = frozenset({400, 413, 422})
-"""What a server that is well answers to a query which its model does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ class Queries:
                 return await self._embeddings.embed_query(query)
         except (GatewayError, TimeoutError) as error:
             log.warning("searching by words alone: %s", str(error) or "no vector came in time")
-            if not (isinstance(error, BackendRefused) and error.status in _ABOUT_THE_QUERY):
+            if not (isinstance(error, BackendRefused) and error.status in ABOUT_THE_TEXT):
                 self._paused_until = loop.time() + self._patience.pause
             return None
 
