@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from memgpt_proxy.memory.reconcile import Place
-from memgpt_proxy.memory.undo import Undo, discarded
+from memgpt_proxy.memory.undo import Undo, cannot_be_told, discarded
 from memgpt_proxy.stores.protocols import Store, StoreAway
 from memgpt_proxy.stores.records import Fork, Namespace, Node, Role, TurnId
 from memgpt_proxy.values import dataclass
@@ -81,23 +81,32 @@ class Branching:
     ) -> Left:
         """Undo what discarded replies wrote, do again what a branch wrote that is taken up."""
         kept = {new.original.turn for new in place.new if new.original}
-        left = discarded(place.left, place.state.after)
-        left += discarded(instead.left, instead.after)
-        away = [turn for turn in left if turn not in kept]
         again = _taken_up(place)
-        if not away and not again:
-            return Left(place, fork)
         at = place.last.id if place.last else place.parent
         try:
+            left = await self._discarded(namespace, _Instead(place.left, place.state.after))
+            left += await self._discarded(namespace, instead)
+            away = [node.turn for node in left if node.turn not in kept]
+            if not away and not again:
+                return Left(place, fork)
             await self._undo.take_back(namespace, away, at)
             await self._undo.do_again(namespace, again, at)
         except StoreAway:  # what is at hand is enough to go on: what was written stays
             return Left(place, fork)
         context = await self._store.context(namespace)
-        after = [*place.state.after, *instead.after]
-        live = {node.turn for node in after if not node.abandoned}
+        live = {node.turn for node in left if not node.abandoned}
         undone = [turn for turn in reversed(away) if turn in live]
         return Left(replace(place, state=replace(place.state, context=context)), fork, undone)
+
+    async def _discarded(self, namespace: Namespace, instead: _Instead) -> list[Node]:
+        """Return the replies that are discarded, the last first. Raises StoreError."""
+        replies: list[Node] = []
+        for node in reversed(instead.left):
+            after = instead.after
+            if cannot_be_told(node, after):
+                after = await self._store.after(namespace, node.id)
+            replies += discarded(node, after)
+        return replies
 
 
 def _fork(place: Place, instead: _Instead) -> Fork | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -79,22 +78,37 @@ class Undo:
         await rewrite(self._store, namespace, author, change)
 
 
-def discarded(nodes: Sequence[Node], after: Sequence[Node]) -> list[TurnId]:
-    """Return the turns whose replies are discarded, the last first.
+def discarded(node: Node, after: Sequence[Node]) -> list[Node]:
+    """Return the replies that are discarded with a message, the last first.
 
     Args:
-        nodes: Messages that something else was said instead of.
-        after: What follows them. A branch in which a user has said more has gone on, and
-            is left alone; so is one that is too long to be seen whole.
+        node: Something else was said instead of it.
+        after: What follows it, and maybe others. A branch in which a user has said more has gone
+            on, and is left alone; so is one that is too long to be seen whole.
     """
-    cut = after[-1].depth if len(after) >= MOST_AFTER else sys.maxsize
-    turns: list[TurnId] = []
-    for node in nodes:
-        branch = _below(node, after)
-        is_whole = branch[-1].depth + 1 < cut
-        if is_whole and not any(below.role is Role.USER for below in branch[1:]):
-            turns += [below.turn for below in branch if below.turn]
-    return turns[::-1]
+    branch = _below(node, after)
+    if not _is_whole(branch, after) or _has_gone_on(branch):
+        return []
+    return [below for below in reversed(branch) if below.turn]
+
+
+def cannot_be_told(node: Node, after: Sequence[Node]) -> bool:
+    """Return whether it takes more than ``after`` to tell if ``discarded`` has a message.
+
+    It has the nearest only: of many alternatives it may not have what follows them.
+    """
+    branch = _below(node, after)
+    return not _is_whole(branch, after) and not _has_gone_on(branch)
+
+
+def _is_whole(branch: Sequence[Node], after: Sequence[Node]) -> bool:
+    """Return whether all that follows a message is known."""
+    return len(after) < MOST_AFTER or branch[-1].depth + 1 < after[-1].depth
+
+
+def _has_gone_on(branch: Sequence[Node]) -> bool:
+    """Return whether a user has said more behind the first message of a branch."""
+    return any(below.role is Role.USER for below in branch[1:])
 
 
 def _below(node: Node, after: Sequence[Node]) -> list[Node]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from memgpt_proxy.memory.archival import Archive
@@ -9,6 +11,7 @@ from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.transcript import Message
 from memgpt_proxy.memory.working_context import Author
 from memgpt_proxy.stores.protocols import Store
+from memgpt_proxy.stores.records import MOST_AFTER
 from tests.agent.build import ALICE, assistant, user
 from tests.agent.conversing import TOKYO, Client, edit, prompt, recalled, system
 
@@ -41,6 +44,31 @@ async def test_a_regenerated_reply_leaves_nothing_in_memory(store: Store) -> Non
     assert "Pam" not in system(opened)
     await client.say(user("hi, I am Sam"), reply="Hi Sam!", appends=["Name: Sam"])
     assert (await context(store), await notes(store)) == ("Name: Sam", ["note of Name: Sam"])
+
+
+@pytest.mark.parametrize("edits", [False, True], ids=["regenerated", "edited"])
+async def test_however_often_only_the_last_reply_stays_in_memory(
+    store: Store, *, edits: bool
+) -> None:
+    """More than are read with a turn: what follows the last one is asked for then."""
+    client = Archiving(store)
+    beginning = await client.say(user("hello"), reply="Hi!")
+    for at in range(MOST_AFTER + 4):
+        client.now += timedelta(seconds=1)
+        asked = user(f"I am Sam, {at}" if edits else "I am Sam")
+        await client.say(*beginning, asked, reply=f"Hi {at}!", appends=[f"Take {at}"])
+        assert (await context(store), await notes(store)) == (f"Take {at}", [f"note of Take {at}"])
+
+
+async def test_of_many_replies_one_that_was_gone_on_from_is_left_alone(store: Store) -> None:
+    client, history = Archiving(store), [user("hi")]
+    for at in range(MOST_AFTER + 1):
+        client.now += timedelta(seconds=1)
+        history = await client.say(user("hi"), reply=f"Hi {at}!", appends=[f"Take {at}"])
+    client.now += timedelta(seconds=1)
+    await client.say(*history, user("and?"), reply="Good.", appends=["Goes on"])
+    await client.open(user("hi"))
+    assert await context(store) == f"Take {MOST_AFTER}\nGoes on"
 
 
 async def test_the_same_words_regenerated_are_of_the_new_turn(store: Store) -> None:
