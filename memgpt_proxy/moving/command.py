@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,7 +26,31 @@ _SETTINGS = {
     "elasticsearch_shards",
 }
 
+_NO_KEY = (
+    "--key takes no value: others on this machine see what stands on a command line. Leave the key "
+    "out, and it is asked for, or read as a line of the standard input; or set a variable of the "
+    "environment to it, and name that with --key-from-env."
+)
+
 Command = Callable[..., None]
+
+
+class OwnersCommand(SettingsCommand):
+    """A command about what one owner has, whom a key may tell: but not on the command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse them; a key among them is refused, and never repeated."""
+        behind = [word for option, word in pairwise(args) if option == "--key"]
+        if any(arg.startswith("--key=") for arg in args) or self._have_key(ctx, args, behind):
+            raise click.UsageError(_NO_KEY, ctx)
+        return super().parse_args(ctx, args)
+
+    def _have_key(self, ctx: click.Context, args: list[str], behind: Sequence[str]) -> bool:
+        """Return whether what stands behind ``--key`` is one, and not the file of the command."""
+        words = [word for word in behind if not word.startswith("-")]
+        if any(word.startswith("sk-") for word in words):
+            return True
+        return bool(words) and bool(self.make_parser(ctx).parse_args(args=[*args])[1])
 
 
 _PLACE = (
@@ -41,7 +66,11 @@ def whose_options(command: Command) -> Command:
             click.option(
                 "--namespace", metavar="OWNER", help="The owner, as migrate --list names it."
             ),
-            click.option("--key", is_flag=True, help="Or who has an API key, which is asked for."),
+            click.option(
+                "--key",
+                is_flag=True,
+                help="Or who has an API key: it is asked for, and takes no place here.",
+            ),
             click.option(
                 "--key-from-env",
                 metavar="NAME",
@@ -62,7 +91,7 @@ def place_option(name: str) -> Callable[[Command], Command]:
     return click.option(name, "place", metavar="PLACE", required=True, help=_PLACE)
 
 
-@click.command("migrate", cls=SettingsCommand, context_settings=CONTEXT)
+@click.command("migrate", cls=OwnersCommand, context_settings=CONTEXT)
 @click.option("--from", "source", metavar="PLACE", help=_PLACE)
 @click.option("--to", "destination", metavar="PLACE", help="Likewise; nothing may write to it.")
 @whose_options
@@ -97,7 +126,7 @@ def migrate_command(file: Path | None, **options: Any) -> None:
 _OF_A_MEMORY = _SETTINGS - {"elasticsearch_shards"} | {"redis_url", "redis_ca_file"}
 
 
-@click.command("erase", cls=SettingsCommand, context_settings=CONTEXT)
+@click.command("erase", cls=OwnersCommand, context_settings=CONTEXT)
 @place_option("--from")
 @whose_options
 @click.option("--yes", is_flag=True, help="Do not ask before it erases.")
@@ -116,7 +145,7 @@ def erase_command(file: Path | None, place: str, *, yes: bool, **options: Any) -
     erase(place, whose, read_settings(file, options), asks=not yes)
 
 
-@click.command("export", cls=SettingsCommand, context_settings=CONTEXT)
+@click.command("export", cls=OwnersCommand, context_settings=CONTEXT)
 @place_option("--from")
 @whose_options
 @click.argument("output", type=click.File("wb", atomic=True), default="-")
@@ -138,7 +167,7 @@ def export_command(file: Path | None, place: str, output: BinaryIO, **options: A
         os.umask(before)
 
 
-@click.command("import", cls=SettingsCommand, context_settings=CONTEXT)
+@click.command("import", cls=OwnersCommand, context_settings=CONTEXT)
 @place_option("--to")
 @whose_options
 @click.argument("exported", type=click.Path(path_type=Path, dir_okay=False))

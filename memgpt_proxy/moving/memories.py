@@ -50,6 +50,7 @@ def take_back(destination: str, whose: Whose, settings: Settings, path: Path) ->
     """Store what a file has as one owner's memory. Raises click.ClickException."""
     with _told():
         place = place_of(destination, settings)
+        _check_is_there(path, whose)
         place.begin(settings)
         owner, namespace = whose.one(place, settings)
         with place.claimed(), path.open("rb") as file:
@@ -76,6 +77,15 @@ def _told() -> Iterator[None]:
         ) from error
     except NotEmpty as error:
         raise click.ClickException("the memory has something of its own: erase it first") from error
+
+
+def _check_is_there(path: Path, whose: Whose) -> None:
+    """Raise click.ClickException unless there is an export to read, before a key is asked for."""
+    if not path.is_file():
+        hint = " (the key does not stand here: it is asked for)" if whose.key else ""
+        raise click.ClickException(
+            f"{path}: there is no such file. Name the one that export has written{hint}"
+        )
 
 
 def _there(name: str, settings: Settings) -> Place:

@@ -124,12 +124,54 @@ def test_who_does_not_say_yes_erases_nothing(old: Path) -> None:
         (["erase", "--from", "sqlite:/none", "--namespace", "1"], "there is no such file"),
         (["export", "--from", "sqlite:{old}", "--namespace", "1"], "has nothing of this owner"),
         (["export", "--from", "sqlite:" + "x" * 300, "--namespace", "1"], "File name too long"),
-        (["import", "--to", "sqlite:{old}", "--namespace", "1", "{tmp}/none"], "No such file"),
+        (["import", "--to", "sqlite:{old}", "--namespace", "1", "{tmp}/none"], "no such file"),
         (["import", "--to", "sqlite:{old}", "--namespace", "1", "{old}/memory.db"], "Line 1"),
     ],
 )
 def test_what_cannot_be_done(arguments: list[str], told: str, old: Path, tmp_path: Path) -> None:
     assert told in refused(*(each.format(old=old, tmp=tmp_path) for each in arguments))
+
+
+@pytest.mark.parametrize("key", [KEY, "not-like-a-key"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "export --key {key} {tmp}/out.jsonl",
+        "export --from sqlite:{old} --key {key} {tmp}/out.jsonl",
+        "export --from sqlite:{old} {tmp}/out.jsonl --key {key}",
+        "export --from sqlite:{old} --key={key} {tmp}/out.jsonl",
+        "import --to sqlite:{old} --key {key} {tmp}/out.jsonl",
+        "erase --from sqlite:{old} --key {key}",
+        "erase --from sqlite:{old} --key {key} --user ann",
+        "migrate --from sqlite:{old} --to sqlite:{tmp}/new --key {key}",
+    ],
+)
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(
+    arguments: str, key: str, old: Path, tmp_path: Path
+) -> None:
+    result = run(*(each.format(key=key, old=old, tmp=tmp_path) for each in arguments.split()))
+    assert result.exit_code == 2
+    assert key not in result.output
+    told = " ".join(result.stderr.split())
+    assert "--key takes no value" in told
+    assert "--key-from-env" in told
+
+
+@pytest.mark.parametrize("command", ["export --from", "import --to"])
+def test_a_key_in_place_of_the_file_is_refused(
+    command: str, old: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "--key takes no value" in refused(*command.split(), f"sqlite:{old}", "--key", KEY)
+    assert not (tmp_path / KEY).exists()
+
+
+def test_a_file_that_is_not_there_is_told_before_anything_is_asked_or_made(tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    told = refused("import", "--to", f"sqlite:{new}", "--key", tmp_path / "none")
+    assert told.startswith(f"{tmp_path / 'none'}: there is no such file. ")
+    assert told.endswith("(the key does not stand here: it is asked for)")
+    assert not new.exists()
 
 
 def test_a_gateway_that_runs_keeps_them_out(old: Path) -> None:
