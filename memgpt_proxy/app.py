@@ -127,6 +127,8 @@ class Gateway:
             return self.chat
         if asked == RESPONSES and scope["method"] == "POST":
             return self.responses
+        if f"{path}/".startswith(f"{PREFIX}{PREFIX}/"):
+            return self.rest  # of a base URL that is wrong: a backend may take it, without memory
         forwarded = path.startswith(f"{PREFIX}/") and not path.startswith(f"{RESPONSES}/")
         return self.passthrough if forwarded else self.rest
 
@@ -458,4 +460,6 @@ def _way_out(request: Request, path: str, error: HTTPException) -> str:
         told = (each for each in request.app.routes if isinstance(each, Route))
         served = (each.path for each in told if each.include_in_schema)
         return f"Of a memory there are {listed(sorted(p for p in served if p.startswith(MEMORY)))}."
-    return f"The API is under {PREFIX}: a client's base URL ends with it."
+    scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
+    base = f"{'https' if scheme.startswith('https') else 'http'}://{request.url.netloc}{PREFIX}"
+    return f"The API is under {PREFIX}: a client's base URL is {base}"

@@ -395,7 +395,8 @@ def test_a_path_that_there_is_not_is_told_those_there_are(gateway: GatewayProces
     assert (answer.status_code, answer.json()["error"]["message"]) == (404, told)
     elsewhere = httpx.get(f"{gateway.origin}/chat/completions")
     told = (
-        "Not Found: GET /chat/completions. The API is under /v1: a client's base URL ends with it."
+        "Not Found: GET /chat/completions. The API is under /v1: a client's base URL is "
+        f"{gateway.base_url}"
     )
     assert (elsewhere.status_code, elsewhere.json()["error"]["message"]) == (404, told)
 
