@@ -19,6 +19,9 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.wrong_settings import SettingsError, unknown_name, wrong_value
 
+_MERGE = "<<"
+"""What YAML has for a name where another mapping is taken in."""
+
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_|$)")
 
 
@@ -74,12 +77,35 @@ def unknown_variables(environment: Iterable[str]) -> dict[str, str]:
     }
 
 
+class _Twice(yaml.YAMLError):
+    """A name stands twice among those of one mapping; the message says where."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain YAML, in which no name may stand twice: the last would win, without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Read a mapping. Raises _Twice."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for name, _ in node.value:
+            if not isinstance(name, yaml.ScalarNode) or name.value == _MERGE:
+                continue
+            line = name.start_mark.line + 1
+            if name.value in lines:
+                raise _Twice(f"a name stands twice, at line {lines[name.value]} and at line {line}")
+            lines[name.value] = line
+        return node
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     """Return what a YAML file of names and values holds. Raises SettingsError."""
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}") from error
+    except _Twice as error:
+        raise SettingsError(f"{file}: {error}") from error
     except (ValueError, yaml.YAMLError) as error:
         raise SettingsError(f"{file}: not valid YAML{_place(error)}") from error
     if not isinstance(values, dict | None):

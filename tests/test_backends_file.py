@@ -52,6 +52,17 @@ def test_without_the_setting_there_is_no_file() -> None:
     assert read_backends(Settings()) is None
 
 
+def test_what_backends_have_in_common_can_stand_once(tmp_path: Path) -> None:
+    """Such as YAML has it: one that says something else itself has that."""
+    several = read(
+        tmp_path,
+        "backends:\n"
+        "  - &first {name: a, url: http://a/v1, retries: 1}\n"
+        "  - {<<: *first, name: b, url: http://b/v1}\n",
+    )
+    assert [(each.name, each.retries) for each in several.backends] == [("a", 1), ("b", 1)]
+
+
 def test_aliases_go_before_names_and_names_before_patterns() -> None:
     several = told(
         entry("everything", models=["*"]),
@@ -173,6 +184,10 @@ def test_keys_are_not_shown() -> None:
         ({"backends": [entry(headers={"a b": "c"})]}, "backend a: headers: 'a b'"),
         ({"backends": [entry(headers={"Host": "c"})]}, "backend a: headers: 'Host'"),
         ({"backends": [entry(headers={"x-key": f"{KEY}\r\na: b"})]}, "backend a: headers: the"),
+        (
+            f"backends:\n  - name: a\n    url: http://a/v1\n    api_key: {KEY}\n    api_key: b\n",
+            "a name stands twice, at line 4 and at line 5",
+        ),
         (f"backends:\n  - name: {KEY}\n    url: [", "not valid YAML at line 3"),
         (f"- {KEY}", "no names with values"),
     ],

@@ -7,6 +7,7 @@ a whole one.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -98,7 +99,7 @@ def kind_of(record: Portable | Trace) -> str:
 def read(lines: Iterable[bytes]) -> Export:
     """Return the export in these lines. Raises Malformed."""
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-    head = _head(next(numbered, (1, b""))[1])
+    head = _head(next(numbered, (1, b""))[1].removeprefix(BOM_UTF8))  # editors put it there
     records: list[Portable] = []
     counts: Counter[str] = Counter()
     for number, line in numbered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from dataclasses import replace
 from datetime import date
@@ -49,6 +50,13 @@ def lines(*records: Portable) -> list[bytes]:
 def test_what_is_written_is_read(record: Portable) -> None:
     export = read(lines(record))
     assert (export.head, export.records) == (HEAD, [record])
+
+
+@pytest.mark.parametrize("before", [BOM_UTF8, b"\n" + BOM_UTF8])
+def test_what_an_editor_has_put_before_it_is_passed_over(before: bytes) -> None:
+    first, *rest = lines(MESSAGE)
+    export = read([*(before + first.replace(b"\n", b"\r\n")).splitlines(keepends=True), *rest])
+    assert (export.head, export.records) == (HEAD, [MESSAGE])
 
 
 @pytest.mark.parametrize(
