@@ -218,6 +218,20 @@ def test_a_call_written_as_text_is_a_call(habit: Habit, written: str, piece: int
     assert [c.name for c in step.calls] == ["send_message"]
 
 
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+@pytest.mark.parametrize("behind", ["\n", "\n\n", " "], ids=repr)
+@pytest.mark.parametrize("habit", Habit)
+def test_a_call_written_behind_a_text_is_a_call_too(habit: Habit, behind: str, piece: int) -> None:
+    written = '{"name": "working_context_append", "arguments": {"content": "Likes tea"}}'
+    text = Said(f"Sure!{behind}{written}", finish_reason="stop", piece=piece)
+    deltas, step = hear(new_reply(), offer(), text.chunks(), habit)
+    assert visible(deltas).strip() == ("Sure!" if habit is Habit.CONTENT else "")
+    [made] = step.calls
+    assert (made.name, json.loads(made.arguments)) == (
+        "working_context_append", {"content": "Likes tea"},
+    )  # fmt: skip
+
+
 def test_a_clients_call_written_as_text_goes_to_the_client() -> None:
     written = '{"name": "get_weather", "arguments": {"city": "Lisbon"}}'
     deltas, step = hear(
