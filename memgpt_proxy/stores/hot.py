@@ -249,11 +249,17 @@ class HotStore:
         return await self._store.edits(namespace, turns)
 
     async def counts(self, namespace: Namespace) -> Counts:
-        """Return the counts, from memory if they are there."""
-        if (hot := self._spaces.use(namespace)) is not None and hot.counts is not None:
+        """Return the counts, from memory if they are there; while the store is away, nearly."""
+        hot = self._spaces.use(namespace)
+        if hot is not None and hot.counts is not None:
             return hot.counts
-        with self._spaces.reading(namespace) as reading:
-            counts = await self._store.counts(namespace)
+        try:
+            with self._spaces.reading(namespace) as reading:
+                counts = await self._store.counts(namespace)
+        except StoreAway:
+            if hot is None or hot.nearly is None:
+                raise
+            return hot.nearly  # to know how much there is is not worth a turn without memory
         self._spaces.learn_counts(namespace, counts, reading)
         return counts
 

@@ -238,7 +238,19 @@ class JournaledStore:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Ask the store something that cannot wait."""
+        """Ask the store for something to read. Raises StoreAway where it is away, or proves so."""
+        try:
+            with self._having_done():
+                yield
+        except StoreUnavailable as error:
+            raise StoreAway(str(error)) from error
+
+    @contextmanager
+    def _having_done(self) -> Iterator[None]:
+        """Have the store do something that cannot wait.
+
+        Raises StoreAway where it is away; StoreUnavailable where it goes away in the middle of it.
+        """
         if self._away:
             raise StoreAway("the store is away")
         try:
@@ -304,7 +316,7 @@ class JournaledStore:
         self, namespace: Namespace, expected: int, content: str, node: NodeId, turn: TurnId
     ) -> WorkingContext:
         """Edit the working context there and then. Raises StoreAway, and it is not edited."""
-        with self._asking():
+        with self._having_done():
             return await self._store.write_context(namespace, expected, content, node, turn)
 
     async def read_turn(
@@ -407,7 +419,7 @@ class JournaledStore:
     async def erase(self, namespace: Namespace) -> Holdings:
         """Erase, in the journals too. Raises StoreAway, and nothing is erased."""
         async with self._coming_back:  # nothing is drained meanwhile
-            with self._asking():
+            with self._having_done():
                 await self._written()
                 erased = await self._store.erase(namespace)
             await self._backlog.forget(owner_of(namespace))
@@ -420,7 +432,7 @@ class JournaledStore:
 
     async def restore(self, namespace: Namespace, records: Sequence[Portable]) -> None:
         """Store records there and then. Raises StoreAway, and they are not stored."""
-        with self._asking():
+        with self._having_done():
             await self._store.restore(namespace, records)
 
 

@@ -40,7 +40,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreAway(StoreUnavailable):
-    """The store is known to be away, and was not asked: nothing was done."""
+    """The store is away, and nothing was done: it was not asked, or not for more than to read."""
 
 
 class StoreFull(StoreUnavailable):

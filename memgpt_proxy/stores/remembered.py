@@ -58,6 +58,7 @@ class Remembered:
 
     Attributes:
         counts: None where a write has changed them, nobody knows by how much.
+        nearly: What they were before that; None where they never were known.
         size: Bytes that all of it takes in memory, roughly.
         counted: The size when it was last added to that of all namespaces.
         newest: The message that a key stands for.
@@ -72,6 +73,7 @@ class Remembered:
 
     context: WorkingContext
     counts: Counts | None
+    nearly: Counts | None = None
     size: int = OVERHEAD_BYTES
     counted: int = 0
     nodes: dict[NodeId, Node] = field(default_factory=dict)
@@ -182,6 +184,11 @@ class Remembered:
         if len(after) == MOST_AFTER:
             self.more.add(last.id)
 
+    def forget_counts(self) -> None:
+        """Know no more than what they nearly are."""
+        self.nearly = self.counts or self.nearly
+        self.counts = None
+
     def take_in(self, change: Change) -> bool:
         """Do what the store has done; return False where that cannot be told."""
         match change:
@@ -190,7 +197,7 @@ class Remembered:
             case Edited(context):
                 self.context = max(self.context, context, key=lambda each: each.version)
             case Inserted() | Shown():
-                self.counts = None  # some may have been known; nobody knows how many
+                self.forget_counts()  # some may have been known; nobody knows how many
             case Uncertain():
                 return False
         return True
@@ -321,7 +328,7 @@ class Remembered:
                 self._forget_children(node.parent)
             self._count_matches(node)
             if node.text:
-                self.counts = None
+                self.forget_counts()
 
     def _is_new(self, node: Node, known: Known) -> bool:
         if known is None:

@@ -86,7 +86,7 @@ class Spaces:
         self._spaces.move_to_end(namespace)
         hot.learn(chain, state)
         if reading.changes:
-            hot.counts = None  # the state may have counted what they stored
+            hot.forget_counts()  # the state may have counted what they stored
         self._take_in(namespace, hot, reading.changes)
 
     def learn_conversation(
@@ -100,7 +100,9 @@ class Spaces:
     def learn_counts(self, namespace: Namespace, counts: Counts, reading: Reading) -> None:
         """Remember what a read has counted."""
         if not reading.void and (hot := self._spaces.get(namespace)) is not None:
-            hot.counts = None if reading.changes else counts
+            hot.counts = counts
+            if reading.changes:
+                hot.forget_counts()
 
     def take_in(self, namespace: Namespace, change: Change) -> None:
         """Remember a change that the store has carried out."""
@@ -112,7 +114,7 @@ class Spaces:
     def forget_counts(self, namespace: Namespace) -> None:
         """Forget how much there is of a namespace."""
         if (hot := self._spaces.get(namespace)) is not None:
-            hot.counts = None
+            hot.forget_counts()
 
     def forget(self, namespace: Namespace) -> None:
         """Forget a namespace, and what is being read of it: nobody knows what is there by now."""

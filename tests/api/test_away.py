@@ -141,6 +141,19 @@ async def test_what_is_at_hand_is_remembered(scene: Scene) -> None:
     assert "Do you hear me?" in scene.prompt
 
 
+@pytest.mark.parametrize("found", [True, False], ids=["found away", "not yet found"])
+async def test_a_first_reply_that_is_regenerated_has_its_memory(
+    scene: Scene, *, found: bool
+) -> None:
+    await scene.ask("I am Chad.")
+    scene.switch.here = False
+    if found:
+        await scene.ask("Somebody else.", name="other")
+    scene.said = []
+    assert is_marked(await scene.ask("I am Chad."))
+    assert NO_MEMORY not in scene.prompt
+
+
 async def test_a_stream_is_marked_too(scene: Scene) -> None:
     await scene.ask("I am Chad.")
     scene.switch.here = False

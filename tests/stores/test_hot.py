@@ -27,7 +27,7 @@ from memgpt_proxy.stores.records import (
 )
 from memgpt_proxy.stores.sqlite import SqliteStore
 from memgpt_proxy.telemetry import Telemetry
-from tests.stores.build import ALICE, EPOCH, branch, ids, message, queue, record
+from tests.stores.build import ALICE, BOB, EPOCH, branch, ids, message, passage, queue, record
 from tests.stores.silent_log import SilentLog
 from tests.stores.switched import Switch
 
@@ -273,6 +273,27 @@ async def test_nothing_is_remembered_before_a_cancelled_write_has_ended(
     counting.asked.clear()
     assert ids((await hot.read_turn(ALICE, ids(nodes), enough=2)).nodes) == ["m0", "m1"]
     assert counting.asked == []
+
+
+async def test_how_much_there_is_is_nearly_known_while_the_store_is_away(
+    counting: Any, tmp_path: Path
+) -> None:
+    switch = Switch(counting)
+    journals = [DiskJournal(tmp_path / "journal.db", 2**20)]
+    journaled = JournaledStore(switch.store, journals, Telemetry(), probes=(3600.0, 3600.0))
+    hot = HotStore(journaled, 2**20)
+    await hot.open()
+    await hot.read_turn(ALICE, [NodeId("m0")], enough=0)
+    await hot.commit(ALICE, record(message("m0", "hi")))
+    await hot.insert_passages(ALICE, [passage("p", "text")])
+    switch.here = False
+    assert await hot.counts(ALICE) == Counts(1, 0)
+    with pytest.raises(StoreAway):
+        await hot.counts(BOB)
+    switch.here = True
+    assert await journaled.come_back()
+    assert await hot.counts(ALICE) == Counts(1, 1)
+    await hot.close()
 
 
 async def test_others_are_told_of_a_write_that_was_still_open_at_the_end(

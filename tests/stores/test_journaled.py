@@ -18,8 +18,21 @@ from memgpt_proxy.stores.changes import Committed
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.journal import Journal, JournalFull
 from memgpt_proxy.stores.journaled import JournaledStore
-from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreError, StoreUnavailable
-from memgpt_proxy.stores.records import NO_TURN, Conversation, Counts, NodeId, TurnId
+from memgpt_proxy.stores.protocols import (
+    StaleVersion,
+    Store,
+    StoreAway,
+    StoreError,
+    StoreUnavailable,
+)
+from memgpt_proxy.stores.records import (
+    NO_TURN,
+    Conversation,
+    Counts,
+    Namespace,
+    NodeId,
+    TurnId,
+)
 from memgpt_proxy.stores.redis import RedisConnection, connect
 from memgpt_proxy.stores.redis.journal import RedisJournal
 from memgpt_proxy.stores.sqlite import SqliteStore
@@ -161,7 +174,7 @@ class TestAway:
             await read(store)
         assert store.degraded
         switch.here = True  # but it is not asked again before it is back
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreAway):
             await read(store)
         assert await store.come_back()
         await read(store)
