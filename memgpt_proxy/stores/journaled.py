@@ -131,16 +131,16 @@ class JournaledStore:
         """
         if self._watching is not None:
             await ended([self._watching])
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._last):
-                await self._written()
-                if self._away:
-                    await self.come_back()
-        await self._keep_the_last()
-        await self._store.close()
-        await self._backlog.close()
-        if self._watching is not None and not self._watching.cancelled():
-            self._watching.result()  # it never ends by itself, unless it is broken
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._last):
+                    await self._written()
+                    if self._away:
+                        await self.come_back()
+        finally:
+            await self._keep_the_last()
+            await self._store.close()
+            await self._backlog.close()
 
     async def _keep_the_last(self) -> None:
         """Keep the writes that the store still has not answered; it may have stored them."""
@@ -197,17 +197,28 @@ class JournaledStore:
             return False
 
     async def _watch(self) -> None:
-        """Look for the store while it is away, and else for what other processes have left."""
+        """Look for the store while it is away, and else for what other processes have left.
+
+        An error in the program is told as soon as it happens, and ends no watching: nobody else
+        would find the store again.
+        """
         pause = 0.0 if self._opened else self._first
         while True:
-            if self._away:
-                await asyncio.sleep(pause)
-                pause = min(max(2 * pause, self._first), self._later)
-                await self.come_back()
-            else:
-                pause = self._first
-                if not await self._goes_away(self._later):
-                    await self.come_back()
+            try:
+                pause = await self._look(pause)
+            except Exception:
+                log.critical("watching the store has failed, and goes on", exc_info=True)
+                await asyncio.sleep(self._later)
+
+    async def _look(self, pause: float) -> float:
+        """Look once, after a while; return how long to wait before the next probe."""
+        if self._away:
+            await asyncio.sleep(pause)
+            await self.come_back()
+            return min(max(2 * pause, self._first), self._later)
+        if not await self._goes_away(self._later):
+            await self.come_back()
+        return self._first
 
     async def _goes_away(self, seconds: float) -> bool:
         """Wait until it is away, so long at most; return whether it is."""

@@ -465,6 +465,58 @@ class TestOpening:
                 await until(lambda: not store.degraded)
             assert await store.counts(ALICE) == Counts(2, 0)
 
+    async def test_an_error_in_the_program_is_told_at_once_and_ends_no_watching(
+        self,
+        switch: Switch,
+        embedded: SqliteStore,
+        disk: DiskJournal,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        async def broken() -> None:
+            raise RuntimeError("a mistake")
+
+        async with opened(switch, [disk], probes=SOON) as store:
+            monkeypatch.setattr(embedded, "ping", broken)
+            switch.here = False
+            await store.commit(ALICE, record(message("m0", "hi")))
+            switch.here = True
+            await until(lambda: caplog.text.count("RuntimeError: a mistake") > 1)
+            assert "watching the store has failed" in caplog.text
+            assert "Traceback" in caplog.text
+            assert store.degraded
+            monkeypatch.undo()
+            await until(lambda: not store.degraded)
+            assert await store.counts(ALICE) == Counts(1, 0)
+
+    async def test_an_error_in_the_program_at_the_end_leaves_nothing_open(
+        self,
+        switch: Switch,
+        embedded: SqliteStore,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        closed = []
+
+        class Seen(DiskJournal):
+            async def close(self) -> None:
+                closed.append(self.name)
+                await super().close()
+
+        async def broken() -> None:
+            raise RuntimeError("a mistake")
+
+        async def live() -> None:
+            async with opened(switch, [Seen(tmp_path / "journal.db", BOUND)]) as store:
+                switch.here = False
+                await store.commit(ALICE, record(message("m0", "hi")))
+                switch.here = True
+
+        monkeypatch.setattr(embedded, "ping", broken)
+        with pytest.raises(RuntimeError, match="a mistake"):
+            await live()
+        assert closed == ["disk"]
+
     async def test_what_waits_is_stored_when_it_is_closed_if_its_store_is_there(
         self, switch: Switch, tmp_path: Path
     ) -> None:
