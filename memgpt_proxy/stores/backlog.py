@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from memgpt_proxy.stores.changes import Change, Committed, Inserted, Shown
-from memgpt_proxy.stores.codec import decode
+from memgpt_proxy.stores.codec import NewerForm, decode
 from memgpt_proxy.stores.journal import Entry, Journal, Waiting
 from memgpt_proxy.stores.protocols import Store, StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import Known, Namespace, Owner
@@ -34,6 +34,10 @@ BATCH = 64
 
 Stored = Callable[[Namespace], Awaitable[None]]
 """Tells that something of a namespace, which has waited, is stored now."""
+
+
+class LeftToNewer(StoreUnavailable):
+    """An entry waits for a process of a newer release, which knows what to do with it."""
 
 
 class Backlog:
@@ -130,8 +134,8 @@ class Backlog:
         """Carry out what waits, in order; return whether no more than ``leave`` are left.
 
         More are left where the store goes away again, or another process drains. A journal that
-        is away itself is passed over: what waits in it comes later. Writes that outrun the
-        draining are held up for a moment.
+        is away itself, or holds what a newer release has written, is passed over: what waits in
+        it comes later. Writes that outrun the draining are held up for a moment.
         """
         for journal in self._journals:
             try:
@@ -201,15 +205,20 @@ class Backlog:
             namespaces[entry.namespace].append(entry)
         draining = (self._carry_out_all(journal, each, store) for each in namespaces.values())
         outcomes = await asyncio.gather(*draining, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        errors = [each for each in outcomes if isinstance(each, BaseException)]
+        if any(isinstance(error, LeftToNewer) for error in errors):
+            await journal.resign()  # for a process that knows more
+        for error in sorted(errors, key=lambda error: isinstance(error, LeftToNewer)):
+            raise error
         return all(outcomes)
 
     async def _carry_out_all(
         self, journal: Journal, entries: Sequence[Entry], store: Store
     ) -> bool:
-        """Carry out one namespace's entries; False where this cannot go on now."""
+        """Carry out one namespace's entries; False where this cannot go on now.
+
+        Raises LeftToNewer at one that a newer release has written.
+        """
         stored: list[Entry] = []
         try:
             if (erased := await _erased_at(store, entries[0].namespace)) is None:
@@ -221,6 +230,9 @@ class Backlog:
                     await _carry_out_entry(store, entry, erased)
                 except StoreUnavailable:
                     return False
+                except NewerForm as error:
+                    told = f"entry {entry.id} in it is a newer release's, which will store it"
+                    raise LeftToNewer(told) from error
                 except (StoreError, ValueError) as error:
                     await self._put_aside(journal, entry, error)
                 else:

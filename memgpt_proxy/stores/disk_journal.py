@@ -6,7 +6,7 @@ A write that it has taken is on the disk, and survives a power cut.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
@@ -130,12 +130,14 @@ class DiskJournal:
         """Nobody else has this file: data directories are claimed."""
         return True
 
+    async def resign(self) -> None:
+        """Nobody else could drain it."""
+
     async def oldest(self, limit: int) -> Sequence[Entry]:
         """Return the entries that have waited longest, oldest first."""
 
         def oldest(connection: sqlite3.Connection) -> list[Entry]:
-            rows = connection.execute(OLDEST, [limit])
-            return [Entry(str(number), _namespace(name), data) for number, name, data in rows]
+            return _entries(connection.execute(OLDEST, [limit]))
 
         return await self._run(oldest)
 
@@ -194,6 +196,10 @@ def _carry_out(connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[obje
 
 def _empty_log(_: sqlite3.Connection) -> None:
     """Have the log emptied behind the transaction that this is part of."""
+
+
+def _entries(rows: Iterable[tuple[int, bytes, bytes]]) -> list[Entry]:
+    return [Entry(str(number), _namespace(name), data) for number, name, data in rows]
 
 
 def _namespace(name: bytes) -> Namespace:

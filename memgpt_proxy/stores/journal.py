@@ -71,6 +71,10 @@ class Journal(Protocol):
         """Return whether this process, and no other, may drain it: for now, so ask often."""
         ...
 
+    async def resign(self) -> None:
+        """Let another process drain it, if this one may."""
+        ...
+
     async def oldest(self, limit: int) -> Sequence[Entry]:
         """Return the entries that have waited longest, ``limit`` at most, oldest first."""
         ...

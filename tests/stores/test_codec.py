@@ -1,11 +1,15 @@
 """Changes survive being written down."""
 
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memgpt_proxy.stores.changes import Change, Committed, Edited, Inserted, Shown, Uncertain
-from memgpt_proxy.stores.codec import decode, encode
+from memgpt_proxy.stores.codec import NewerForm, decode, encode
 from memgpt_proxy.stores.records import (
     Conversation,
     Counts,
@@ -84,14 +88,40 @@ def test_what_cannot_be_stored_is_replaced() -> None:
         b"[]",
         b"null",
         b'{"committed": {}}',
-        b'{"?": 1}',
+        b'{"committed": []}',
         b'{"edited": {"context": 3}}',
         b"{",
     ],
 )
 def test_other_bytes_are_refused(data: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError) as refused:
         decode(data)
+    assert not isinstance(refused.value, NewerForm)
+
+
+@given(changes, st.data())
+def test_what_has_more_to_it_is_known_to_be_of_a_newer_release(
+    change: Change, data: st.DataObject
+) -> None:
+    """Whichever of its objects has an attribute that no release had before."""
+    content = orjson.loads(encode(change))
+    data.draw(st.sampled_from([*objects(content)]))["of a newer release"] = 1
+    with pytest.raises(NewerForm):
+        decode(orjson.dumps(content))
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Give a JSON value's objects, itself among them."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict | list):
+            yield from objects(each)
+
+
+def test_a_kind_that_no_release_had_before_is_of_a_newer_one() -> None:
+    with pytest.raises(NewerForm):
+        decode(b'{"forgotten": {"turns": []}}')
 
 
 def test_a_node_id_is_a_text() -> None:

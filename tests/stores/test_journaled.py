@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from memgpt_proxy.stores.changes import Committed
+from memgpt_proxy.stores.changes import Change, Committed
+from memgpt_proxy.stores.codec import decode
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.journal import Journal, JournalFull
 from memgpt_proxy.stores.journaled import JournaledStore
@@ -133,6 +134,24 @@ def waiting(telemetry: Telemetry) -> dict[str, float]:
     }
 
 
+NEWER = b'{"written": {}}'
+
+
+async def keep_newer(
+    journal: Journal, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep what a release after this one would write."""
+    with monkeypatch.context() as patch:
+        for module in ("disk_journal", "redis.journal"):
+            patch.setattr(f"memgpt_proxy.stores.{module}.encode", lambda _: NEWER)
+        await journal.append(namespace, Committed(record()))
+
+
+def decode_newer(data: bytes) -> Change:
+    """Decode as such a release does."""
+    return Committed(record(message("newer", "hi"))) if data == NEWER else decode(data)
+
+
 READS: list[Callable[[Store], Awaitable[object]]] = [
     lambda store: store.read_turn(ALICE, [NodeId("m0")], enough=1),
     lambda store: store.path(ALICE, NodeId("m0"), 1),
@@ -170,11 +189,11 @@ class TestAway:
         self, store: JournaledStore, switch: Switch, read: Callable[[Store], Awaitable[object]]
     ) -> None:
         switch.here = False
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreAway):
             await read(store)
         assert store.degraded
         switch.here = True  # but it is not asked again before it is back
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             await read(store)
         assert await store.come_back()
         await read(store)
@@ -347,6 +366,33 @@ class TestRefused:
         assert measured(telemetry)["memgpt_journal_drained_writes_total"] == 2
         assert "put aside" in caplog.text
         assert "secret" not in caplog.text
+
+    async def test_what_a_newer_release_has_kept_is_left_to_it(
+        self,
+        store: JournaledStore,
+        switch: Switch,
+        disk: DiskJournal,
+        telemetry: Telemetry,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """It holds up those that are behind it in its namespace, and nobody else."""
+        switch.here = False
+        await store.commit(ALICE, record(message("before", "hi")))
+        await keep_newer(disk, ALICE, monkeypatch)
+        await store.commit(ALICE, record(message("behind", "hi")))
+        await store.commit(BOB, record(message("other", "hi")))
+        switch.here = True
+        assert await store.come_back()
+        assert not store.degraded
+        assert sorted(switch.commits) == sorted([(ALICE, "before"), (BOB, "other")])
+        assert await disk.waiting() == 2
+        assert measured(telemetry)["memgpt_journal_put_aside_writes_total"] == 0
+        assert "is a newer release's" in caplog.text
+        monkeypatch.setattr("memgpt_proxy.stores.backlog.decode", decode_newer)
+        assert await store.come_back()
+        assert switch.commits[2:] == [(ALICE, "newer"), (ALICE, "behind")]
+        assert await disk.waiting() == 0
 
     async def test_no_more_waits_than_may(
         self, switch: Switch, tmp_path: Path, telemetry: Telemetry
@@ -588,6 +634,20 @@ class TestFleet:
             assert await second.come_back()
             assert await first.come_back()
             assert switch.commits == [(ALICE, "m0"), (ALICE, "m1")]
+
+    async def test_what_a_newer_release_has_kept_is_for_a_replica_of_it_to_drain(
+        self, switch: Switch, redis: RedisConnection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        older, newer = RedisJournal(redis, BOUND), RedisJournal(redis, BOUND)
+        await keep_newer(newer, ALICE, monkeypatch)
+        async with opened(switch, [older]) as first:
+            assert await first.come_back()
+            assert switch.commits == []
+            assert await newer.lead()
+            monkeypatch.setattr("memgpt_proxy.stores.backlog.decode", decode_newer)
+            async with opened(switch, [newer]) as second:
+                assert await second.come_back()
+                assert switch.commits == [(ALICE, "newer")]
 
     async def test_none_is_back_while_another_drains(
         self, switch: Switch, redis: RedisConnection

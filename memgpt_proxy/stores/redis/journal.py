@@ -108,7 +108,7 @@ class RedisJournal:
     async def close(self) -> None:
         """Let another process drain, if this one was."""
         with suppress(StoreUnavailable):
-            await self._redis.run(_RESIGN, [self._leader], [self._token])
+            await self.resign()
 
     async def append(self, namespace: Namespace, change: Waiting) -> None:
         """Keep a write behind all others. Raises JournalFull."""
@@ -125,6 +125,10 @@ class RedisJournal:
     async def lead(self) -> bool:
         """Take or renew the lease to drain; False while another process has it."""
         return bool(await self._redis.run(_LEAD, [self._leader], [self._token, self._lease]))
+
+    async def resign(self) -> None:
+        """Give the lease back, if this process has it."""
+        await self._redis.run(_RESIGN, [self._leader], [self._token])
 
     async def oldest(self, limit: int) -> Sequence[Entry]:
         """Return the entries that have waited longest, oldest first."""
