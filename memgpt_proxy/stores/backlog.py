@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import sys
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 HELD_SECONDS = 2.0
 """How long writes are held up at the most."""
+
+ASIDE_SECONDS = 60.0
+"""From one look at what is put aside to the next."""
 
 BATCH = 64
 """Entries that are carried out together, those of different namespaces at once."""
@@ -56,6 +60,7 @@ class Backlog:
         self._used = 0  # the journal that writes are kept in now
         self._away: set[str] = set()  # journals that could not be drained when last tried
         self._full: set[str] = set()  # those that took no write, since anything waits
+        self._look_aside = -math.inf  # when what is put aside is next looked at
         self._open = asyncio.Event()
         self._open.set()
         self._keeping = self._holding = 0
@@ -182,6 +187,18 @@ class Backlog:
             await journal.forget(owner)
             await self._waiting(journal)
 
+    async def forget_erased(self, store: Store) -> None:
+        """Remove what is put aside of memories that were erased since, by whichever process.
+
+        Once a minute at the most; where store or journal is away, another time.
+        """
+        if time.monotonic() < self._look_aside:
+            return
+        with suppress(StoreUnavailable):
+            for journal in self._journals:
+                await _forget_erased(journal, store)
+            self._look_aside = time.monotonic() + ASIDE_SECONDS
+
     def begin_anew(self) -> None:
         """Nothing waits any more: the first journal is the next to be used."""
         self._used = 0
@@ -258,6 +275,28 @@ async def _erased_at(store: Store, namespace: Namespace) -> float | None:
         return await store.erased_at(namespace)
     except StoreUnavailable:
         return None
+
+
+async def _forget_erased(journal: Journal, store: Store) -> None:
+    """Remove what a journal has put aside from before an erasure. Raises StoreUnavailable."""
+    erased: dict[Namespace, float] = {}
+    gone: list[Entry] = []
+    for entry in await journal.aside():
+        if entry.namespace not in erased:
+            erased[entry.namespace] = await store.erased_at(entry.namespace)
+        if _may_be_older(entry, erased[entry.namespace]):
+            gone.append(entry)
+    if gone:
+        await journal.forget_aside(gone)
+
+
+def _may_be_older(entry: Entry, erased: float) -> bool:
+    """Return whether an entry may have been made before its namespace was ``erased``, if it was."""
+    try:
+        made = _made(decode(entry.data))
+    except ValueError:
+        made = math.inf
+    return made < erased if made < math.inf else erased > 0.0
 
 
 async def _carry_out_entry(store: Store, entry: Entry, erased: float) -> None:

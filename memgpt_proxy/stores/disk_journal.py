@@ -70,6 +70,10 @@ DONE = "DELETE FROM entries WHERE number = ?"
 
 PUT_ASIDE = "INSERT OR IGNORE INTO put_aside SELECT * FROM entries WHERE number = ?"
 
+ASIDE = "SELECT number, namespace, change FROM put_aside"
+
+FORGET_ASIDE = "DELETE FROM put_aside WHERE number = ?"
+
 Job = Callable[[sqlite3.Connection], object]
 Result = TypeVar("Result")
 
@@ -169,6 +173,23 @@ class DiskJournal:
             connection.execute(DONE, [int(entry.id)])
 
         await self._run(put_aside)
+
+    async def aside(self) -> Sequence[Entry]:
+        """Return what is put aside."""
+
+        def aside(connection: sqlite3.Connection) -> list[Entry]:
+            return _entries(connection.execute(ASIDE))
+
+        return await self._run(aside)
+
+    async def forget_aside(self, entries: Sequence[Entry]) -> None:
+        """Delete these of what is put aside, and empty the log that has them too."""
+
+        def forget(connection: sqlite3.Connection) -> None:
+            connection.executemany(FORGET_ASIDE, [[int(entry.id)] for entry in entries])
+
+        await self._run(forget)
+        await self._run(_empty_log)
 
     async def _run(self, job: Callable[[sqlite3.Connection], Result | StoreError]) -> Result:
         return cast("Result", await self._thread.submit(job))

@@ -90,3 +90,11 @@ class Journal(Protocol):
     async def put_aside(self, entry: Entry) -> None:
         """The store will never take it: keep it apart, where it holds nothing up."""
         ...
+
+    async def aside(self) -> Sequence[Entry]:
+        """Return what is put aside."""
+        ...
+
+    async def forget_aside(self, entries: Sequence[Entry]) -> None:
+        """Remove these of what is put aside."""
+        ...

@@ -171,7 +171,10 @@ class JournaledStore:
                 self._lost(error)
                 await self._backlog.look()
                 return False
-            return await self._drain()
+            back = await self._drain()
+            if back:
+                await self._backlog.forget_erased(self._store)
+            return back
 
     async def _drain(self) -> bool:
         """Drain all that waits, the last of it while no write comes behind."""

@@ -16,6 +16,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from memgpt_proxy.stores.changes import Committed, Shown
+from memgpt_proxy.stores.codec import decode
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.elasticsearch import ElasticsearchStore
 from memgpt_proxy.stores.journaled import JournaledStore
@@ -291,19 +293,49 @@ class TestJournaled:
         assert await store.counts(BOB) == Counts(2, 0)
         await store.close()
 
+    async def test_what_another_process_has_put_aside_goes_too(
+        self, embedded: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of a process whose files the one that erases cannot reach, and that was up meanwhile."""
+        monkeypatch.setattr("memgpt_proxy.stores.backlog.ASIDE_SECONDS", 0.0)
+        erased = Erased(embedded, at=0.0)
+        switch = Switch(cast("Store", erased))
+        disk = DiskJournal(tmp_path / "journal.db", 2**20)
+        store = JournaledStore(switch.store, [disk], Telemetry(), probes=(3600.0, 3600.0))
+        await store.open()
+        switch.here = False
+        for namespace in (ALICE, BOB):
+            for created in (EPOCH + 49, EPOCH + 50):
+                node = message(f"{created}", "beryl", created=created, tokens=2**63)
+                await store.commit(namespace, record(node, created=created))
+            await disk.append(namespace, Shown([], hidden=False))
+        for entry in (await disk.oldest(9))[2::3]:  # it tells no time
+            await disk.put_aside(entry)
+        switch.here = True
+        assert await store.come_back()
+        assert len(await disk.aside()) == 6
+        erased.at = EPOCH + 50
+        assert await store.come_back()
+        left = [(entry.namespace, decode(entry.data)) for entry in await disk.aside()]
+        assert [namespace for namespace, _ in left].count(BOB) == 3
+        [kept_aside] = [change for namespace, change in left if namespace == ALICE]
+        assert isinstance(kept_aside, Committed)
+        assert kept_aside.record.created == EPOCH + 50
+        await store.close()
+
 
 class Erased:
     """A store of which another process says that it has erased ALICE's memory."""
 
     def __init__(self, store: Store, at: float) -> None:
         self._store = store
-        self._at = at
+        self.at = at
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     async def erased_at(self, namespace: Namespace) -> float:
-        return self._at if namespace == ALICE else 0.0
+        return self.at if namespace == ALICE else 0.0
 
 
 @pytest.mark.elasticsearch

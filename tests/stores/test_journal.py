@@ -144,6 +144,19 @@ class TestEveryJournal:
             await journal.put_aside(entry)
         await journal.append(ALICE, large)
 
+    async def test_some_of_what_is_put_aside_is_forgotten(self, journal: Journal) -> None:
+        assert await journal.aside() == []
+        for at in range(300):
+            await journal.append(BOB if at % 2 else ALICE, Shown([TurnId(f"t{at}")], hidden=True))
+        for entry in await journal.oldest(300):
+            await journal.put_aside(entry)
+        aside = await journal.aside()
+        assert [decode(entry.data) for entry in aside] == [
+            Shown([TurnId(f"t{at}")], hidden=True) for at in range(300)
+        ]
+        await journal.forget_aside([entry for entry in aside if entry.namespace == ALICE])
+        assert [entry for entry in aside if entry.namespace == BOB] == await journal.aside()
+
     async def test_the_bound_holds_for_many_at_once(self, journal: Journal) -> None:
         size = len(encode(said("m000")))
         outcomes = await asyncio.gather(

@@ -145,18 +145,22 @@ class RedisJournal:
         async for entries in self._of(owner, self._entries):
             await self.done(entries)
         async for entries in self._of(owner, self._aside):
-            await self._redis.execute("XDEL", self._aside, *(entry.id for entry in entries))
+            await self.forget_aside(entries)
 
     async def _of(self, owner: Owner, stream: str) -> AsyncIterator[Sequence[Entry]]:
         """Yield an owner's entries in a stream, some at a time."""
+        async for entries in self._all(stream):
+            if theirs := [entry for entry in entries if owner_of(entry.namespace) == owner]:
+                yield theirs
+
+    async def _all(self, stream: str) -> AsyncIterator[Sequence[Entry]]:
+        """Yield a stream's entries, some at a time."""
         behind = "-"
         while True:
             found = await self._redis.execute("XRANGE", stream, behind, "+", "COUNT", MOST_READ)
             if not found:
                 return
-            entries = [_entry(name, fields) for name, fields in found]
-            if theirs := [entry for entry in entries if owner_of(entry.namespace) == owner]:
-                yield theirs
+            yield [_entry(name, fields) for name, fields in found]
             behind = f"({found[-1][0].decode()}"
 
     async def put_aside(self, entry: Entry) -> None:
@@ -164,6 +168,14 @@ class RedisJournal:
         keys = [self._entries, self._bytes, self._aside]
         namespace = entry.namespace.encode("utf-8", "surrogatepass")
         await self._redis.run(_PUT_ASIDE, keys, [entry.id, entry.size, namespace, entry.data])
+
+    async def aside(self) -> Sequence[Entry]:
+        """Return what is put aside."""
+        return [entry async for entries in self._all(self._aside) for entry in entries]
+
+    async def forget_aside(self, entries: Sequence[Entry]) -> None:
+        """Delete these of what is put aside."""
+        await self._redis.execute("XDEL", self._aside, *(entry.id for entry in entries))
 
 
 def _entry(name: bytes, fields: dict[bytes, bytes]) -> Entry:
