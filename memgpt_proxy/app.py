@@ -74,6 +74,7 @@ from memgpt_proxy.memory.recall import Recall
 from memgpt_proxy.memory.results import ResultFormat
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.undo import Undo
+from memgpt_proxy.memory.users import Users
 from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.storage import Storage, storage
 from memgpt_proxy.stores.ending import ended
@@ -173,7 +174,10 @@ def create_app(
         else _several(settings, several, transport, admission, telemetry)
     )
     eraser = Eraser(kept.store, kept.traces, kept.events)
-    agent = _agent(settings, backends, kept.store, beginnings, clock, telemetry, tracer, eraser)
+    users = Users(kept.store)
+    agent = _agent(
+        settings, backends, kept.store, beginnings, clock, telemetry, tracer, eraser, users
+    )
     reader = _reader(settings, authenticator, beginnings)
     endpoint = partial(
         Endpoint, admission=admission, reader=reader, keepalive=settings.keepalive_seconds
@@ -181,7 +185,7 @@ def create_app(
     draining = Draining()
     telemetry.streams(lambda: draining.running)
     opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser, issued)
-    owners = _owners_routes(settings, authenticator, admission, kept, eraser)
+    owners = _owners_routes(settings, authenticator, admission, kept, eraser, users)
     served = [*owners, *page_routes(), *openapi_routes(), *routes]
     return Gateway(
         chat=endpoint(ChatCompletions(agent, reader, passthrough)),
@@ -264,6 +268,7 @@ def _owners_routes(
     admission: Admission,
     kept: Storage,
     eraser: Eraser,
+    users: Users,
 ) -> Sequence[BaseRoute]:
     """Return what the owner of a key may ask of its memory."""
     told = OwnerRoutes(authenticator, kept.traces, kept.events, settings.keepalive_seconds)
@@ -272,12 +277,20 @@ def _owners_routes(
         admission,
         authenticator,
         kept.store,
+        users,
         limit=settings.working_context_limit,
         zone=ZoneInfo(settings.time_zone),
         max_body=max_body,
     )
     whole = MemoryRoutes(
-        admission, authenticator, eraser, kept.store, kept.records, kept.traces, max_body
+        admission,
+        authenticator,
+        eraser,
+        users,
+        kept.store,
+        kept.records,
+        kept.traces,
+        max_body,
     )
     stored = StoredResponses(admission, authenticator, kept.store)
     return [*told.routes(), *contents.routes(), *whole.routes(), *stored.routes()]
@@ -313,6 +326,7 @@ def _agent(
     telemetry: Telemetry,
     tracer: Tracer,
     eraser: Eraser,
+    users: Users,
 ) -> Agent:
     counter = TokenCounter(settings.tokenizer)
     thresholds = Thresholds(
@@ -345,6 +359,7 @@ def _agent(
         telemetry=telemetry,
         tracer=tracer,
         eraser=eraser,
+        users=users,
         max_steps=settings.max_steps,
         clock=clock,
     )

@@ -69,7 +69,8 @@ class Commit:
             self._seen += 1
 
     async def take_in(self) -> None:
-        """Store the passages of messages that are too long for the queue."""
+        """Store whose the memory is, and the passages of messages too long for the queue."""
+        await self._note_user()
         passages = self._opening.intake.passages
         if not passages or self.is_erased():
             return
@@ -80,6 +81,11 @@ class Commit:
             self.degraded, self._storable = marked, True
         except StoreError:
             log.exception("a long message could not be moved to archival storage")
+
+    async def _note_user(self) -> None:
+        register = self._request.register
+        if register is not None and self._request.writes and not self.is_erased():
+            await self._can.users.note(register, self._request.namespace)
 
     async def store(self, context: MainContext, *, complete: bool) -> bool:
         """Store the new messages and what was said; return whether they are stored.

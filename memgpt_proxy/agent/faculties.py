@@ -18,6 +18,7 @@ from memgpt_proxy.backend.client import Backends
 from memgpt_proxy.memory.erasing import Eraser
 from memgpt_proxy.memory.tokens import TokenCounter
 from memgpt_proxy.memory.undo import Undo
+from memgpt_proxy.memory.users import Users
 from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.telemetry import Telemetry
 
@@ -44,5 +45,6 @@ class Faculties:
     telemetry: Telemetry
     tracer: Tracer
     eraser: Eraser
+    users: Users
     max_steps: int
     clock: Clock

@@ -45,6 +45,7 @@ class TurnRequest:
 
     Attributes:
         namespace: Whose memory it is.
+        register: Where it is written down that a key has this user; None for the key's own memory.
         model: As the client names it.
         application: The client's leading system and developer messages, as one text.
         messages: The rest of its messages, from the user's first one on.
@@ -86,6 +87,7 @@ class TurnRequest:
     stops: Sequence[Stop] = ()
     after: NodeId | None = None
     reply: NodeId | None = None
+    register: Namespace | None = None
     remembers: bool = True
 
     @property

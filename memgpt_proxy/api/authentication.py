@@ -102,6 +102,11 @@ class Authenticator:
             return self._within(self._hash(key), user)
         return self._within(self._of_name(issued.name, issued.namespace), user)
 
+    def register(self, key: bytes) -> Namespace:
+        """Return the namespace in which the users of a key are written down."""
+        # "users" is no user's: what stands before the owner's hash is longer by one.
+        return Namespace(self._hash(b"users\0" + bytes.fromhex(self.namespace(key, None))).hex())
+
     def namespace_of(self, name: str, user: str | None) -> Namespace:
         """Return the namespace of who has a name in the file of keys, or had one there."""
         issued = self._issued.of(name) if self._issued is not None else None

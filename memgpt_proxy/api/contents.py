@@ -28,6 +28,7 @@ from memgpt_proxy.errors import (
 )
 from memgpt_proxy.memory.archival import cut
 from memgpt_proxy.memory.results import PAGE_SIZE
+from memgpt_proxy.memory.users import Users
 from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreError
 from memgpt_proxy.stores.records import NO_TURN, ROOT, Hit, Namespace, Page, WorkingContext
@@ -78,6 +79,7 @@ class ContentsRoutes:
         admission: Admission,
         authenticator: Authenticator,
         store: Store,
+        users: Users,
         *,
         limit: int,
         zone: tzinfo,
@@ -86,6 +88,7 @@ class ContentsRoutes:
         self._admission = admission
         self._authenticator = authenticator
         self._store = store
+        self._users = users
         self._limit = limit
         self._zone = zone
         self._max_body = max_body
@@ -114,6 +117,7 @@ class ContentsRoutes:
         namespace = await self._namespace(request)
         fields = await fields_of(request, "version", "content", most=self._max_body)
         version, content = _given(fields, "version", int), _given(fields, "content", str)
+        await self._note_user(request, namespace)
         try:
             return self._shown(await self._written(namespace, version, content))
         except StaleVersion as error:
@@ -152,12 +156,19 @@ class ContentsRoutes:
         passages = await asyncio.to_thread(cut, text, ROOT, now, NO_TURN)
         if not passages:
             raise InvalidRequest("content is empty.", param="content")
+        await self._note_user(request, namespace)
         try:
             await self._store.insert_passages(namespace, passages)
         except StoreError as error:
             message = "Not all of it may be stored. Send the request again."
             raise MemoryNotWritten(message) from error
         return json_response({"inserted": len(passages)})
+
+    async def _note_user(self, request: Request, namespace: Namespace) -> None:
+        """Have it written down that the caller's key has this user, if it is one's memory."""
+        if "user" in request.query_params:
+            key = self._authenticator.check(request.headers.raw)
+            await self._users.note(self._authenticator.register(key), namespace)
 
     async def _written(self, namespace: Namespace, version: int, content: str) -> WorkingContext:
         """Write the working context, which may be no longer than its limit, or than it was."""

@@ -38,6 +38,7 @@ from memgpt_proxy.memory.carrying import (
     take_in,
 )
 from memgpt_proxy.memory.erasing import Eraser
+from memgpt_proxy.memory.users import Users
 from memgpt_proxy.stores.lines import Malformed
 from memgpt_proxy.stores.portable import Portable, PortableStore
 from memgpt_proxy.stores.protocols import Remains, Store, StoreAway, StoreError, StoreFull
@@ -69,6 +70,7 @@ class MemoryRoutes:
         admission: Admission,
         authenticator: Authenticator,
         eraser: Eraser,
+        users: Users,
         store: Store,
         records: Records,
         traces: Traces,
@@ -77,6 +79,7 @@ class MemoryRoutes:
         self._admission = admission
         self._authenticator = authenticator
         self._eraser = eraser
+        self._users = users
         self._store = store
         self._records = records
         self._traces = traces
@@ -93,23 +96,28 @@ class MemoryRoutes:
     async def erase(self, request: Request) -> Response:
         """Erase the caller's memory, and answer with what it held.
 
-        A body is refused: whoever is named there would not be the one who is erased.
+        With ``users=all`` that of the key and of all of its users. A body is refused: whoever is
+        named there would not be the one who is erased.
         """
-        namespace = await self._namespace(request)
+        key, namespace = await self._asked(request, "users")
+        with_users = _with_users(request)
         if await _has_body(request):
             raise InvalidRequest(
                 "Nothing was erased: this takes no body. Name a user in the query, as in "
                 "/memgpt/memory?user=…; without one it erases the memory of the key itself."
             )
         try:
-            erased = await self._eraser.erase(namespace)
+            if not with_users:
+                return json_response({"erased": asdict(await self._eraser.erase(namespace))})
+            register = self._authenticator.register(key)
+            erased, count = await self._eraser.erase_all(namespace, register, self._users)
         except StoreError as error:
             raise MemoryNotErased(_why(error)) from error
-        return json_response({"erased": asdict(erased)})
+        return json_response({"erased": asdict(erased), "users": count})
 
     async def export(self, request: Request) -> Response:
         """Answer with the caller's memory, as lines of JSON."""
-        namespace = await self._namespace(request)
+        _, namespace = await self._asked(request)
         if self._store.degraded:
             raise MemoryUnreadable("The store is away: not all of the memory can be read now.")
         self._records.changed_elsewhere(namespace)
@@ -130,12 +138,14 @@ class MemoryRoutes:
 
     async def take_in(self, request: Request) -> Response:
         """Store an export in the caller's memory, which has to be empty."""
-        namespace = await self._namespace(request)
+        key, namespace = await self._asked(request)
         body = await self._body(request)
         owner = owner_of(namespace)
         try:
             lines = body.split(b"\n")
             records: list[Portable] = await asyncio.to_thread(records_for, lines, owner, namespace)
+            if "user" in request.query_params:
+                await self._users.note(self._authenticator.register(key), namespace)
             self._records.changed_elsewhere(namespace)
             restore = partial(self._store.restore, namespace)
             counts = await take_in(records, self._records, owner, restore)
@@ -171,9 +181,25 @@ class MemoryRoutes:
             raise InvalidRequest("The export broke off.") from error
         return b"".join(parts)
 
-    async def _namespace(self, request: Request) -> Namespace:
-        admitted = await self._admission.admit(request.headers.raw)
-        return self._authenticator.namespace_asked_for(admitted.key, request.query_params)
+    async def _asked(self, request: Request, *takes: str) -> tuple[bytes, Namespace]:
+        """Return whose key asks, and for which memory."""
+        key = (await self._admission.admit(request.headers.raw)).key
+        asked = self._authenticator.namespace_asked_for(key, request.query_params, *takes)
+        return key, asked
+
+
+def _with_users(request: Request) -> bool:
+    """Return whether the memories of all users of a key are meant. Raises InvalidRequest."""
+    given = request.query_params.get("users")
+    if given is None:
+        return False
+    if given != "all":
+        message = "users has to be 'all', or to be left out."
+        raise InvalidRequest(message, param="users", code="invalid_value")
+    if "user" in request.query_params:
+        message = "Give user, for one, or users=all, for the key itself and all of its users."
+        raise InvalidRequest(message, param="users", code="invalid_value")
+    return True
 
 
 async def _has_body(request: Request) -> bool:

@@ -91,7 +91,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "listTraces", "What turns did, the newest first.", shapes.Traces, query=("limit", "before")
     ),
     (f"{PREFIX}/memory", "delete"): Operation(
-        "eraseMemory", "Erase all of this memory.", shapes.Erased
+        "eraseMemory",
+        "Erase all of this memory; with `users=all` that of the key and of all of its users.",
+        shapes.Erased,
+        query=("users",),
     ),
     (f"{PREFIX}/export", "get"): Operation(
         "exportMemory", "All of this memory, as lines of JSON.", kind=_LINES
@@ -117,6 +120,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
 
 _SCHEMAS: Mapping[str, tuple[str, Json]] = {
     "user": ("Whose memory within the key's: the `user` of requests.", {"type": "string"}),
+    "users": ("`all`, in place of `user`.", {"type": "string", "enum": ["all"]}),
     "query": ('Words, "quoted phrases" and identifiers.', {"type": "string"}),
     "page": ("From 1.", {"type": "integer", "minimum": 1, "default": 1}),
     "limit": ("Entries.", {"type": "integer", "minimum": 1, "maximum": MOST_LISTED}),

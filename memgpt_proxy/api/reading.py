@@ -109,11 +109,13 @@ class RequestReader:
         key = call.told.idempotency_key
         if key and not self.is_task(request):
             call = call.again_if(self.idempotency_keys.repeats(namespace, key, body))
-        return _asked(namespace, call, request, stops, after)
+        register = None if request.user is None else self.authenticator.register(call.key)
+        return _asked(namespace, register, call, request, stops, after)
 
 
 def _asked(
     namespace: Namespace,
+    register: Namespace | None,
     call: Call,
     request: ChatRequest,
     stops: Sequence[Stop],
@@ -121,6 +123,7 @@ def _asked(
 ) -> TurnRequest:
     return TurnRequest(
         namespace=namespace,
+        register=register,
         model=request.model,
         application=request.application,
         messages=request.messages,

@@ -132,9 +132,10 @@ class Holdings(BaseModel):
 
 
 class Erased(BaseModel):
-    """What an erased memory held."""
+    """What erased memories held; ``users`` counts those of users, where all were meant."""
 
     erased: Holdings
+    users: int | None = None
 
 
 class Imported(BaseModel):

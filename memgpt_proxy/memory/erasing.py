@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from dataclasses import astuple
 
+from memgpt_proxy.memory.users import Users
 from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.events import ERASED, Event, Events
 from memgpt_proxy.stores.protocols import Store
@@ -46,6 +48,24 @@ class Eraser:
         self._erasing.add(erasing)
         erasing.add_done_callback(self._erased)
         return await asyncio.shield(erasing)
+
+    async def erase_all(
+        self, namespace: Namespace, register: Namespace, users: Users
+    ) -> tuple[Holdings, int]:
+        """Erase the memory of a key and those of its users; what they held, and how many users.
+
+        Args:
+            register: Where the users are written down; it goes last, so that it can be repeated.
+
+        Raises StoreError: a part may be gone; it can be repeated.
+        """
+        held, count = [await self.erase(namespace)], 0
+        async for user in users.of(register):
+            held.append(await self.erase(user))
+            users.forget(user)
+            count += 1
+        await self.erase(register)
+        return Holdings(*map(sum, zip(*map(astuple, held), strict=True))), count
 
     async def close(self) -> None:
         """Let end what has begun, if it does so soon: it can be repeated."""

@@ -115,6 +115,54 @@ def test_users_of_a_key_are_apart(
     assert erased(gateway, person.api_key)["messages"] == 2
 
 
+def test_a_key_is_erased_with_all_of_its_users(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person
+) -> None:
+    """Whoever they are: who spoke, who was written a note, who was imported."""
+    live(backend, person)
+    other = Person(gateway.base_url, f"{person.api_key}-other", person.model)
+    for each, user in ((person, "ann"), (person, "bob"), (other, "ann")):
+        live(backend, each.anew(), user=user)
+    note = {"content": "Of Cleo"}
+    url = f"{gateway.origin}/memgpt/archival-storage"
+    httpx.post(url, params={"user": "cleo"}, json=note, headers=headers(person.api_key))
+    exported = get(gateway, "export", other.api_key, user="ann").content
+    url = f"{gateway.origin}/memgpt/import"
+    known = {"params": {"user": "dan"}, "headers": headers(person.api_key)}
+    assert httpx.post(url, content=exported, **known).status_code == 200  # type: ignore[arg-type]
+    answer = erase(gateway.origin, person.api_key, users="all").json()
+    assert answer["users"] == 4
+    assert answer["erased"]["messages"] == 2 * 4
+    assert answer["erased"]["passages"] == 5
+    assert erased(gateway, person.api_key) == NOTHING
+    for user in ("ann", "bob", "cleo", "dan"):
+        assert erased(gateway, person.api_key, user=user) == NOTHING
+    assert erased(gateway, other.api_key, user="ann")["messages"] == 2
+    again = erase(gateway.origin, person.api_key, users="all").json()
+    assert again == {"erased": NOTHING, "users": 0}
+    live(backend, person.anew(), user="ann")
+    assert erase(gateway.origin, person.api_key, users="all").json()["users"] == 1
+
+
+def test_who_only_reads_is_not_written_down(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person
+) -> None:
+    backend.reply(send("Hi."))
+    person.say("hello", user="ann", extra_headers={"X-MemGPT-Memory": "read"})
+    get(gateway, "recall-storage", person.api_key, user="ann")
+    assert erase(gateway.origin, person.api_key, users="all").json()["users"] == 0
+
+
+@pytest.mark.parametrize("query", [{"users": "ann"}, {"users": "all", "user": "ann"}])
+def test_what_is_not_clearly_all_erases_nothing(
+    backend: ScriptedBackend, gateway: GatewayProcess, person: Person, query: dict[str, str]
+) -> None:
+    live(backend, person, user="ann")
+    refused = erase(gateway.origin, person.api_key, **query)
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "users")
+    assert erased(gateway, person.api_key, user="ann")["messages"] == 2
+
+
 def test_a_turn_under_way_brings_nothing_back(
     backend: ScriptedBackend, gateway: GatewayProcess, person: Person
 ) -> None:

@@ -1,0 +1,73 @@
+"""Whose memories a key has: those of its users, so that all of them can be erased together.
+
+A user's namespace is a hash that tells nothing of the key's. So which there are is written down, as
+passages of a namespace that the key has for this alone: its *register*.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+from memgpt_proxy.stores.protocols import ArchivalStore, StoreError
+from memgpt_proxy.stores.records import ROOT, Namespace, Passage
+
+log = logging.getLogger(__name__)
+
+NOTED_SECONDS = 300.0
+"""For so long a user who was written down is not written down again. Another process may have
+erased the register since, which this one does not hear of."""
+
+_MOST_NOTED = 50_000
+_PAGE = 1000
+_ALWAYS = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
+
+class Users:
+    """The registers of all keys.
+
+    Args:
+        clock: Returns seconds that never go back.
+    """
+
+    def __init__(self, store: ArchivalStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._noted: dict[Namespace, float] = {}
+
+    async def note(self, register: Namespace, user: Namespace) -> None:
+        """Write down that a key has this user, before anything of theirs is stored.
+
+        Where the store fails, the next turn does it: a conversation does not fail for it.
+        """
+        now = self._clock()
+        if self._noted.get(user, now) > now:
+            return
+        entry = Passage(user, user, time.time(), ROOT)
+        try:
+            await self._store.insert_passages(register, [entry])
+        except StoreError as error:
+            log.warning("a user of a key was not written down: %s", error)
+            return
+        if len(self._noted) >= _MOST_NOTED:
+            self._noted.clear()
+        self._noted[user] = now + NOTED_SECONDS
+
+    async def of(self, register: Namespace) -> AsyncIterator[Namespace]:
+        """Yield the users who are written down. Raises StoreError."""
+        offset = 0
+        while True:
+            page = await self._store.passages_between(
+                register, *_ALWAYS, limit=_PAGE, offset=offset
+            )
+            for hit in page.hits:
+                yield Namespace(hit.text)
+            offset += _PAGE
+            if offset >= page.total:
+                return
+
+    def forget(self, user: Namespace) -> None:
+        """Write a user down again with the next turn: the register may be erased."""
+        self._noted.pop(user, None)
