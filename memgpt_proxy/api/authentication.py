@@ -102,10 +102,14 @@ class Authenticator:
             return self._within(self._hash(key), user)
         return self._within(self._of_name(issued.name, issued.namespace), user)
 
-    def register(self, key: bytes) -> Namespace:
+    def register(self, namespace: Namespace) -> Namespace:
+        """Return the namespace in which the users are written down of a key with this one."""
+        # No user's comes to the same bytes: what stands before the hash is longer by a letter.
+        return Namespace(self._hash(b"users\0" + bytes.fromhex(namespace)).hex())
+
+    def register_of(self, key: bytes) -> Namespace:
         """Return the namespace in which the users of a key are written down."""
-        # "users" is no user's: what stands before the owner's hash is longer by one.
-        return Namespace(self._hash(b"users\0" + bytes.fromhex(self.namespace(key, None))).hex())
+        return self.register(self.namespace(key, None))
 
     def namespace_of(self, name: str, user: str | None) -> Namespace:
         """Return the namespace of who has a name in the file of keys, or had one there."""

@@ -109,7 +109,7 @@ class MemoryRoutes:
         try:
             if not with_users:
                 return json_response({"erased": asdict(await self._eraser.erase(namespace))})
-            register = self._authenticator.register(key)
+            register = self._authenticator.register_of(key)
             erased, count = await self._eraser.erase_all(namespace, register, self._users)
         except StoreError as error:
             raise MemoryNotErased(_why(error)) from error
@@ -145,7 +145,7 @@ class MemoryRoutes:
             lines = body.split(b"\n")
             records: list[Portable] = await asyncio.to_thread(records_for, lines, owner, namespace)
             if "user" in request.query_params:
-                await self._users.note(self._authenticator.register(key), namespace)
+                await self._users.note(self._authenticator.register_of(key), namespace)
             self._records.changed_elsewhere(namespace)
             restore = partial(self._store.restore, namespace)
             counts = await take_in(records, self._records, owner, restore)

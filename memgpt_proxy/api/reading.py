@@ -109,7 +109,7 @@ class RequestReader:
         key = call.told.idempotency_key
         if key and not self.is_task(request):
             call = call.again_if(self.idempotency_keys.repeats(namespace, key, body))
-        register = None if request.user is None else self.authenticator.register(call.key)
+        register = None if request.user is None else self.authenticator.register_of(call.key)
         return _asked(namespace, register, call, request, stops, after)
 
 

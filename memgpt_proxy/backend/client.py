@@ -403,7 +403,8 @@ async def _anonymous(response: httpx.Response) -> httpx.Response:
     """Return a response without what names the account that the call was on."""
     headers = without_account(response.headers.raw)
     if not response.is_error:
-        response.headers = httpx.Headers(headers)
+        if len(headers) < len(response.headers.raw):
+            response.headers = httpx.Headers(headers)
         return response
     try:
         body = await _read_bounded(response, _LARGEST_WHOLE_ANSWER)

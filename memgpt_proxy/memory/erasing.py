@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from dataclasses import astuple
 
 from memgpt_proxy.memory.users import Users
 from memgpt_proxy.stores.ending import ended
@@ -59,13 +58,13 @@ class Eraser:
 
         Raises StoreError: a part may be gone; it can be repeated.
         """
-        held, count = [await self.erase(namespace)], 0
+        held, count = await self.erase(namespace), 0
         async for user in users.of(register):
-            held.append(await self.erase(user))
+            held += await self.erase(user)
             users.forget(user)
             count += 1
         await self.erase(register)
-        return Holdings(*map(sum, zip(*map(astuple, held), strict=True))), count
+        return held, count
 
     async def close(self) -> None:
         """Let end what has begun, if it does so soon: it can be repeated."""

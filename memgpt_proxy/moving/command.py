@@ -129,9 +129,12 @@ _OF_A_MEMORY = _SETTINGS - {"elasticsearch_shards"} | {"redis_url", "redis_ca_fi
 @click.command("erase", cls=OwnersCommand, context_settings=CONTEXT)
 @place_option("--from")
 @whose_options
+@click.option("--all-users", is_flag=True, help="And what all users of that key have.")
 @click.option("--yes", is_flag=True, help="Do not ask before it erases.")
 @setting_options(_OF_A_MEMORY)
-def erase_command(file: Path | None, place: str, *, yes: bool, **options: Any) -> None:
+def erase_command(
+    file: Path | None, place: str, *, all_users: bool, yes: bool, **options: Any
+) -> None:
     """Erase all that one owner has, and see that nothing is left.
 
     It asks before it does, unless --yes is given. The gateway of an embedded store is stopped
@@ -142,7 +145,7 @@ def erase_command(file: Path | None, place: str, *, yes: bool, **options: Any) -
     from memgpt_proxy.moving.whose import Whose
 
     whose = Whose.taken_from(options)
-    erase(place, whose, read_settings(file, options), asks=not yes)
+    erase(place, whose, read_settings(file, options), asks=not yes, all_users=all_users)
 
 
 @click.command("export", cls=OwnersCommand, context_settings=CONTEXT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
@@ -19,8 +19,10 @@ from memgpt_proxy.memory.carrying import NotEmpty, OtherNames, exported, records
 from memgpt_proxy.moving.places import ElasticsearchPlace, Place, PlaceError, place_of
 from memgpt_proxy.moving.whose import Whose
 from memgpt_proxy.stores.lines import Malformed
+from memgpt_proxy.stores.portable import PortableStore, StoredPassage
 from memgpt_proxy.stores.protocols import StoreError
 from memgpt_proxy.stores.records import Holdings, Namespace, Owner
+from memgpt_proxy.stores.storable import owner_of
 
 UNHEARD = (
     "Gateways may have it in memory still: with redis_url they are told, without they are to be"
@@ -28,13 +30,20 @@ UNHEARD = (
 )
 
 
-def erase(source: str, whose: Whose, settings: Settings, *, asks: bool) -> None:
-    """Erase what one owner has. Raises click.ClickException, whose message is one line."""
+def erase(
+    source: str, whose: Whose, settings: Settings, *, asks: bool, all_users: bool = False
+) -> None:
+    """Erase what one owner has. Raises click.ClickException, whose message is one line.
+
+    Args:
+        all_users: And what all users of that key have.
+    """
     with _told():
         place = _there(source, settings)
-        owner, _ = whose.one(place, settings)
+        owner, namespace = whose.one(place, settings)
+        register = whose.register(place, settings, namespace) if all_users else None
         with place.claimed():
-            asyncio.run(_erase(place, owner, settings, asks=asks))
+            asyncio.run(_erase(place, owner, register, settings, asks=asks))
 
 
 def export(source: str, whose: Whose, settings: Settings, file: BinaryIO) -> None:
@@ -94,18 +103,37 @@ def _there(name: str, settings: Settings) -> Place:
     return place
 
 
-async def _erase(place: Place, owner: Owner, settings: Settings, *, asks: bool) -> None:
+async def _erase(
+    place: Place, owner: Owner, register: Owner | None, settings: Settings, *, asks: bool
+) -> None:
     async with place.opened(settings, create=False) as store:
-        there = await store.holdings(owner)
+        users = [] if register is None else [user async for user in _users(store, register)]
+        owners = [owner, *users]
+        there = sum([await store.holdings(each) for each in owners], Holdings())
         if asks:
-            question = f"Erase {there.records:,} records of owner {owner} in {place}?"
+            also = "" if register is None else f" and of {len(users):,} users"
+            question = f"Erase {there.records:,} records of owner {owner}{also} in {place}?"
             click.confirm(question, abort=True, err=True)
-        erased = await store.erase_owner(owner)
-    await _have_forgotten(place, owner, settings)
+        erased = sum([await store.erase_owner(each) for each in owners], Holdings())
+        if register is not None:
+            owners.append(register)
+            await store.erase_owner(register)
+    for each in owners:
+        await _have_forgotten(place, each, settings)
     for line in _table(erased):
         click.echo(line)
+    if register is not None:
+        click.echo(f"{'users':<18}{len(users):>12,}")
     if not erased.records:
         raise PlaceError(f"{place} had nothing of this owner")
+
+
+async def _users(store: PortableStore, register: Owner) -> AsyncIterator[Owner]:
+    """Yield the owners that are written down in a register."""
+    async for portion in store.export(register):
+        for record in portion.records:
+            if isinstance(record, StoredPassage):
+                yield owner_of(Namespace(record.passage.text))
 
 
 def _table(erased: Holdings) -> Iterator[str]:

@@ -69,6 +69,15 @@ class Whose:
             )
         return owner
 
+    def register(self, place: Place, settings: Settings, namespace: Namespace | None) -> Owner:
+        """Return the owner under whom the users of a key are written down, by its namespace.
+
+        Raises click.UsageError where it is not a key or a name by itself.
+        """
+        if namespace is None or self.user is not None:
+            raise click.UsageError("--all-users goes with --key, --key-from-env or --name alone")
+        return owner_of(_authenticator(place, settings).register(namespace))
+
     def _key(self) -> str | None:
         if self.key_from_env is None:
             return _asked_for() if self.key else None

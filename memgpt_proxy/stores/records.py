@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple
 from enum import StrEnum
+from operator import add
 from typing import NewType
 
 from memgpt_proxy.values import dataclass
@@ -140,6 +141,10 @@ class Holdings:
     working_contexts: int = 0
     traces: int = 0
     vectors: int = 0
+
+    def __add__(self, other: Holdings) -> Holdings:
+        """Return what two owners have together."""
+        return Holdings(*map(add, astuple(self), astuple(other)))
 
     @property
     def records(self) -> int:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from memgpt_proxy import cli
 from memgpt_proxy.api.authentication import Authenticator, load_secret
 from memgpt_proxy.data_dir import claimed
+from memgpt_proxy.memory.users import Users
 from memgpt_proxy.stores.change_log import NOWHERE
 from memgpt_proxy.stores.changes import Uncertain
 from memgpt_proxy.stores.portable import ContextVersion
@@ -87,6 +88,30 @@ def test_what_an_issued_key_owns_is_erased(old: Path, tmp_path: Path, whose: tup
     assert str(ann) not in owners_in(old)
 
 
+def test_a_key_is_erased_with_all_of_its_users(old: Path) -> None:
+    """Bob has spoken by this release, ann by an older one, which wrote nobody down."""
+    secret = load_secret(old / "namespace.secret")
+    known = Authenticator(secret, (), anonymous=True)
+    key, ann, other = namespaces(old)
+    bob = known.namespace(KEY.encode(), "bob")
+
+    async def leave() -> None:
+        store = SqliteStore(old / "memory.db")
+        await store.open()
+        await Users(store).note(known.register_of(KEY.encode()), bob)
+        await store.commit(bob, record(*branch(["said", "heard"])))
+        await store.close()
+
+    asyncio.run(leave())
+    asked = ("erase", "--from", f"sqlite:{old}", "--key", "--all-users")
+    result = run(*asked, given=f"{KEY}\ny\n")
+    assert result.exit_code == 0, result.output
+    assert f"Erase 7 records of owner {owner_of(key)} and of 1 users" in result.stderr
+    counts = dict(line.rsplit(maxsplit=1) for line in result.stdout.splitlines())
+    assert (counts["messages"], counts["users"]) == ("5", "1")
+    assert owners_in(old) == sorted([owner_of(ann), owner_of(other)])
+
+
 def test_a_name_that_has_no_key_any_more_is_erased(old: Path) -> None:
     secret = load_secret(old / "namespace.secret")
     namespace = Authenticator(secret, (), anonymous=True).namespace_of("team-a", None)
@@ -119,6 +144,14 @@ def test_who_does_not_say_yes_erases_nothing(old: Path) -> None:
         (
             ["erase", "--from", "sqlite:{old}", "--namespace", "1", "--name", "a"],
             "name one of an owner, a key, and a name of keys_file",
+        ),
+        (
+            ["erase", "--from", "sqlite:{old}", "--namespace", "1", "--all-users"],
+            "--all-users goes with --key, --key-from-env or --name alone",
+        ),
+        (
+            ["erase", "--from", "sqlite:{old}", "--name", "a", "--user", "b", "--all-users"],
+            "--all-users goes with --key, --key-from-env or --name alone",
         ),
         (["erase", "--namespace", "1"], "Missing option '--from'"),
         (["erase", "--from", "sqlite:/none", "--namespace", "1"], "there is no such file"),
