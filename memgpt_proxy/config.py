@@ -23,7 +23,7 @@ HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 """RFC 9110, section 5.6.2."""
 
 
-_SHORTEST_SECRET = 16
+SHORTEST_SECRET = 16
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[^\s/@?#:*]+)(:(\d+|\*))?")
 _THIS_MACHINE = tuple(
     f"{scheme}://{host}:*"
@@ -158,8 +158,9 @@ class Settings(BaseSettings):
     )
     namespace_secret: SecretStr | None = Field(
         None,
-        description="Secret that namespaces are derived with. Unset: made in the data directory. "
-        "Replicas need the same one, so it is needed with elasticsearch_url.",
+        description="Secret that namespaces are derived with, of 16 characters or more. Unset: "
+        "made in the data directory. Replicas need the same one, so it is needed with "
+        "elasticsearch_url.",
     )
     elasticsearch_url: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(
         (),
@@ -185,8 +186,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None,
         description="Redis, for hot state across replicas, limits, live events and writes that "
-        "wait: redis://, rediss:// (TLS), redis+sentinel://host:port,host:port/service or "
-        "redis+cluster://host:port; user and password before an @.",
+        "wait: redis://, redis+sentinel://host:port,host:port/service or "
+        "redis+cluster://host:port; with TLS rediss://, rediss+sentinel:// and rediss+cluster://; "
+        "user and password before an @.",
     )
     redis_ca_file: Path | None = Field(
         None, description="Certificates (PEM) that Redis's is checked against."
@@ -386,8 +388,8 @@ class Settings(BaseSettings):
     @field_validator("namespace_secret")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value) < _SHORTEST_SECRET:
-            raise ValueError(f"needs {_SHORTEST_SECRET} characters or more")
+        if value is not None and len(value) < SHORTEST_SECRET:
+            raise ValueError(f"needs {SHORTEST_SECRET} characters or more")
         return value
 
     @field_validator("conversation_headers", "task_headers")

@@ -19,6 +19,7 @@ from memgpt_proxy.draining import Draining
 from memgpt_proxy.reference import settings_reference
 from memgpt_proxy.server import KEEP_ALIVE_SECONDS, Server
 from memgpt_proxy.settings_sources import load_settings
+from memgpt_proxy.stores.redis.url import SCHEMES
 from tests.conftest import StartGateway
 from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, written
 from tests.support.helm import (
@@ -39,6 +40,9 @@ TEMPLATE = "templates/dashboards.yaml"
 
 WITH_ELASTICSEARCH = {"bundled", "everything", "fleet", "production"}
 """Cases whose memory is there."""
+
+REDIS_SCHEMES = sorted(SCHEMES.keys() - {"unix"})
+"""A pod has no socket of another's."""
 
 GOOGLES_SECONDS = 600
 """How long Google's load balancers keep an idle connection to a backend."""
@@ -117,6 +121,7 @@ def test_what_is_set_arrives(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> Non
         ({"httpRoute": {"enabled": True}}, "/httpRoute/parentRefs"),
         ({"elasticsearch": {"url": "es:9200"}}, "/elasticsearch/url"),
         ({"redis": {"url": "http://redis"}}, "/redis/url"),
+        ({"secrets": {"namespace_secret": "fifteen-letters"}}, "/secrets/namespace_secret"),
         ({"existingSecret": "Not_a_name"}, "/existingSecret"),
         ({"image": {"digest": "sha256:1"}}, "/image/digest"),
         (
@@ -138,6 +143,24 @@ def test_wrong_values_are_refused_by_name(helm: Helm, values: dict[str, Any], to
     with pytest.raises(HelmError, match="values don't meet the specifications") as refused:
         helm.template({"backend": {"demo": True}} | values)
     assert told in str(refused.value)
+
+
+@chart
+@pytest.mark.parametrize("scheme", REDIS_SCHEMES)
+def test_every_redis_that_the_gateway_takes_can_be_told(helm: Helm, scheme: str) -> None:
+    """And its policy lets it through, to the Redis behind sentinels too."""
+    fleet = yaml.safe_load(CASES["fleet"].read_text()) | {"existingSecret": ""}
+    url = f"{scheme}://:password@redis.cache:7000" + "/service" * scheme.endswith("sentinel")
+    values = {"redis": {"url": url}, "secrets": {"namespace_secret": SECRET}}
+    manifests = helm.manifests(fleet | values)
+    assert environment(manifests, NAME)[f"{ENV_PREFIX}REDIS_URL"] == url
+    asked = {"7000", "6379"} if scheme.endswith("sentinel") else {"7000"}
+    assert asked <= egress_ports(manifests)
+
+
+@pytest.mark.parametrize("scheme", REDIS_SCHEMES)
+def test_every_redis_that_the_gateway_takes_is_documented(scheme: str) -> None:
+    assert f"{scheme}://" in str(Settings.model_fields["redis_url"].description)
 
 
 def unguarded(schema: dict[str, Any], path: str = "") -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from memgpt_proxy.config import Settings
+from memgpt_proxy.config import SHORTEST_SECRET, Settings
 from memgpt_proxy.reference import choices_of
 
 CHART = Path(__file__).parents[2] / "charts" / "memgpt-proxy"
@@ -24,6 +24,7 @@ SAID_ELSEWHERE = frozenset(
 )
 """Settings for which the chart has values of another name."""
 
+_LENGTHS = {"namespace_secret": {"minLength": SHORTEST_SECRET}}
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
@@ -49,7 +50,9 @@ def _fields() -> dict[str, FieldInfo]:
 
 
 def _of(fields: dict[str, FieldInfo]) -> dict[str, Any]:
-    properties = {name: _property(field) for name, field in sorted(fields.items())}
+    properties = {
+        name: _property(field) | _LENGTHS.get(name, {}) for name, field in sorted(fields.items())
+    }
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 

@@ -20,7 +20,8 @@
 {{- /* The nodes of a URL as `scheme host port`, one a line: several are separated by commas;
        behind sentinels stands a Redis. */ -}}
 {{- define "memgpt-proxy.nodes" -}}
-{{- $usual := dict "http" 80 "https" 443 "redis" 6379 "rediss" 6379 "redis+sentinel" 26379 "redis+cluster" 6379 -}}
+{{- $usual := dict "http" 80 "https" 443 "redis" 6379 "rediss" 6379
+      "redis+sentinel" 26379 "rediss+sentinel" 26379 "redis+cluster" 6379 "rediss+cluster" 6379 -}}
 {{- $scheme := "" -}}
 {{- range splitList "," . -}}
 {{- $node := trim . -}}
@@ -33,8 +34,8 @@
 {{- $host := trimSuffix $port $address -}}
 {{- if $host }}
 {{ $scheme }} {{ $host }} {{ trimPrefix ":" $port | default (get $usual $scheme) }}
-{{- if eq $scheme "redis+sentinel" }}
-redis {{ $host }} 6379
+{{- if hasSuffix "+sentinel" $scheme }}
+{{ trimSuffix "+sentinel" $scheme }} {{ $host }} 6379
 {{- end }}
 {{- end -}}
 {{- end -}}

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 Kind = Literal["server", "unix", "sentinel", "cluster"]
 Host = tuple[str, int]
 
-_SCHEMES: dict[str, tuple[Kind, bool]] = {
+SCHEMES: dict[str, tuple[Kind, bool]] = {
     "redis": ("server", False),
     "rediss": ("server", True),
     "unix": ("unix", False),
@@ -57,9 +57,9 @@ class RedisUrl:
 def parse(url: str) -> RedisUrl:
     """Return what ``url`` says. Raises ValueError, whose line holds nothing of the URL."""
     scheme, _, rest = url.partition("://")
-    if scheme not in _SCHEMES or not rest:
-        raise ValueError(f"the Redis URL has to begin with one of {'://, '.join(_SCHEMES)}://")
-    kind, tls = _SCHEMES[scheme]
+    if scheme not in SCHEMES or not rest:
+        raise ValueError(f"the Redis URL has to begin with one of {'://, '.join(SCHEMES)}://")
+    kind, tls = SCHEMES[scheme]
     authority, slash, path = rest.partition("/")
     credentials, _, named = authority.rpartition("@")
     user, _, password = (unquote(part) for part in credentials.partition(":"))
