@@ -279,7 +279,7 @@ def test_a_long_name_is_short_enough_for_all_that_is_made_of_it(release: Release
     long = "a-name-of-a-release-that-somebody-has-made-much-too-long"
     for number in range(3):
         release.cluster.volume(f"{release.namespace}-{number}")
-    values = case("bundled", fullnameOverride=long)
+    values = case("bundled", nameOverride=long)
     for server in ("elasticsearch", "redis"):
         values["bundled"][server]["storageClassName"] = "-"
     release.install(values)

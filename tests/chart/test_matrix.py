@@ -75,7 +75,7 @@ PLATFORMS: dict[str, Values] = {
         "migration": {"enabled": False},
         "draining": {"preStopSeconds": 0},
     },
-    "long": {"fullnameOverride": "a-name-of-a-release-that-somebody-has-made-much-too-long"},
+    "long": {"nameOverride": "a-name-of-a-release-that-somebody-has-made-much-too-long"},
 }
 
 MATRIX = [

@@ -21,7 +21,8 @@ from memgpt_proxy.server import KEEP_ALIVE_SECONDS, Server
 from memgpt_proxy.settings_sources import load_settings
 from memgpt_proxy.stores.redis.url import SCHEMES
 from tests.conftest import StartGateway
-from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, written
+from tests.docs.shell import has_value
+from tests.support.chart_schema import CHART, SAID_ELSEWHERE, SCHEMA, elsewhere, written
 from tests.support.helm import (
     CASES,
     NAMESPACE,
@@ -32,9 +33,13 @@ from tests.support.helm import (
     environment,
     of_kind,
 )
+from tests.support.kubernetes_schemas import carried, versions
 
 NAME = f"{RELEASE}-memgpt-proxy"
 SECRET = "0123456789abcdef0123456789abcdef"
+
+LONGEST_NAME = 38
+"""With the endings of the chart, and the hash of a StatefulSet, that is a label still."""
 
 TEMPLATE = "templates/dashboards.yaml"
 
@@ -112,8 +117,6 @@ def test_what_is_set_arrives(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> Non
         ({"settings": {"context_windows": 8192}}, "context_windows"),
         ({"settings": {"max_steps": "many"}}, "/settings/max_steps"),
         ({"settings": {"reply_mode": "aloud"}}, "/settings/reply_mode"),
-        ({"settings": {"namespace_secret": SECRET}}, "namespace_secret"),
-        ({"settings": {"drain_seconds": 7}}, "drain_seconds"),
         ({"replicas": "three"}, "/replicas"),
         ({"draining": {"seconds": -1}}, "/draining/seconds"),
         ({"ingress": {"enabled": True}}, "/ingress/hosts"),
@@ -135,7 +138,15 @@ def test_what_is_set_arrives(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> Non
         ({"podSpec": {"containers": []}}, "/podSpec/containers"),
         ({"service": {"spec": {"selector": {}}}}, "/service/spec/selector"),
         ({"configFiles": {"files": {"a/b": ""}}}, "a/b"),
+        ({"podSpec": {"initContainer": []}}, "initContainer"),
+        ({"podSpec": {"initContainers": [{"image": "wait"}]}}, "/podSpec/initContainers/0"),
+        ({"extraContainers": [{"image": "proxy"}]}, "/extraContainers/0"),
+        ({"extraVolumes": [{"secret": {}}]}, "/extraVolumes/0"),
+        ({"extraVolumeMounts": [{"name": "more"}]}, "/extraVolumeMounts/0"),
+        ({"extraEnv": [{"value": "1"}]}, "/extraEnv/0"),
         ({"fullnameOverride": "My_Release"}, "/fullnameOverride"),
+        ({"fullnameOverride": "n" * (LONGEST_NAME + 1)}, "/fullnameOverride"),
+        ({"nameOverride": "n" * 64}, "/nameOverride"),
         ({"startupSeconds": 0}, "/startupSeconds"),
     ],
 )
@@ -161,6 +172,38 @@ def test_every_redis_that_the_gateway_takes_can_be_told(helm: Helm, scheme: str)
 @pytest.mark.parametrize("scheme", REDIS_SCHEMES)
 def test_every_redis_that_the_gateway_takes_is_documented(scheme: str) -> None:
     assert f"{scheme}://" in str(Settings.model_fields["redis_url"].description)
+
+
+@chart
+@pytest.mark.parametrize("name", sorted(elsewhere() - {"data_dir"}))
+def test_a_setting_that_is_set_elsewhere_is_refused_with_its_place(helm: Helm, name: str) -> None:
+    with pytest.raises(HelmError, match=rf"settings\.{name} .*instead") as refused:
+        helm.template({"backend": {"demo": True}, "settings": {name: "1"}})
+    [value] = re.findall(r"Set ([\w.]+) instead", str(refused.value))
+    has_value(value.split("."))
+
+
+@chart
+def test_the_data_directory_is_that_of_the_volume(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r"settings\.data_dir is the chart's own"):
+        helm.template({"backend": {"demo": True}, "settings": {"data_dir": "/data"}})
+
+
+@chart
+def test_a_redis_among_the_secrets_is_refused_with_its_place(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r"secrets\.redis_url .* Set redis\.url"):
+        helm.template({"backend": {"demo": True}, "secrets": {"redis_url": "redis://r"}})
+
+
+@chart
+def test_the_fields_of_a_pod_are_those_of_kubernetes(python_checkers: Path) -> None:
+    """Of its newest version that is known here: any other name is a typing error."""
+    definitions = json.loads(
+        (carried() / f"v{versions()[-1]}-local-strict" / "_definitions.json").read_text()
+    )["$defs"]
+    known = definitions["io.k8s.api.core.v1.PodSpec"]["properties"].keys()
+    told = json.loads(SCHEMA.read_text())["properties"]["podSpec"]["properties"]
+    assert told.keys() == known
 
 
 def unguarded(schema: dict[str, Any], path: str = "") -> list[str]:

@@ -29,13 +29,26 @@ _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "ex
 
 
 def settings_schema() -> dict[str, Any]:
-    """Return the schema of the value ``settings``: every setting that is no secret, by its name."""
-    return _of({name: field for name, field in _fields().items() if not is_secret(field)})
+    """Return the schema of the value ``settings``: every setting that is no secret, by its name.
+
+    Those that belong elsewhere pass, for the chart's own checks to tell their place.
+    """
+    schema = _of({name: field for name, field in _fields().items() if not is_secret(field)})
+    passed: dict[str, Any] = {name: {} for name in elsewhere()}
+    schema["properties"] = dict(sorted((schema["properties"] | passed).items()))
+    return schema
 
 
 def secrets_schema() -> dict[str, Any]:
-    """Return the schema of the value ``secrets``."""
-    return _of({name: field for name, field in _fields().items() if is_secret(field)})
+    """Return the schema of the value ``secrets``; Redis's URL is as in ``settings_schema``."""
+    schema = _of({name: field for name, field in _fields().items() if is_secret(field)})
+    schema["properties"]["redis_url"] = {}
+    return schema
+
+
+def elsewhere() -> set[str]:
+    """Return the settings that are no part of the value ``settings``."""
+    return {*SAID_ELSEWHERE, *(name for name, field in _fields().items() if is_secret(field))}
 
 
 def is_secret(field: FieldInfo) -> bool:

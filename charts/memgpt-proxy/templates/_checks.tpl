@@ -1,5 +1,6 @@
 {{- /* What a schema cannot say: values that do not go together end the rendering with one clear line. */ -}}
 {{- define "memgpt-proxy.checks" -}}
+{{- include "memgpt-proxy.checkPlaces" . -}}
 {{- include "memgpt-proxy.checkBackend" . -}}
 {{- include "memgpt-proxy.checkStores" . -}}
 {{- include "memgpt-proxy.checkOpenUrls" . -}}
@@ -8,6 +9,28 @@
 {{- include "memgpt-proxy.checkEmbedded" . -}}
 {{- else -}}
 {{- include "memgpt-proxy.checkSecret" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Settings that have values of their own; the schema lets them pass, since it could not tell where they belong. */ -}}
+{{- define "memgpt-proxy.checkPlaces" -}}
+{{- $places := dict "host" "host" "port" "port" "backend_url" "backend.url" "elasticsearch_url" "elasticsearch.url"
+      "elasticsearch_ca_file" "elasticsearch.ca.secret" "redis_url" "redis.url" "redis_ca_file" "redis.ca.secret"
+      "drain_delay_seconds" "draining.delaySeconds" "drain_seconds" "draining.seconds" -}}
+{{- range list "accepted_keys" "backend_api_key" "elasticsearch_api_key" "elasticsearch_password" "embedding_api_key" "namespace_secret" -}}
+{{- $_ := set $places . (print "secrets." .) -}}
+{{- end -}}
+{{- range $name, $_ := .Values.settings -}}
+{{- with get $places $name -}}
+{{- $secret := or (eq $name "redis_url") (hasPrefix "secrets." .) -}}
+{{- fail (printf "settings.%s has a place of its own. Set %s instead%s." $name . (ternary (printf ", or MEMGPT_%s in existingSecret" (upper $name)) "" $secret)) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey .Values.settings "data_dir" -}}
+{{- fail "settings.data_dir is the chart's own: /var/lib/memgpt-proxy, where the volume is." -}}
+{{- end -}}
+{{- if hasKey .Values.secrets "redis_url" -}}
+{{- fail "secrets.redis_url has a place of its own. Set redis.url instead, or MEMGPT_REDIS_URL in existingSecret." -}}
 {{- end -}}
 {{- end -}}
 

@@ -1,13 +1,14 @@
 {{- define "memgpt-proxy.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride -}}
 {{- end -}}
 
 {{- /* Short enough for the endings that templates add: the name of a StatefulSet and a hash make
-       a label of its pods, which has 63 characters. */ -}}
+       a label of its pods, which has 63 characters. Only what is made here is cut: the schema refuses a
+       longer `fullnameOverride`, since two that are cut could be one. */ -}}
 {{- define "memgpt-proxy.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $full .Values.fullnameOverride | trunc 38 | trimSuffix "-" -}}
+{{- default ($full | trunc 38 | trimSuffix "-") .Values.fullnameOverride -}}
 {{- end -}}
 
 {{- define "memgpt-proxy.selector" -}}

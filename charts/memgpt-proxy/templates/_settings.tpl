@@ -21,7 +21,8 @@ MEMGPT_{{ upper $name }}: {{ include "memgpt-proxy.text" (list $name $value) | q
 {{- end }}
 {{- end -}}
 
-{{- /* What the chart itself sets, and `settings`, which may add to that and not change it. */ -}}
+{{- /* What the chart itself sets, and `settings`, which may add to that and not change it. Who reads a pod's log
+       is a program, unless `settings` says otherwise. */ -}}
 {{- define "memgpt-proxy.settings" -}}
 {{- $own := dict
       "host" .Values.host
@@ -37,7 +38,7 @@ MEMGPT_{{ upper $name }}: {{ include "memgpt-proxy.text" (list $name $value) | q
 {{- if .Values.redis.ca.secret -}}
 {{- $_ := set $own "redis_ca_file" (printf "/etc/redis-ca/%s" .Values.redis.ca.key) -}}
 {{- end -}}
-{{- include "memgpt-proxy.environment" (merge $own .Values.settings) -}}
+{{- include "memgpt-proxy.environment" (merge $own .Values.settings (dict "log_format" "json")) -}}
 {{- end -}}
 
 {{- define "memgpt-proxy.secrets" -}}
