@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.support.chart_schema import CHART
-from tests.support.helm import CASES, FOR, Helm
+from tests.support.helm import CASES, FOR, Helm, of_kind
 
 pytestmark = pytest.mark.chart
 
@@ -55,6 +55,15 @@ def test_values_are_taken(helm: Helm, values: dict[str, Any]) -> None:
     if "backends_file" in values.get("settings", {}):
         del fleet["backend"]
     helm.template(fleet | values)
+
+
+def test_a_secret_of_a_vault_is_made_as_it_is_told(helm: Helm) -> None:
+    """Its templates are those of another program."""
+    [values] = [each for each in VALUES if "extraObjects" in each]
+    fleet = yaml.safe_load(CASES["fleet"].read_text())
+    made = of_kind(helm.manifests(fleet | values), "ExternalSecret")
+    assert made == values["extraObjects"]
+    assert made[0]["spec"]["target"]["name"] == values["existingSecret"]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
