@@ -17,12 +17,15 @@ from tests.support.kubernetes_build import PROMTOOL
 
 pytestmark = pytest.mark.chart
 
+RUNBOOK = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
 RELEASE = f'namespace="{NAMESPACE}", job="memory"'
 MINUTES = 30
 """How long a scenario lasts; a sample a minute, as ``start+step`` and how often."""
 
 QUIET = {
-    "up{%s}": "1x30",
+    'up{pod="a", %s}': "1x30",
+    'up{pod="b", %s}': "1x30",
     "memgpt_store_away{%s}": "0x30",
     "memgpt_redis_away{%s}": "0x30",
     "memgpt_turns_total{%s}": "0+600x30",
@@ -36,6 +39,13 @@ QUIET = {
     # An embedding model that is being loaded is asked again, in the background.
     'CALLS{gen_ai_operation_name="embeddings", gen_ai_request_model="e", error_type="503", %s}': (
         "0+60x30"
+    ),
+    # One client with a model that there is not, and a model that is hardly asked.
+    'CALLS{gen_ai_operation_name="chat", gen_ai_request_model="other", error_type="404", %s}': (
+        "0+60x30"
+    ),
+    'CALLS{gen_ai_operation_name="chat", gen_ai_request_model="rare", error_type="503", %s}': (
+        "0+2x30"
     ),
     'gen_ai_server_time_to_first_token_seconds_bucket{le="1", %s}': "0+600x30",
     'gen_ai_server_time_to_first_token_seconds_bucket{le="+Inf", %s}': "0+600x30",
@@ -79,7 +89,8 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
         {},
     ),
-    "MemgptGone": ({"up{%s}": "0x30"}, {}),
+    "MemgptReplicasDown": ({'up{pod="b", %s}': "0x30"}, {}),
+    "MemgptGone": ({'up{pod="a", %s}': "0x30", 'up{pod="b", %s}': "0x30"}, {}),
 }
 
 
@@ -87,8 +98,15 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 def rules(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with the rules as Prometheus reads them."""
     built(PROMTOOL)
-    [made] = of_kind(helm.manifests(CASES["everything"]), "PrometheusRule")
-    path = tmp_path_factory.mktemp("rules") / "rules.yaml"
+    return rules_of(helm, tmp_path_factory.mktemp("rules"), {})
+
+
+def rules_of(helm: Helm, folder: Path, more: Mapping[str, Any]) -> Path:
+    """Return such a file for other values of ``prometheusRule``."""
+    values = yaml.safe_load(CASES["everything"].read_text())
+    values["prometheusRule"] |= more
+    [made] = of_kind(helm.manifests(values), "PrometheusRule")
+    path = folder / "rules.yaml"
     path.write_text(yaml.safe_dump(made["spec"]))
     return path
 
@@ -106,10 +124,11 @@ def alerts(rules: Path) -> dict[str, dict[str, Any]]:
 
 def fired(rule: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
     """Return an alert as promtool expects it, with its labels in its words."""
-    summary = re.sub(
-        r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], rule["annotations"]["summary"]
-    )
-    return {"exp_labels": rule["labels"] | labels, "exp_annotations": {"summary": summary}}
+    told = {
+        name: re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], words)
+        for name, words in rule["annotations"].items()
+    }
+    return {"exp_labels": rule["labels"] | labels, "exp_annotations": told}
 
 
 def test_the_rules_are_rules(rules: Path) -> None:
@@ -123,27 +142,84 @@ def test_there_is_a_scenario_for_each(rules: Path) -> None:
 @pytest.mark.parametrize("alert", [*SCENARIOS, None], ids=str)
 def test_an_alert_fires_alone(rules: Path, tmp_path: Path, alert: str | None) -> None:
     changed, labels = SCENARIOS[alert] if alert else ({}, {})
-    calls = re.findall(r"gen_ai_client_\w+_count", alerts(rules)["MemgptBackendFails"]["expr"])
-    scraped = {
-        name.replace("CALLS", calls[0]) % RELEASE: values
-        for name, values in (QUIET | changed).items()
+    expected = {
+        name: [fired(rule, labels)] if name == alert else [] for name, rule in alerts(rules).items()
     }
-    expected = [
-        {
-            "eval_time": f"{MINUTES - 1}m",
-            "alertname": name,
-            "exp_alerts": [fired(rule, labels)] if name == alert else [],
-        }
-        for name, rule in alerts(rules).items()
+    play(rules, tmp_path, QUIET | changed, expected)
+
+
+def play(
+    rules: Path,
+    folder: Path,
+    scraped: Mapping[str, str],
+    expected: Mapping[str, list[dict[str, Any]]],
+    of: str = RELEASE,
+) -> None:
+    """Have promtool play what is scraped; fail where alerts are not those expected, by name."""
+    calls = re.findall(r"gen_ai_client_\w+_count", alerts(rules)["MemgptBackendFails"]["expr"])
+    series = [
+        {"series": name.replace("CALLS", calls[0]) % of, "values": values}
+        for name, values in scraped.items()
     ]
-    series = [{"series": name, "values": values} for name, values in scraped.items()]
+    told = [
+        {"eval_time": f"{MINUTES - 1}m", "alertname": name, "exp_alerts": each}
+        for name, each in expected.items()
+    ]
     played = {
         "rule_files": [str(rules)],
         "evaluation_interval": "1m",
-        "tests": [{"interval": "1m", "input_series": series, "alert_rule_test": expected}],
+        "tests": [{"interval": "1m", "input_series": series, "alert_rule_test": told}],
     }
-    (tmp_path / "played.yaml").write_text(yaml.safe_dump(played))
-    promtool("test", "rules", tmp_path / "played.yaml")
+    (folder / "played.yaml").write_text(yaml.safe_dump(played))
+    promtool("test", "rules", folder / "played.yaml")
+
+
+STATUSES = ("400", "401", "402", "403", "404", "408", "413", "422", "429", "500", "503", "529")
+OF_CLIENTS = {"400", "404", "413", "422"}
+
+
+def test_what_a_client_has_asked_wrongly_is_no_failure_of_the_backend(
+    rules: Path, tmp_path: Path
+) -> None:
+    """A model is named after the status that all of its calls end with."""
+    series = 'CALLS{gen_ai_operation_name="chat", gen_ai_request_model="%s", error_type="%s", %%s}'
+    scraped = {series % (status, status): "0+60x30" for status in (*STATUSES, "backend_timeout")}
+    rule = alerts(rules)["MemgptBackendFails"]
+    failures = [
+        fired(rule, {"gen_ai_request_model": status})
+        for status in (*STATUSES, "backend_timeout")
+        if status not in OF_CLIENTS
+    ]
+    play(rules, tmp_path, scraped, {"MemgptBackendFails": failures})
+
+
+def test_series_that_are_labelled_otherwise_are_found(helm: Helm, tmp_path: Path) -> None:
+    """As those of a PodMonitor are, or those of a Prometheus that writes labels anew."""
+    told = 'cluster="eu", container="gateway"'
+    path = rules_of(helm, tmp_path, {"selector": told})
+    for name, rule in alerts(path).items():
+        assert told in rule["expr"], name
+        assert 'job="' not in rule["expr"], name
+    changed, _ = SCENARIOS["MemgptGone"]
+    expected = {"MemgptGone": [fired(alerts(path)["MemgptGone"], {})], "MemgptReplicasDown": []}
+    play(path, tmp_path, QUIET | changed, expected, of=told)
+    play(path, tmp_path, QUIET, {"MemgptGone": []}, of=told)
+
+
+def test_an_alert_says_what_to_do(rules: Path, helm: Helm, tmp_path: Path) -> None:
+    for name, rule in alerts(rules).items():
+        assert len(rule["annotations"]["description"]) > len(rule["annotations"]["summary"]), name
+        assert "runbook_url" not in rule["annotations"], "nobody knows where it is"
+    given = {
+        "runbookUrl": "https://docs.example.org/operations",
+        "alertAnnotations": {"dashboard": "https://grafana.example.org"},
+    }
+    for name, rule in alerts(rules_of(helm, tmp_path, given)).items():
+        assert rule["annotations"]["dashboard"] == "https://grafana.example.org"
+        address, _, heading = rule["annotations"]["runbook_url"].partition("#")
+        assert address == "https://docs.example.org/operations"
+        assert heading == name.lower()
+        assert f"\n### {name}\n" in RUNBOOK
 
 
 def test_alerts_of_several_releases_are_several(rules: Path) -> None:
