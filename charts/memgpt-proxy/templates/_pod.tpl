@@ -11,6 +11,19 @@ tolerations:
 {{- end }}
 {{- end -}}
 
+{{- /* Of pods that do something for the gateway: they reach what it reaches, and are scheduled as it is. What
+       it has beside it in its pod would keep them from ending. */ -}}
+{{- define "memgpt-proxy.podOfJob" -}}
+{{- include "memgpt-proxy.podIdentity" . }}
+{{- include "memgpt-proxy.podPlacement" . }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with pick .Values.podSpec "dnsConfig" "dnsPolicy" "hostAliases" "hostNetwork" "runtimeClassName" "schedulerName" }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- /* Those for all charts of an umbrella may be names alone. */ -}}
 {{- define "memgpt-proxy.imagePullSecrets" -}}
 {{- with concat .Values.imagePullSecrets (default list .Values.global.imagePullSecrets) }}
