@@ -24,6 +24,31 @@ RELEASE = "memory"
 NAME = "memory-memgpt-proxy"
 SECRET = "0123456789abcdef0123456789abcdef"
 
+ALL_KINDS = {
+    ("apps/v1", "deployments"),
+    ("apps/v1", "statefulsets"),
+    ("autoscaling/v2", "horizontalpodautoscalers"),
+    ("batch/v1", "jobs"),
+    ("gateway.networking.k8s.io/v1", "httproutes"),
+    ("monitoring.coreos.com/v1", "prometheusrules"),
+    ("monitoring.coreos.com/v1", "servicemonitors"),
+    ("networking.k8s.io/v1", "ingresses"),
+    ("networking.k8s.io/v1", "networkpolicies"),
+    ("policy/v1", "poddisruptionbudgets"),
+    ("v1", "configmaps"),
+    ("v1", "persistentvolumeclaims"),
+    ("v1", "pods"),
+    ("v1", "secrets"),
+    ("v1", "serviceaccounts"),
+    ("v1", "services"),
+}
+PARTS_OF_A_MIGRATION = {
+    ("batch/v1", "jobs"),
+    ("networking.k8s.io/v1", "networkpolicies"),
+    ("v1", "configmaps"),
+    ("v1", "secrets"),
+}
+
 
 class Release:
     """A release in a namespace of its own.
@@ -42,8 +67,8 @@ class Release:
     def install(self, values: dict[str, Any]) -> str:
         return self._with("install", values)
 
-    def upgrade(self, values: dict[str, Any]) -> str:
-        return self._with("upgrade", values)
+    def upgrade(self, values: dict[str, Any], *options: str) -> str:
+        return self._with("upgrade", values, *options)
 
     def rollback(self, revision: int) -> None:
         self._run("rollback", RELEASE, str(revision), "--wait", "--timeout", "60s")
@@ -67,6 +92,15 @@ class Release:
     def names(self, group: str, kind: str) -> list[str]:
         return self.cluster.names(f"{self._path(group)}/{kind}")
 
+    def left(self) -> set[str]:
+        """Return the kinds and names of all that there is, but for what namespaces always have."""
+        return {
+            f"{kind}/{name}"
+            for group, kind in ALL_KINDS
+            for name in self.names(group, kind)
+            if name not in {"default", "kube-root-ca.crt"}
+        }
+
     def container(self, kind: str = "deployments") -> dict[str, Any]:
         spec = self.get("apps/v1", kind)["spec"]["template"]["spec"]
         container: dict[str, Any] = spec["containers"][0]
@@ -80,10 +114,10 @@ class Release:
         made = {"metadata": {"name": name}, "stringData": {"MEMGPT_NAMESPACE_SECRET": SECRET}}
         self.cluster.post(f"{self._path('v1')}/secrets", made)
 
-    def _with(self, command: str, values: dict[str, Any]) -> str:
+    def _with(self, command: str, values: dict[str, Any], *options: str) -> str:
         self._values.write_text(yaml.safe_dump(values))
         given: list[str | Path] = ["--values", self._values, "--wait", "--timeout", "60s"]
-        return self._run(command, RELEASE, CHART, *given)
+        return self._run(command, RELEASE, CHART, *given, *options)
 
     def _run(self, *command: str | Path) -> str:
         return self._helm.run(*command, "--namespace", self.namespace)
@@ -114,7 +148,6 @@ def test_a_fleet_is_installed_upgraded_rolled_back_and_uninstalled(release: Rele
     assert release.get("v1", "configmaps")["data"]["MEMGPT_MAX_STEPS"] == "20"
     assert release.hooks()[f"Job {NAME}-migration"] == "Succeeded"
     assert release.names("batch/v1", "jobs") == [], "the migration cleans up behind itself"
-    assert f"{NAME}-migration" not in release.names("v1", "configmaps")
 
     release.rollback(1)
     assert release.container()["image"] == "memgpt-proxy:1.0"
@@ -123,7 +156,7 @@ def test_a_fleet_is_installed_upgraded_rolled_back_and_uninstalled(release: Rele
 
     release.uninstall()
     assert release.names("apps/v1", "deployments") == []
-    assert release.names("v1", "secrets") == ["memgpt-secret"]
+    release.cluster.wait(lambda: release.left() == {"secrets/memgpt-secret"})
     assert release.secret("memgpt-secret") == SECRET
 
 
@@ -173,26 +206,6 @@ def test_an_embedded_store_can_grow_into_a_fleet(release: Release) -> None:
     assert len(release.names("v1", "persistentvolumeclaims")) == 1, "what it remembers is there"
 
 
-ALL_KINDS = {
-    ("apps/v1", "deployments"),
-    ("apps/v1", "statefulsets"),
-    ("autoscaling/v2", "horizontalpodautoscalers"),
-    ("batch/v1", "jobs"),
-    ("gateway.networking.k8s.io/v1", "httproutes"),
-    ("monitoring.coreos.com/v1", "prometheusrules"),
-    ("monitoring.coreos.com/v1", "servicemonitors"),
-    ("networking.k8s.io/v1", "ingresses"),
-    ("networking.k8s.io/v1", "networkpolicies"),
-    ("policy/v1", "poddisruptionbudgets"),
-    ("v1", "configmaps"),
-    ("v1", "persistentvolumeclaims"),
-    ("v1", "pods"),
-    ("v1", "secrets"),
-    ("v1", "serviceaccounts"),
-    ("v1", "services"),
-}
-
-
 def everything() -> dict[str, Any]:
     """Return all that can be switched on, for two replicas with a volume each."""
     values = case("everything", priorityClassName="", affinity={})
@@ -222,21 +235,29 @@ def test_the_bundled_servers_run(release: Release) -> None:
     assert release.names("apps/v1", "statefulsets") == [f"{NAME}-elasticsearch", f"{NAME}-redis"]
 
 
-def test_a_migration_that_fails_leaves_no_secret_behind(release: Release) -> None:
+def test_a_migration_outlasts_the_patience_of_helm(release: Release) -> None:
+    """What it needs is there for its next attempts, and goes with the release."""
     values = case("fleet", existingSecret="", replicas=1, secrets={"namespace_secret": SECRET})
     release.install(values)
-    nowhere = {"nodeSelector": {"nowhere": "here"}, "migration": {"timeoutSeconds": 1}}
+    nowhere = {"nodeSelector": {"nowhere": "here"}}
     with pytest.raises(HelmError, match="pre-upgrade hooks failed"):
-        release.upgrade({**values, **nowhere, "image": {"tag": "2.0"}})
+        release.upgrade({**values, **nowhere, "image": {"tag": "2.0"}}, "--timeout", "2s")
     assert release.container()["image"] == "memgpt-proxy:0.1.0", "gateways go on"
-    assert f"{NAME}-migration" not in release.names("v1", "secrets")
-    assert f"{NAME}-migration" not in release.names("v1", "configmaps")
+    for group, kind in PARTS_OF_A_MIGRATION:
+        assert f"{NAME}-migration" in release.names(group, kind), kind
+    assert release.get("batch/v1", "jobs", f"{NAME}-migration")["status"].get("failed") is None
+
+    with pytest.raises(HelmError, match="pre-upgrade hooks failed"):
+        failing = {**nowhere, "migration": {"timeoutSeconds": 1}}
+        release.upgrade({**values, **failing, "image": {"tag": "2.0"}})
     [job] = release.names("batch/v1", "jobs")
     assert release.get("batch/v1", "jobs", job)["spec"]["ttlSecondsAfterFinished"] == 86400
 
     release.upgrade({**values, "image": {"tag": "2.0"}})
     assert release.container()["image"] == "memgpt-proxy:2.0"
     assert release.names("batch/v1", "jobs") == []
+    release.uninstall()
+    release.cluster.wait(lambda: release.left() == {f"secrets/{NAME}"})
 
 
 def test_nothing_is_left_but_what_remembers(release: Release) -> None:
@@ -247,14 +268,8 @@ def test_nothing_is_left_but_what_remembers(release: Release) -> None:
     release.install(values)
     release.upgrade(values)
     release.uninstall()
-    release.cluster.wait(lambda: not release.names("v1", "pods"))
-    left = {
-        (kind, name)
-        for group, kind in ALL_KINDS
-        for name in release.names(group, kind)
-        if name not in {"default", "kube-root-ca.crt"}
-    }
-    assert left == {("secrets", "memory"), ("persistentvolumeclaims", "data-memory-0")}
+    wanted = {"secrets/memory", "persistentvolumeclaims/data-memory-0"}
+    release.cluster.wait(lambda: release.left() == wanted)
 
 
 def test_the_autoscaler_takes_over(release: Release) -> None:

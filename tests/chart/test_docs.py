@@ -17,6 +17,8 @@ pytestmark = pytest.mark.chart
 
 PAGE = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text()
 
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -68,5 +70,21 @@ def test_a_secret_of_a_vault_is_made_as_it_is_told(helm: Helm) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_are_taken(helm: Helm, command: list[str]) -> None:
+    rendered(helm, command)
+
+
+def rendered(helm: Helm, command: list[str]) -> str:
+    """Return what a command would install; the file of values that it names is that of a fleet."""
     at = command.index("charts/memgpt-proxy")
-    helm.run("template", "memory", CHART, *FOR, *command[at + 1 :])
+    given = [
+        str(CASES["fleet"]) if option == "memory.yaml" else option for option in command[at + 1 :]
+    ]
+    return helm.run("template", "memory", CHART, *FOR, *given)
+
+
+def test_an_upgrade_without_elasticsearch_is_told_where_it_is_looked_for(helm: Helm) -> None:
+    """It has no hook that would fail."""
+    [command] = [each for each in COMMANDS if "migration.enabled=false" in each]
+    assert "pre-upgrade" not in rendered(helm, command)
+    _, _, told = OPERATIONS.partition("## When Elasticsearch or Redis is away\n")
+    assert "--set migration.enabled=false" in told.partition("\n## ")[0]
