@@ -101,6 +101,17 @@ class Release:
             if name not in {"default", "kube-root-ca.crt"}
         }
 
+    def serving(self) -> set[str]:
+        """Return the pods that the Service leads to."""
+        path = f"{self._path('discovery.k8s.io/v1')}/endpointslices"
+        slices = (self.cluster.get(path) or {"items": []})["items"]
+        return {
+            endpoint["targetRef"]["name"]
+            for each in slices
+            for endpoint in each["endpoints"] or ()
+            if endpoint["conditions"]["ready"]
+        }
+
     def container(self, kind: str = "deployments") -> dict[str, Any]:
         spec = self.get("apps/v1", kind)["spec"]["template"]["spec"]
         container: dict[str, Any] = spec["containers"][0]
@@ -200,6 +211,9 @@ def test_an_embedded_store_can_grow_into_a_fleet(release: Release) -> None:
     embedded = case("embedded", embedded={"persistence": {"storageClassName": "-"}})
     release.install(embedded)
     release.make_secret("memgpt-secret")
+    with pytest.raises(HelmError, match="would be deleted at once"):
+        release.upgrade(case("fleet"))
+    release.upgrade({**embedded, "replicas": 0})
     release.upgrade(case("fleet"))
     assert release.names("apps/v1", "statefulsets") == []
     assert release.get("apps/v1", "deployments")["status"]["availableReplicas"] == 3
@@ -247,8 +261,8 @@ def test_a_migration_outlasts_the_patience_of_helm(release: Release) -> None:
         assert f"{NAME}-migration" in release.names(group, kind), kind
     assert release.get("batch/v1", "jobs", f"{NAME}-migration")["status"].get("failed") is None
 
+    failing = {**nowhere, "migration": {"timeoutSeconds": 1}}
     with pytest.raises(HelmError, match="pre-upgrade hooks failed"):
-        failing = {**nowhere, "migration": {"timeoutSeconds": 1}}
         release.upgrade({**values, **failing, "image": {"tag": "2.0"}})
     [job] = release.names("batch/v1", "jobs")
     assert release.get("batch/v1", "jobs", job)["spec"]["ttlSecondsAfterFinished"] == 86400
@@ -321,3 +335,41 @@ def test_the_size_of_a_volume_is_changed_as_is_told(release: Release) -> None:
     release.upgrade(larger)
     assert release.get("v1", "pods", f"{NAME}-0")["metadata"]["uid"] == pod
     assert release.names("v1", "persistentvolumeclaims") == [f"data-{NAME}-0"]
+
+
+def test_a_fleet_gets_volumes_for_its_journals_as_is_told(release: Release) -> None:
+    """docs/deployment.md: the old replicas serve until the new ones do."""
+    cluster, space = release.cluster, f"/apis/apps/v1/namespaces/{release.namespace}"
+    for number in range(3):
+        cluster.volume(f"{release.namespace}-{number}")
+    release.make_secret("memgpt-secret")
+    release.install(case("fleet"))
+    before = release.serving()
+    assert len(before) == 3
+
+    kept = case("fleet", journal={"persistence": {"enabled": True, "storageClassName": "-"}})
+    with pytest.raises(HelmError, match=f"delete deployment {NAME} --cascade=orphan"):
+        release.upgrade(kept)
+    assert release.serving() == before
+
+    cluster.delete(f"{space}/deployments/{NAME}", orphan=True)
+    cluster.wait(lambda: cluster.get(f"{space}/deployments/{NAME}") is None)
+    release.upgrade(kept)
+    both = release.serving()
+    assert before < both
+    assert both - before == {f"{NAME}-{number}" for number in range(3)}
+
+    for replicas in release.names("apps/v1", "replicasets"):
+        cluster.delete(f"{space}/replicasets/{replicas}", orphan=False)
+    cluster.wait(lambda: release.serving() == both - before)
+    release.upgrade(kept)
+    assert release.serving() == both - before
+
+    # And back.
+    with pytest.raises(HelmError, match=f"delete statefulset {NAME} --cascade=orphan"):
+        release.upgrade(case("fleet"))
+    cluster.delete(f"{space}/statefulsets/{NAME}", orphan=True)
+    cluster.wait(lambda: cluster.get(f"{space}/statefulsets/{NAME}") is None)
+    release.upgrade(case("fleet"))
+    assert both - before < release.serving()
+    assert len(release.serving()) == 6

@@ -68,6 +68,15 @@ def test_a_secret_of_a_vault_is_made_as_it_is_told(helm: Helm) -> None:
     assert made[0]["spec"]["target"]["name"] == values["existingSecret"]
 
 
+def test_replicas_get_volumes_by_steps_that_are_tried() -> None:
+    """By ``test_a_fleet_gets_volumes_for_its_journals_as_is_told``."""
+    [block] = [each for each in blocks("sh") if "delete deployment" in each]
+    orphaned, upgraded, drained = block.splitlines()
+    assert orphaned.endswith("delete deployment memory-memgpt-proxy --cascade=orphan")
+    assert "helm -n gateways upgrade memory" in upgraded
+    assert "delete replicaset" in drained
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_are_taken(helm: Helm, command: list[str]) -> None:
     rendered(helm, command)

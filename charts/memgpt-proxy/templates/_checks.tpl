@@ -5,6 +5,7 @@
 {{- include "memgpt-proxy.checkStores" . -}}
 {{- include "memgpt-proxy.checkOpenUrls" . -}}
 {{- include "memgpt-proxy.checkAutoscaling" . -}}
+{{- include "memgpt-proxy.checkKind" . -}}
 {{- if include "memgpt-proxy.embedded" . -}}
 {{- include "memgpt-proxy.checkEmbedded" . -}}
 {{- else -}}
@@ -75,6 +76,17 @@
 {{- $before := get (default dict $there.data) "MEMGPT_NAMESPACE_SECRET" -}}
 {{- if and $before (ne (b64dec $before) (default "" $given)) (not .Values.existingSecret) -}}
 {{- fail "secrets.namespace_secret is not what this release has: no key would find its memory again. Set it as it was." -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What a release has no more Helm deletes, with its pods: none would serve until those of the other kind are ready. */ -}}
+{{- define "memgpt-proxy.checkKind" -}}
+{{- $name := include "memgpt-proxy.fullname" . -}}
+{{- $kind := include "memgpt-proxy.kind" . -}}
+{{- $other := ternary "Deployment" "StatefulSet" (eq $kind "StatefulSet") -}}
+{{- $there := lookup "apps/v1" $other .Release.Namespace $name -}}
+{{- if dig "spec" "replicas" 0 (default dict $there) | int -}}
+{{- fail (printf "With these values the %s %s would be deleted at once, and all its pods, to become a %s. Have its pods go on meanwhile: kubectl -n %s delete %s %s --cascade=orphan, then upgrade, then delete the pods that are left; or scale it to 0, as before a move from the embedded store to a fleet. docs/deployment.md tells both." $other $name $kind .Release.Namespace (lower $other) $name) -}}
 {{- end -}}
 {{- end -}}
 
