@@ -198,7 +198,7 @@ def test_the_autoscaler_alone_says_how_many(manifests: list[Manifest]) -> None:
         if each["metadata"]["name"] == target["name"]
     ]
     assert "replicas" not in scaled["spec"]
-    assert [each["type"] for each in scaler["spec"]["metrics"]] == ["Resource", "Pods"]
+    assert [each["type"] for each in scaler["spec"]["metrics"]] == ["ContainerResource", "Pods"]
 
 
 @pytest.mark.parametrize(("store", "platform"), MATRIX)
