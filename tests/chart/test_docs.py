@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    """Those in lists, too."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", PAGE, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for _, code in found]
 
 
 VALUES: list[dict[str, Any]] = [
@@ -61,7 +64,7 @@ def test_values_are_taken(helm: Helm, values: dict[str, Any]) -> None:
 
 def test_a_secret_of_a_vault_is_made_as_it_is_told(helm: Helm) -> None:
     """Its templates are those of another program."""
-    [values] = [each for each in VALUES if "extraObjects" in each]
+    [values] = [each for each in VALUES if {"existingSecret", "extraObjects"} <= each.keys()]
     fleet = yaml.safe_load(CASES["fleet"].read_text())
     made = of_kind(helm.manifests(fleet | values), "ExternalSecret")
     assert made == values["extraObjects"]
@@ -89,6 +92,25 @@ def rendered(helm: Helm, command: list[str]) -> str:
         str(CASES["fleet"]) if option == "memory.yaml" else option for option in command[at + 1 :]
     ]
     return helm.run("template", "memory", CHART, *FOR, *given)
+
+
+def test_argo_cd_has_secrets_before_it_migrates_and_migrates_before_it_serves(helm: Helm) -> None:
+    """By waves of one sync; what says no wave is of wave 0."""
+    [values] = [each for each in VALUES if {"migration", "extraObjects"} <= each.keys()]
+    fleet = yaml.safe_load(CASES["fleet"].read_text())
+    manifests = helm.manifests(fleet | values)
+    waves: dict[str, set[str]] = {}
+    for each in manifests:
+        annotations = each["metadata"].get("annotations", {})
+        if annotations.get("helm.sh/hook") != "test":
+            wave = annotations.get("argocd.argoproj.io/sync-wave", "0")
+            waves.setdefault(wave, set()).add(f"{each['kind']} {each['metadata']['name']}")
+            hook = annotations.get("argocd.argoproj.io/hook")
+            assert hook == ("Sync" if wave == "-1" else None)
+    assert waves["-2"] == {"ExternalSecret memgpt-secret"}
+    assert "Job memory-memgpt-proxy-migration" in waves["-1"]
+    assert all(name.endswith("-migration") for name in waves["-1"])
+    assert "Deployment memory-memgpt-proxy" in waves["0"]
 
 
 def test_an_upgrade_without_elasticsearch_is_told_where_it_is_looked_for(helm: Helm) -> None:
