@@ -103,8 +103,10 @@ def elasticsearch_binaries() -> Path:
 @pytest.fixture(scope="session")
 def elasticsearch(elasticsearch_binaries: Path) -> Iterator[ElasticsearchNode]:
     """The Elasticsearch of the whole run: take namespaces of your own, and leave it running."""
-    with base_directory() as base, ElasticsearchNode(elasticsearch_binaries, base) as node:
-        yield node
+    with base_directory() as base:
+        backups = {"path.repo": [str(base / "n1" / "backups")]}
+        with ElasticsearchNode(elasticsearch_binaries, base, settings=backups) as node:
+            yield node
 
 
 @pytest.fixture(scope="session")

@@ -9,19 +9,24 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
+import yaml
 
 from tests.chart.test_cluster import Release, case
 from tests.conftest import StartGateway
+from tests.docs.fenced import blocks
 from tests.support.backend import ScriptedBackend
 from tests.support.backup_recipe import commands, restoring_pod
-from tests.support.helm import CASES, Helm, of_kind
+from tests.support.helm import CASES, NAMESPACE, Helm, of_kind
 from tests.support.kubernetes import Cluster
+from tests.support.network_policies import Peer, allowed, matches
 from tests.support.replies import text
 
-POD = "memory-memgpt-proxy-0"
+NAME = "memory-memgpt-proxy"
+POD = f"{NAME}-0"
 STOPPED_BY = [
     ["scale", "statefulset", "memory-memgpt-proxy", "--replicas", "0"],
     ["wait", "--for=delete", f"pod/{POD}", "--timeout=15m"],
@@ -104,6 +109,52 @@ def test_the_recipe_names_what_the_chart_makes(helm: Helm) -> None:
     assert mount["mountPath"] == mounted["data"]
     assert pod["securityContext"].items() <= of_the_chart["securityContext"].items()
     assert container["securityContext"].items() <= own["securityContext"].items()
+
+
+def pod_for_commands() -> dict[str, Any]:
+    [found] = [block for block in blocks() if block.code.startswith("# commands.yaml")]
+    return dict(yaml.safe_load(found.code))
+
+
+@pytest.mark.chart
+def test_the_pod_for_commands_is_as_a_gateway_is(helm: Helm) -> None:
+    """It has its settings and its ways out, and is none of those that clients are led to."""
+    manifests = helm.manifests(CASES["fleet"])
+    [made] = of_kind(manifests, "Deployment")
+    spec, pod = made["spec"]["template"]["spec"], pod_for_commands()
+    [own], [container] = spec["containers"], pod["spec"]["containers"]
+    assert container["envFrom"] == own["envFrom"]
+    assert container["securityContext"].items() <= own["securityContext"].items()
+    assert pod["spec"]["securityContext"].items() <= spec["securityContext"].items()
+    mounted = {each["name"]: each["mountPath"] for each in own["volumeMounts"]}
+    for mount in container["volumeMounts"]:
+        assert mounted[mount["name"]] == mount["mountPath"]
+    for volume in pod["spec"]["volumes"]:
+        if volume["name"] != "data":
+            assert volume in spec["volumes"]
+    labels = pod["metadata"]["labels"]
+    policies = [
+        each for each in of_kind(manifests, "NetworkPolicy") if each["metadata"]["name"] == NAME
+    ]
+    peer = Peer(NAMESPACE, labels)
+    assert allowed(policies, peer, Peer("search"), 9200)
+    assert not allowed(policies, peer, Peer("elsewhere"), 22), "it is one of theirs"
+    [service] = of_kind(manifests, "Service")
+    assert not matches({"matchLabels": service["spec"]["selector"]}, labels)
+
+
+@pytest.mark.chart
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_pod_for_commands_runs_beside_a_fleet(cluster: Cluster, tmp_path: Path) -> None:
+    """Its namespace takes only pods of the restricted profile."""
+    release = Release(cluster, tmp_path)
+    release.make_secret("memgpt-secret")
+    release.install(case("fleet"))
+    cluster.post(f"/api/v1/namespaces/{release.namespace}/pods", pod_for_commands())
+    cluster.wait(
+        lambda: release.get("v1", "pods", "memory-commands")["status"]["phase"] == "Running"
+    )
 
 
 @pytest.mark.chart

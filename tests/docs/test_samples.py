@@ -45,7 +45,8 @@ def of(language: str) -> Any:
     return pytest.mark.parametrize("block", mine, ids=str)
 
 
-LANGUAGES = {"python", "sh", "yaml", "json", "http", "ini", "text"}
+LANGUAGES = {"python", "sh", "yaml", "json", "http", "ini", "text", "console"}
+"""``tests/stores/elasticsearch/test_snapshots.py`` carries out what is for a console."""
 
 
 def test_every_block_is_covered_by_a_rule():
