@@ -12,6 +12,7 @@ from memgpt_proxy import __version__
 from memgpt_proxy.checking.command import check_command
 from memgpt_proxy.config import LogFormat
 from memgpt_proxy.issuing import key_command
+from memgpt_proxy.looking import memory_command
 from memgpt_proxy.moving.command import (
     erase_command,
     export_command,
@@ -65,6 +66,7 @@ def settings_command() -> None:
 
 main.add_command(check_command)
 main.add_command(key_command)
+main.add_command(memory_command)
 main.add_command(migrate_command)
 main.add_command(erase_command)
 main.add_command(export_command)
