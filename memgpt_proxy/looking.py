@@ -33,18 +33,22 @@ _day = click.DateTime(["%Y-%m-%d"])
 @click.option(
     "--url",
     envvar="OPENAI_BASE_URL",
+    metavar="URL",
     default=_URL,
     show_default=True,
     show_envvar=True,
     help="The gateway's address.",
 )
-@click.option("--user", help="The end user of the key whose memory it is; else the key's own.")
+@click.option(
+    "--user", metavar="USER", help="The end user of the key whose memory it is; else the key's own."
+)
 @click.pass_context
 def memory_command(context: click.Context, url: str, user: str | None) -> None:
     """Look into a memory behind a running gateway, and edit it.
 
     The API key is that of the environment's OPENAI_API_KEY, else it is asked for, or a line of the
-    standard input. A memory whose gateway is stopped, export, erase and import reach.
+    standard input. Where no gateway runs, the commands export, import and erase without "memory"
+    open the store itself.
     """
     context.obj = partial(_opened, url, user)  # help asks for no key
 
@@ -106,8 +110,10 @@ def show(memory: Memory) -> None:
 @_command(
     "messages",
     click.argument("query", required=False),
-    click.option("--from", "start", type=_day, help="The first day, in place of a query."),
-    click.option("--to", "end", type=_day, help="The last day, which is included."),
+    click.option(
+        "--from", "start", type=_day, metavar="DAY", help="The first (YYYY-MM-DD), without QUERY."
+    ),
+    click.option("--to", "end", type=_day, metavar="DAY", help="The last, which is included."),
     _page,
     _limit,
 )
