@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ from memgpt_proxy.api.responses.endpoint import Responses, StoredResponses
 from memgpt_proxy.api.routed import RoutedPassthrough
 from memgpt_proxy.api.ui_tasks import TaskPrompts
 from memgpt_proxy.backend.client import Backend, Backends, Timeouts
-from memgpt_proxy.backend.http1 import Http1Transport
+from memgpt_proxy.backend.http1 import Http1Transport, Proxies, UnusableProxy
 from memgpt_proxy.backend.several import SeveralBackends
 from memgpt_proxy.backends_file import BackendsFile
 from memgpt_proxy.config import (
@@ -82,6 +84,9 @@ from memgpt_proxy.stores.limits import Limiter
 from memgpt_proxy.stores.protocols import Store, StoreError, StoreFull
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.spans import Spans
+from memgpt_proxy.wrong_settings import SettingsError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +157,14 @@ def create_app(
         routes: Further routes to serve, such as the demo backend's.
 
     Raises:
+        SettingsError: The environment's proxy for one of them is none.
         OSError, ValueError: The data directory or the secret in it cannot be used, or something
             is not installed that the settings need.
         SettingsError: The file of keys cannot be used.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     zone = ZoneInfo(settings.time_zone)
-    transport = transport or Http1Transport(settings.max_connections)
+    transport = transport or _transport(settings, backend_url, several)
     secret = secret_of(settings)
     issued = issued_keys(settings)
     authenticator = _authenticator(settings, secret, issued)
@@ -198,6 +204,26 @@ def create_app(
         opened=opened,
         degraded=lambda: kept.store.degraded,
     )
+
+
+def _transport(
+    settings: Settings, backend_url: str, several: BackendsFile | None
+) -> httpx.AsyncBaseTransport:
+    """Return what carries requests to models, and tell of the proxies on their way.
+
+    Raises SettingsError for one of these that is none.
+    """
+    proxies = Proxies(os.environ, own_host=settings.host)
+    urls = [backend_url] if several is None else [str(entry.url) for entry in several.backends]
+    if settings.embedding_model is not None and settings.embedding_url is not None:
+        urls.append(str(settings.embedding_url))
+    try:
+        for url in urls:
+            if (proxy := proxies.to_url(url)) is not None:
+                log.info("%s is reached through %s", httpx.URL(url).netloc.decode(), proxy)
+    except UnusableProxy as error:
+        raise SettingsError(str(error)) from error
+    return Http1Transport(settings.max_connections, proxies=proxies)
 
 
 def _spans(settings: Settings) -> Spans | None:

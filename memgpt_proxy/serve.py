@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Mount
 
 from memgpt_proxy.app import create_app
 from memgpt_proxy.backend.discovery import find_local_server, list_models, url_meant
-from memgpt_proxy.backend.http1 import Http1Transport
+from memgpt_proxy.backend.http1 import Http1Transport, Proxies, ProxyFailed
 from memgpt_proxy.backends_file import BackendsFile, read_backends
 from memgpt_proxy.config import LogFormat, Settings
 from memgpt_proxy.data_dir import DataDirError, DataDirInUse, claimed
@@ -187,7 +187,7 @@ def _listen(settings: Settings) -> socket.socket:
 async def _choose_backend(settings: Settings, port: int) -> _Chosen:
     if (several := read_backends(settings)) is not None:
         return _several(settings, several, port)
-    transport = Http1Transport(max_connections=8)
+    transport = Http1Transport(max_connections=8, proxies=Proxies(os.environ))
     try:
         if settings.backend_url is not None:
             return await _named_backend(settings, str(settings.backend_url), port, transport)
@@ -215,7 +215,10 @@ async def _named_backend(
         listed = await list_models(transport, url, key.get_secret_value() if key else None)
     except httpx.TransportError as error:
         why = str(error).rstrip(".")
-        doubt = f", which cannot be reached now ({why}): is it running, and is backend_url right?"
+        wrong = "is it running, and is backend_url right?"
+        if isinstance(error, ProxyFailed):
+            wrong = "is HTTPS_PROXY right, or has NO_PROXY to name it?"
+        doubt = f", which cannot be reached now ({why}): {wrong}"
     else:
         model = next(iter(listed.models), None)
         if meant := url_meant(url, listed):

@@ -25,6 +25,7 @@ from memgpt_proxy.backend.headers import (
     without_client,
 )
 from memgpt_proxy.backend.http1.exchange import Exchange
+from memgpt_proxy.backend.http1.proxies import ProxyFailed
 from memgpt_proxy.errors import (
     BackendBroken,
     BackendGaveUp,
@@ -391,6 +392,9 @@ def map_transport_error(error: httpx.TransportError, *, answering: bool = False)
             return BackendTimeout("The backend was silent for too long within its answer.")
         case httpx.TimeoutException():
             return BackendTimeout("The backend was silent for too long before its answer.")
+        case ProxyFailed():
+            refuses = f"refuses ({error.status})" if error.status else "does not answer"
+            return BackendUnreachable(f"The proxy on the way to the backend {refuses}.")
         case httpx.ConnectError() | httpx.UnsupportedProtocol():
             return BackendUnreachable("The backend cannot be reached.")
         case _ if answering:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import httpx
 import orjson
 
 from memgpt_proxy.backend.discovery import ListedModels, find_local_server, list_models, url_meant
-from memgpt_proxy.backend.http1 import Http1Transport
+from memgpt_proxy.backend.http1 import Http1Transport, Proxies, ProxyFailed
 from memgpt_proxy.backends_file import BackendEntry, read_backends
 from memgpt_proxy.checking.findings import Finding, fail, milliseconds, ok, told, warn
 from memgpt_proxy.config import Settings
@@ -31,14 +32,15 @@ async def backend(settings: Settings) -> Sequence[Finding]:
         several = read_backends(settings)
     except SettingsError as error:
         return [fail(BACKEND, str(error))]
-    transport = Http1Transport(CONNECTIONS)
+    proxies = Proxies(os.environ)
+    transport = Http1Transport(CONNECTIONS, proxies=proxies)
     try:
         if several is not None:
             asked = map(_one_of_several, several.backends)
-            return await asyncio.gather(*(_answers(one, transport) for one in asked))
+            return await asyncio.gather(*(_answers(one, transport, proxies) for one in asked))
         if settings.backend_url is None:
             return [await _local_server(transport)]
-        return [await _answers(_only(settings), transport)]
+        return [await _answers(_only(settings), transport, proxies)]
     finally:
         await transport.aclose()
 
@@ -93,14 +95,26 @@ def _one_of_several(entry: BackendEntry) -> _Asked:
     )
 
 
-async def _answers(asked: _Asked, transport: httpx.AsyncBaseTransport) -> Finding:
+async def _answers(asked: _Asked, transport: httpx.AsyncBaseTransport, proxies: Proxies) -> Finding:
     began = time.perf_counter()
     try:
         listed = await list_models(transport, asked.url, asked.key)
     except httpx.TransportError as error:
-        why = f"{told(error)}: check {asked.set_by[0]}"
-        return fail(asked.part, f"{asked.shown} cannot be reached: {why}")
-    return _answered(asked, listed, milliseconds(time.perf_counter() - began))
+        return fail(asked.part, _unreachable(asked.shown, error, asked.set_by[0]))
+    took = _took(began, proxies, asked.url)
+    return _answered(asked, listed, took)
+
+
+def _unreachable(shown: str, error: Exception, set_by: str) -> str:
+    wrong = "HTTPS_PROXY and NO_PROXY" if isinstance(error, ProxyFailed) else set_by
+    return f"{shown} cannot be reached: {told(error)}: check {wrong}"
+
+
+def _took(began: float, proxies: Proxies, url: str) -> str:
+    """Return how long an answer took, and by which way if not straight."""
+    proxy = proxies.to_url(url)
+    way = "" if proxy is None else f" through {proxy}"
+    return milliseconds(time.perf_counter() - began) + way
 
 
 def _answered(asked: _Asked, listed: ListedModels, took: str) -> Finding:
@@ -129,14 +143,17 @@ async def embedding_model(settings: Settings) -> Sequence[Finding]:
     url = settings.embedding_url or settings.backend_url
     if url is None:
         return [fail(EMBEDDINGS, "embedding_model is set: set embedding_url or backend_url too")]
-    transport = Http1Transport(CONNECTIONS)
+    proxies = Proxies(os.environ)
+    transport = Http1Transport(CONNECTIONS, proxies=proxies)
     try:
-        return [await _embedded(settings, str(url).rstrip("/"), transport)]
+        return [await _embedded(settings, str(url).rstrip("/"), transport, proxies)]
     finally:
         await transport.aclose()
 
 
-async def _embedded(settings: Settings, url: str, transport: httpx.AsyncBaseTransport) -> Finding:
+async def _embedded(
+    settings: Settings, url: str, transport: httpx.AsyncBaseTransport, proxies: Proxies
+) -> Finding:
     model, shown = settings.embedding_model, without_credentials(url)
     key = settings.embedding_api_key
     if key is None and url == str(settings.backend_url).rstrip("/"):
@@ -156,8 +173,8 @@ async def _embedded(settings: Settings, url: str, transport: httpx.AsyncBaseTran
         finally:
             await response.aclose()
     except (httpx.TransportError, httpx.DecodingError) as error:
-        return fail(EMBEDDINGS, f"{shown} cannot be reached: {told(error)}: check embedding_url")
-    took = milliseconds(time.perf_counter() - began)
+        return fail(EMBEDDINGS, _unreachable(shown, error, "embedding_url"))
+    took = _took(began, proxies, url)
     if response.status_code != httpx.codes.OK:
         return fail(EMBEDDINGS, f"{shown} refuses {model} ({response.status_code})")
     if dimensions := _dimensions(body):

@@ -9,8 +9,8 @@ from typing import Protocol, cast
 import httptools
 import httpx
 
-from memgpt_proxy.backend.http1.dial import Origin
 from memgpt_proxy.backend.http1.exchange import Exchange
+from memgpt_proxy.backend.http1.origin import Origin
 
 # The most bytes that may arrive without a head, a piece of body or the end coming of them:
 # the size of a head, and of trailers.

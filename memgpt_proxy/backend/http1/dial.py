@@ -1,15 +1,23 @@
-"""Sockets to a host: resolved, raced (RFC 8305, "happy eyeballs"), with TLS where asked for."""
+"""Sockets to a host: resolved, raced (RFC 8305, "happy eyeballs"), with TLS where asked for.
+
+Where a proxy stands in between, the socket leads to that: to what is asked by https through a
+tunnel, within which TLS is spoken as without it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
 import httpx
+
+from memgpt_proxy.backend.http1.origin import Origin
+from memgpt_proxy.backend.http1.proxies import DIRECTLY, Proxies, Proxy, ProxyFailed
+from memgpt_proxy.backend.http1.tunnel import ProxyAnswer, open_tunnel
 
 # How long an address has before the next is tried beside it (RFC 8305, section 8).
 _HEAD_START = 0.25
@@ -17,9 +25,6 @@ _HEAD_START = 0.25
 _KEPT_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds of silence before a sign of life, between two, and how many may stay without answer; the
 second is the first's name on macOS."""
-
-Origin = tuple[str, str, int]
-"""Scheme (http or https), host and port."""
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 """What ``getaddrinfo`` gives."""
@@ -30,42 +35,72 @@ class Dialer:
 
     Args:
         ssl_context: For TLS; None makes httpx's default one when it is first needed.
+        proxies: What leads to which host.
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext | None, proxies: Proxies = DIRECTLY) -> None:
         self._ssl_context = ssl_context
+        self._proxies = proxies
 
     async def dial(
         self, origin: Origin, protocol: asyncio.Protocol, *, timeout: float | None
     ) -> None:
-        """Connect a protocol to an origin.
+        """Connect a protocol to an origin, or to its proxy where that takes requests for it.
 
         Args:
-            timeout: For everything, in seconds: name, connection and TLS handshake.
+            timeout: For everything, in seconds: name, connection, tunnel and TLS handshake.
 
         Raises:
             httpx.ConnectError: It cannot be reached, or its certificate is not trusted.
             httpx.ConnectTimeout: It took too long.
+            ProxyFailed: Its proxy cannot be reached, or refuses.
         """
+        proxy = self._proxies.to(origin)
+        way = "" if proxy is None else f" through {proxy}"
         try:
             async with asyncio.timeout(timeout):
-                await self._dial(origin, lambda: protocol)
+                if proxy is None:
+                    await self._connect(origin, protocol)
+                elif origin[0] == "https":
+                    await self._tunnel(proxy, origin, protocol)
+                else:
+                    await self._reach(proxy, protocol)
         except TimeoutError as error:
-            raise httpx.ConnectTimeout("The connection took too long.") from error
+            raise httpx.ConnectTimeout(f"The connection{way} took too long.") from error
         except (OSError, UnicodeError) as error:
-            raise httpx.ConnectError(_why(error, origin)) from error
+            raise httpx.ConnectError(_why(error, origin) + way) from error
 
-    async def _dial(self, origin: Origin, protocol: Callable[[], asyncio.Protocol]) -> None:
+    async def _connect(self, origin: Origin, protocol: asyncio.Protocol) -> asyncio.Transport:
         scheme, host, port = origin
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         sock = await race(loop, alternating(addresses))
-        if scheme == "https":
-            await loop.create_connection(
-                protocol, sock=sock, ssl=self._tls(), server_hostname=host.rstrip(".")
+        tls, name = (self._tls(), host.rstrip(".")) if scheme == "https" else (None, None)
+        transport, _ = await loop.create_connection(
+            lambda: protocol, sock=sock, ssl=tls, server_hostname=name
+        )
+        return transport
+
+    async def _reach(self, proxy: Proxy, protocol: asyncio.Protocol) -> asyncio.Transport:
+        try:
+            return await self._connect(proxy.origin, protocol)
+        except (OSError, UnicodeError) as error:
+            raise ProxyFailed(f"{proxy} cannot be reached: {_why(error, proxy.origin)}") from error
+
+    async def _tunnel(self, proxy: Proxy, origin: Origin, protocol: asyncio.Protocol) -> None:
+        answer = ProxyAnswer()
+        outer = await self._reach(proxy, answer)
+        try:
+            await open_tunnel(outer, answer, proxy, origin)
+            inner = await asyncio.get_running_loop().start_tls(
+                outer, protocol, self._tls(), server_hostname=origin[1].rstrip(".")
             )
-        else:
-            await loop.create_connection(protocol, sock=sock)
+        except BaseException:
+            outer.abort()
+            raise
+        if inner is None:  # it ended as the handshake did
+            raise ConnectionResetError("the connection was closed")
+        protocol.connection_made(inner)
 
     def _tls(self) -> ssl.SSLContext:
         if self._ssl_context is None:

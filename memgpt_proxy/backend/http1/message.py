@@ -7,6 +7,8 @@ from typing import NamedTuple, cast
 
 import httpx
 
+from memgpt_proxy.backend.http1.proxies import Proxy
+
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # What a head may look like.
 _HEAD = re.compile(
@@ -34,15 +36,20 @@ class Message(NamedTuple):
     upload: Upload | None
 
 
-def encode(request: httpx.Request) -> Message:
+def encode(request: httpx.Request, proxy: Proxy | None = None) -> Message:
     """Return a request's head, with its body where that is in hand.
 
     Host and the framing of the body are added where the request does not name them.
 
+    Args:
+        proxy: What is to take it on to its host; None where it is written to the host itself.
+
     Raises:
         httpx.LocalProtocolError: It cannot be written as one HTTP/1.1 request.
     """
-    lines = [_request_line(request)]
+    lines = [_request_line(request, whole=proxy is not None)]
+    if proxy is not None and proxy.authorization:
+        lines.append(b"Proxy-Authorization: " + proxy.authorization)
     found: dict[bytes, bytes] = {}
     raw = request.headers.raw
     if b"".join([name for name, _ in raw]).translate(None, _TOKEN):
@@ -62,12 +69,15 @@ def encode(request: httpx.Request) -> Message:
     return Message(_head(lines), upload)
 
 
-def _request_line(request: httpx.Request) -> bytes:
+def _request_line(request: httpx.Request, *, whole: bool) -> bytes:
+    """Return the first line, with the whole URL where a proxy reads it (section 3.2.2)."""
     try:
         method = request.method.encode("ascii")
     except UnicodeEncodeError as error:
         raise httpx.LocalProtocolError("The method is not ASCII.") from error
-    return b"%b %b HTTP/1.1" % (method, request.url.raw_path)
+    url = request.url
+    place = b"%b://%b" % (url.raw_scheme, url.netloc) if whole else b""
+    return b"%b %b%b HTTP/1.1" % (method, place, url.raw_path)
 
 
 def _frame_whole(lines: list[bytes], found: dict[bytes, bytes], method: str, body: bytes) -> bytes:

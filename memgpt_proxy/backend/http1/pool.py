@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import httpx
 
 from memgpt_proxy.backend.http1.connection import Connection
-from memgpt_proxy.backend.http1.dial import Dialer, Origin
+from memgpt_proxy.backend.http1.dial import Dialer
+from memgpt_proxy.backend.http1.origin import Origin
 
 # How long a connection is kept without use, in seconds.
 IDLE_AT_MOST = 30.0
@@ -60,7 +61,8 @@ class Pool:
 
         Raises:
             httpx.PoolTimeout: None came free in time.
-            httpx.ConnectError, httpx.ConnectTimeout: A new one could not be opened.
+            httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError: A new one could not be
+                opened.
         """
         while True:
             connection = await self._turn(origin, timeouts.get("pool"), fresh=fresh)

@@ -6,12 +6,12 @@ import ssl
 
 import httpx
 
-from memgpt_proxy.backend.http1.dial import Dialer, Origin
+from memgpt_proxy.backend.http1.dial import Dialer
 from memgpt_proxy.backend.http1.exchange import Exchange
 from memgpt_proxy.backend.http1.message import Message, encode
+from memgpt_proxy.backend.http1.origin import Origin, origin_of
 from memgpt_proxy.backend.http1.pool import Pool
-
-_PORTS = {"http": 80, "https": 443}
+from memgpt_proxy.backend.http1.proxies import DIRECTLY, Proxies, Proxy
 
 
 class Http1Transport(httpx.AsyncBaseTransport):
@@ -26,10 +26,18 @@ class Http1Transport(httpx.AsyncBaseTransport):
         max_connections: Open connections at the most, to all hosts together; who comes
             later waits in line.
         ssl_context: For https; None trusts what httpx trusts.
+        proxies: What leads to which host; none by default.
     """
 
-    def __init__(self, max_connections: int, *, ssl_context: ssl.SSLContext | None = None) -> None:
-        self._pool = Pool(max_connections, Dialer(ssl_context))
+    def __init__(
+        self,
+        max_connections: int,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        proxies: Proxies = DIRECTLY,
+    ) -> None:
+        self._pool = Pool(max_connections, Dialer(ssl_context, proxies))
+        self._proxies = proxies
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; return when the response's head is there, its body streaming.
@@ -38,10 +46,15 @@ class Http1Transport(httpx.AsyncBaseTransport):
         not an error: a request whose body is in hand is sent once more, on a new connection.
         """
         try:
-            message = encode(request)
-            exchange = await self._send(request, message, fresh=False)
+            origin = origin_of(request.url)
+            proxy = self._reader(origin)
+            message = encode(request, proxy)
+            exchange = await self._send(origin, request, message, fresh=False)
             if exchange.stale and message.upload is None:
-                exchange = await self._send(request, message, fresh=True)
+                exchange = await self._send(origin, request, message, fresh=True)
+            if proxy is not None and exchange.status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
+                await exchange.aclose()
+                raise proxy.refusal(origin, exchange.status)
             return exchange.response()
         except httpx.RequestError as error:
             error.request = request
@@ -51,9 +64,14 @@ class Http1Transport(httpx.AsyncBaseTransport):
         """Close every connection; requests that come later open new ones."""
         await self._pool.aclose()
 
-    async def _send(self, request: httpx.Request, message: Message, *, fresh: bool) -> Exchange:
+    def _reader(self, origin: Origin) -> Proxy | None:
+        """Return the proxy that reads what is sent to an origin; of TLS it reads nothing."""
+        return self._proxies.to(origin) if origin[0] == "http" else None
+
+    async def _send(
+        self, origin: Origin, request: httpx.Request, message: Message, *, fresh: bool
+    ) -> Exchange:
         timeouts = request.extensions.get("timeout") or {}
-        origin = _origin(request.url)
         connection = None if fresh else self._pool.take(origin)
         if connection is None:
             connection = await self._pool.acquire(origin, timeouts, fresh=fresh)
@@ -61,13 +79,3 @@ class Http1Transport(httpx.AsyncBaseTransport):
         connection.start(exchange, message.data)
         await exchange.head(message.upload)
         return exchange
-
-
-def _origin(url: httpx.URL) -> Origin:
-    scheme = url.scheme
-    if scheme not in _PORTS:
-        raise httpx.UnsupportedProtocol(f"Not http or https: {scheme!r}.")
-    host = url.raw_host.decode("ascii")
-    if not host:
-        raise httpx.UnsupportedProtocol("There is no host in the address.")
-    return scheme, host, url.port or _PORTS[scheme]
