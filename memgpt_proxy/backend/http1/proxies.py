@@ -52,11 +52,11 @@ class Proxy:
 
     def refusal(self, origin: Origin, status: int) -> ProxyFailed:
         """Return the error for a status with which it does not let through to an origin."""
-        why = f"({status})"
+        why = ""
         if status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
-            asked = "does not take those of its URL" if self.authorization else "asks for them"
-            why = f"without user and password, and {asked} ({status})"
-        error = ProxyFailed(f"{self} refuses the way to {authority(origin)} {why}")
+            taken = "does not take the user and password of its URL"
+            why = f": it {taken if self.authorization else 'asks for user and password'}"
+        error = ProxyFailed(f"{self} refuses the way to {authority(origin)}{why} ({status})")
         error.status = status
         return error
 
@@ -119,9 +119,11 @@ class _Exemption:
     def holds(self, host: str, address: IPv4Address | IPv6Address | None, port: int) -> bool:
         if self.port not in (None, port):
             return False
-        if self.network is not None:
-            return address is not None and address in self.network
-        return self.name == "*" or f".{host}".endswith(f".{self.name}")
+        if self.name == "*":
+            return True
+        if self.network is not None or address is not None:
+            return address is not None and self.network is not None and address in self.network
+        return f".{host}".endswith(f".{self.name}")
 
 
 def _exemption(entry: str) -> _Exemption:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import ssl
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,29 +14,14 @@ import pytest
 from memgpt_proxy.backend.http1 import Http1Transport
 from memgpt_proxy.backend.http1.dial import Address, alternating, race
 from tests.backend.http1.server import DEADLINE, OK, Peer, always_ok, ask, get, serve
-from tests.conftest import missing_part
+from tests.support.certificates import self_signed, server_tls
 from tests.support.process import free_port
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate, with its key, for ``localhost`` alone; it is its own authority."""
-    if shutil.which("openssl") is None:
-        missing_part("the openssl command is not installed")
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
-        f"-addext subjectAltName=DNS:localhost -keyout {path}.key -out {path}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + Path(f"{path}.key").read_bytes())
-    return path
-
-
-def server_tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+    return self_signed(tmp_path_factory.mktemp("tls") / "server.pem", "localhost")
 
 
 async def big_ok(peer: Peer) -> None:
