@@ -307,7 +307,11 @@ def test_a_process_that_cannot_start_tells_why(tmp_path: Path):
 def test_settings_of_the_developer_stay_outside(monkeypatch):
     monkeypatch.setenv("MEMGPT_CONTEXT_WINDOW", "17")
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "localhost")
     environment = clean_environment(MEMGPT_DATA_DIR="/x")
+    assert "HTTPS_PROXY" not in environment
+    assert "no_proxy" not in environment
     assert "MEMGPT_CONTEXT_WINDOW" not in environment
     assert "OPENAI_API_KEY" not in environment
     assert environment["MEMGPT_DATA_DIR"] == "/x"

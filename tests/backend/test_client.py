@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from memgpt_proxy.backend.client import Backend, Timeouts, map_transport_error
+from memgpt_proxy.backend.http1 import ProxyFailed
 from memgpt_proxy.errors import (
     BackendBroken,
     BackendRefused,
@@ -63,6 +64,16 @@ def test_transport_errors(
     mapped = map_transport_error(error("secret"), answering=True)
     assert type(mapped) is answering
     assert b"secret" not in mapped.body()
+
+
+@pytest.mark.parametrize(("status", "told"), [(407, b"refuses (407)"), (0, b"does not answer")])
+def test_the_client_is_told_of_a_proxy_and_not_where_it_is(status: int, told: bytes) -> None:
+    error = ProxyFailed("the proxy at http://proxy.corp:3128 refuses")
+    error.status = status
+    mapped = map_transport_error(error)
+    assert isinstance(mapped, BackendUnreachable)
+    assert told in mapped.body()
+    assert b"proxy.corp" not in mapped.body()
 
 
 HI = b'data: {"choices": [{"index": 0, "delta": {"content": "Hi."}}]}\n\ndata: [DONE]\n\n'

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,9 +59,12 @@ class ScriptedBackend:
 
     ``reply`` queues answers, one a request; ``script`` answers every request by a function. A
     request that neither covers gets a 500 and is counted in ``unexpected``.
+
+    Args:
+        certificate: A file with a certificate and its key, with which it speaks TLS.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, certificate: Path | None = None) -> None:
         self._arrival = threading.Condition()
         self._release = Gate()
         self.reset()
@@ -71,11 +75,20 @@ class ScriptedBackend:
                 Mount("/v1", _Echo(self)),
             ]
         )
-        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", loop="asyncio")
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            loop="asyncio",
+            ssl_certfile=certificate,
+        )
         self._server = uvicorn.Server(config)
         # Listening from its creation on: a request that comes before the server runs waits.
         self._socket = socket.create_server(("127.0.0.1", port), backlog=512)
-        self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        self.port: int = self._socket.getsockname()[1]
+        scheme = "http" if certificate is None else "https"
+        self.base_url = f"{scheme}://127.0.0.1:{self.port}/v1"
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
 
     def reset(self) -> None:

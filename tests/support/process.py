@@ -19,6 +19,8 @@ from typing import Self
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+"""In small letters; they are read in capitals too."""
 
 PORTS = range(12_000, 32_000)
 """Below those that the system gives out: nobody takes one while its server is restarted."""
@@ -180,7 +182,14 @@ class ServerProcess:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """This process's environment without the settings a developer may have exported."""
+    """This process's environment without the settings a developer may have exported.
+
+    Nor has it proxies: all that is asked by what tests start is on this machine.
+    """
     ours = ("MEMGPT_", "OPENAI_", "LLAMA_ARG_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ours) and name.lower() not in PROXY_VARIABLES
+    }
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}
