@@ -54,6 +54,14 @@ def pytest_configure() -> None:
     """Let what tests start be interrupted, which shells have background jobs ignore."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _ask_this_machine_directly()
+
+
+def _ask_this_machine_directly() -> None:
+    """Keep clients in tests from a proxy that others, which fetch something, may need."""
+    if any(f"{name}_proxy" in map(str.lower, os.environ) for name in ("http", "all")):
+        told = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+        os.environ["no_proxy"] = f"127.0.0.1,localhost,::1,{told}"
 
 
 def missing_part(reason: str) -> NoReturn:
