@@ -101,7 +101,8 @@ class EgressProxy:
         self.connections += 1
         self.open += 1
         try:
-            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            # A KeyError is a host that is not there: it closes.
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError, KeyError):
                 await self._asked(reader, writer)
         finally:
             self.open -= 1

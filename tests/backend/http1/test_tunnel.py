@@ -176,7 +176,8 @@ async def test_a_tunnel_that_is_not_opened(
                 await ask(transport, get(URL, connect=0.2))
         else:
             call = asyncio.get_running_loop().create_task(ask(transport, get(URL)))
-            await asyncio.to_thread(until, lambda: bool(proxy.heads))
+            reached = proxy if hangs else server
+            await asyncio.to_thread(until, lambda: reached.connections > 0)
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
@@ -216,6 +217,7 @@ async def test_a_certificate_is_checked_through_the_tunnel(
 
 async def test_a_backend_behind_it_that_speaks_no_tls(proxy: EgressProxy) -> None:
     async def handler(peer: Peer) -> None:
+        await peer.reader.read(1)
         peer.send(OK)
         await peer.gone()
 
