@@ -157,10 +157,9 @@ def create_app(
         routes: Further routes to serve, such as the demo backend's.
 
     Raises:
-        SettingsError: The environment's proxy for one of them is none.
         OSError, ValueError: The data directory or the secret in it cannot be used, or something
             is not installed that the settings need.
-        SettingsError: The file of keys cannot be used.
+        SettingsError: The file of keys cannot be used, or a proxy of the environment is none.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     zone = ZoneInfo(settings.time_zone)
