@@ -16,7 +16,8 @@ import pytest
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.listener import introduce, listening
-from tests.support.process import until
+from tests.support.process import free_port, until
+from tests.support.redis_server import RedisServer
 from tests.support.replies import Gate, text, wait
 
 pytestmark = pytest.mark.slow  # a process for each test
@@ -186,3 +187,32 @@ def test_a_gateway_that_is_starting_can_be_stopped(
             assert gateway.wait_for_end() == 0
     assert "Traceback" not in gateway.log()
     assert "Stopped at once." in gateway.log()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("redis_is_back", [True, False])
+def test_what_waits_on_disk_outlives_it_or_is_told(
+    backend: ScriptedBackend,
+    start_gateway: Callable[..., GatewayProcess],
+    redis_server: RedisServer,
+    *,
+    redis_is_back: bool,
+) -> None:
+    """Elasticsearch and Redis were away; the disk is a pod's, and goes with it."""
+    fleet = {
+        "MEMGPT_ELASTICSEARCH_URL": f"http://127.0.0.1:{free_port()}",
+        "MEMGPT_REDIS_URL": redis_server.url,
+        "MEMGPT_NAMESPACE_SECRET": "that of all replicas",
+    }
+    redis_server.kill()
+    with ExitStack() as back:
+        back.callback(redis_server.start)
+        gateway = start_gateway(env=fleet)
+        introduce(backend, gateway)
+        if redis_is_back:
+            back.close()
+        assert gateway.stop() == 0
+    waiting = redis_server.ask("XLEN", "memgpt:waiting:{journal}")
+    assert waiting == (":1\r\n" if redis_is_back else ":0\r\n")
+    left = f"1 writes still wait in {gateway.data_dir / 'journal.db'}"
+    assert (left in gateway.log()) != redis_is_back

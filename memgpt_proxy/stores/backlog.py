@@ -35,6 +35,12 @@ ASIDE_SECONDS = 60.0
 BATCH = 64
 """Entries that are carried out together, those of different namespaces at once."""
 
+HANDED_BYTES = 2**20
+"""Bytes of entries behind which no further one is handed over at once."""
+
+HANDING_SECONDS = 3.0
+"""For how long entries are handed over before something else has its turn."""
+
 
 Stored = Callable[[Namespace], Awaitable[None]]
 """Tells that something of a namespace, which has waited, is stored now."""
@@ -74,8 +80,18 @@ class Backlog:
             self._telemetry.writes_wait(journal.name, 0)
 
     async def close(self) -> None:
-        """Close the journals; what waits in them stays."""
+        """Close the journals; what waits in them stays, and is told of where this machine has it.
+
+        A container's disk goes with it, unless somebody sees to that.
+        """
         for journal in self._journals:
+            with suppress(StoreError):
+                if journal.file is not None and (waiting := await journal.waiting()):
+                    log.error(
+                        "%d writes still wait in %s: keep that file, a gateway that is started"
+                        " with it stores them",
+                        *(waiting, journal.file),
+                    )
             await journal.close()
 
     async def waits(self) -> bool:
@@ -152,6 +168,58 @@ class Backlog:
                 self._found(journal)
         return True
 
+    async def hand_over(self) -> bool:
+        """Move what waits in further journals to the first, once that takes writes again.
+
+        Return whether nothing waits in them now.
+
+        For what waits on the disk of one process may go with it. An entry goes when the first
+        journal has it for good: where it breaks off between the two, it waits twice, one after
+        the other. Until all have gone, writes are kept behind those that are left.
+        """
+        further = self._journals[1:]
+        try:
+            for journal in further:
+                if await self._waiting(journal) and await self._journals[0].keeps():
+                    await self._hand_over(journal, self._journals[0])
+            return not sum([await self._waiting(journal) for journal in further])
+        except (StoreUnavailable, TimeoutError):
+            return False  # a later call goes on
+
+    async def _hand_over(self, journal: Journal, first: Journal) -> None:
+        clock = asyncio.get_running_loop().time
+        moved, until = 0, clock() + HANDING_SECONDS
+        try:
+            while (waiting := await self._waiting(journal)) and clock() < until:
+                last = waiting <= BATCH  # while these go, none comes behind
+                async with (
+                    asyncio.timeout(HELD_SECONDS if last else None),
+                    self.held() if last else nullcontext(),
+                ):
+                    moved += await self._hand_some_over(journal, first)
+                    if last and not await self._waiting(journal):
+                        self.begin_anew()
+        finally:
+            if moved:
+                log.info(
+                    "%d writes that waited in the %s journal wait in the %s journal now",
+                    *(moved, journal.name, first.name),
+                )
+
+    async def _hand_some_over(self, journal: Journal, first: Journal) -> int:
+        """Move the oldest entries; return how many."""
+        size = 0
+        entries: list[Entry] = []
+        for entry in await journal.oldest(BATCH):
+            size += entry.size
+            if entries and size > HANDED_BYTES:
+                break
+            entries.append(entry)
+        await first.take_over(entries)
+        await journal.done(entries)
+        await self._waiting(first)
+        return len(entries)
+
     def _passed_over(self, journal: Journal, error: StoreUnavailable) -> None:
         if journal.name not in self._full:
             log.warning("a write cannot wait in the %s journal: %s", journal.name, error)
@@ -200,7 +268,7 @@ class Backlog:
             self._look_aside = time.monotonic() + ASIDE_SECONDS
 
     def begin_anew(self) -> None:
-        """Nothing waits any more: the first journal is the next to be used."""
+        """Nothing waits behind the first journal: that is the next to be used."""
         self._used = 0
         self._full.clear()
 

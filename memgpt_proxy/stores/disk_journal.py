@@ -53,10 +53,9 @@ CREATE TRIGGER IF NOT EXISTS entry_gone AFTER DELETE ON entries BEGIN
 END;
 """
 
-APPEND = """
-INSERT INTO entries (namespace, change)
-SELECT :namespace, :change FROM total WHERE bytes + length(:change) <= :max_bytes
-"""
+APPEND = "INSERT INTO entries (namespace, change) VALUES (?, ?)"
+
+BYTES = "SELECT bytes FROM total"
 
 WAITING = "SELECT entries FROM total"
 
@@ -89,6 +88,7 @@ class DiskJournal:
     name = "disk"
 
     def __init__(self, path: Path, max_bytes: int) -> None:
+        self.file: Path | None = path
         self._max_bytes = max_bytes
         self._thread: Threads[Job, object] = Threads(
             "disk-journal",
@@ -108,18 +108,25 @@ class DiskJournal:
 
     async def append(self, namespace: Namespace, change: Waiting) -> None:
         """Keep a write behind all others; on the disk when it returns. Raises JournalFull."""
-        row = {
-            "namespace": namespace.encode("utf-8", "surrogatepass"),
-            "change": encode(change),
-            "max_bytes": self._max_bytes,
-        }
+        await self.take_over([Entry("", namespace, encode(change))])
 
-        def append(connection: sqlite3.Connection) -> JournalFull | None:
-            if connection.execute(APPEND, row).rowcount == 1:
-                return None
-            return JournalFull(f"the disk journal may hold {self._max_bytes} bytes, and does")
+    async def take_over(self, entries: Sequence[Entry]) -> None:
+        """Keep entries behind all others, all or none; on the disk when it returns."""
+        more = sum(entry.size for entry in entries)
+        rows = [(_named(entry.namespace), entry.data) for entry in entries]
 
-        await self._run(append)
+        def take_over(connection: sqlite3.Connection) -> JournalFull | None:
+            (held,) = connection.execute(BYTES).fetchone()
+            if held + more > self._max_bytes:
+                return JournalFull(f"the disk journal may hold {self._max_bytes} bytes, and does")
+            connection.executemany(APPEND, rows)
+            return None
+
+        await self._run(take_over)
+
+    async def keeps(self) -> bool:
+        """It is on the disk."""
+        return True
 
     async def waiting(self) -> int:
         """Return how many entries wait."""
@@ -221,6 +228,10 @@ def _empty_log(_: sqlite3.Connection) -> None:
 
 def _entries(rows: Iterable[tuple[int, bytes, bytes]]) -> list[Entry]:
     return [Entry(str(number), _namespace(name), data) for number, name, data in rows]
+
+
+def _named(namespace: Namespace) -> bytes:
+    return namespace.encode("utf-8", "surrogatepass")
 
 
 def _namespace(name: bytes) -> Namespace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from memgpt_proxy.stores.changes import Committed, Inserted, Shown
@@ -44,9 +45,11 @@ class Journal(Protocol):
 
     Attributes:
         name: What it is called in logs.
+        file: Where it is, if this machine alone has it; None where other processes reach it.
     """
 
     name: str
+    file: Path | None
 
     async def open(self) -> None:
         """Make it ready."""
@@ -61,6 +64,17 @@ class Journal(Protocol):
 
         Raises JournalFull, and keeps nothing, where it would be more than may wait.
         """
+        ...
+
+    async def take_over(self, entries: Sequence[Entry]) -> None:
+        """Keep entries of another journal behind all others, in order; durable when it returns.
+
+        Raises JournalFull, and keeps none of them, where it would be more than may wait.
+        """
+        ...
+
+    async def keeps(self) -> bool:
+        """Return whether what waits survives the end of what it is kept by."""
         ...
 
     async def waiting(self) -> int:

@@ -52,6 +52,10 @@ FEW = 128
 LAST_SECONDS = 10.0
 """How long closing may take to store what is being written, and what waits."""
 
+HANDED_SECONDS, HANDED_PAUSE = 6.0, 0.2
+"""For how long closing tries, and how often, to have what waits on disk wait where it outlives
+that: a Redis that was away a moment ago is not asked for five seconds."""
+
 
 class JournaledStore:
     """A store whose writes wait in journals while it is away.
@@ -120,7 +124,7 @@ class JournaledStore:
             await self._store.close()
             await self._backlog.close()
             raise
-        if not self._away and await self._something_waits():
+        if await self._something_waits() and not self._away:
             self._set_away(away=True)
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
@@ -135,12 +139,19 @@ class JournaledStore:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._last):
                     await self._written()
-                    if self._away:
-                        await self.come_back()
+                    if self._away and not await self.come_back():
+                        await self._hand_over()
         finally:
             await self._keep_the_last()
+            await self._backlog.hand_over()
             await self._store.close()
             await self._backlog.close()
+
+    async def _hand_over(self) -> None:
+        """Have what waits on disk wait elsewhere, if that is there, or will be soon."""
+        async with asyncio.timeout(HANDED_SECONDS):
+            while not await self._backlog.hand_over():  # noqa: ASYNC110 - nothing tells when
+                await asyncio.sleep(HANDED_PAUSE)
 
     async def _keep_the_last(self) -> None:
         """Keep the writes that the store still has not answered; it may have stored them."""
@@ -170,6 +181,7 @@ class JournaledStore:
             except StoreError as error:
                 self._lost(error)
                 await self._backlog.look()
+                await self._backlog.hand_over()
                 return False
             back = await self._drain()
             if back:

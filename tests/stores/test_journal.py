@@ -13,7 +13,7 @@ import pytest
 from memgpt_proxy.stores.changes import Committed, Inserted, Shown
 from memgpt_proxy.stores.codec import decode, encode
 from memgpt_proxy.stores.disk_journal import DiskJournal
-from memgpt_proxy.stores.journal import Journal, JournalFull, Waiting
+from memgpt_proxy.stores.journal import Entry, Journal, JournalFull, Waiting
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
 from memgpt_proxy.stores.records import Namespace, TurnId, TurnRecord
 from memgpt_proxy.stores.redis import RedisConnection, RedisUnavailable, connect
@@ -164,6 +164,20 @@ class TestEveryJournal:
         )
         assert outcomes.count(None) == min(300, BOUND // size) == await journal.waiting()
         assert all(outcome is None or isinstance(outcome, JournalFull) for outcome in outcomes)
+
+    async def test_entries_of_another_are_kept_all_or_none(self, journal: Journal) -> None:
+        await journal.append(ALICE, said("a"))
+        others = [Entry("7", ODD, encode(said("b"))), Entry("8", ODD, b"of a later release")]
+        await journal.take_over(others)
+        assert [(each.namespace, each.data) for each in await journal.oldest(9)] == [
+            (ALICE, encode(said("a"))),
+            (ODD, encode(said("b"))),
+            (ODD, b"of a later release"),
+        ]
+        with pytest.raises(JournalFull):
+            await journal.take_over([*others, Entry("9", BOB, b"x" * BOUND)])
+        assert await journal.waiting() == 3
+        assert await journal.keeps()
 
     async def test_another_process_finds_what_was_kept(
         self, journal: Journal, new_journal: NewJournal

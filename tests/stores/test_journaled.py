@@ -618,6 +618,7 @@ class TestFleet:
 
     @pytest.fixture
     async def redis(self, redis_server: RedisServer) -> AsyncIterator[RedisConnection]:
+        redis_server.ask("CONFIG", "SET", "appendfsync", "always")  # it is killed
         connection = connect(redis_server.url)
         yield connection
         await connection.close()
@@ -775,7 +776,7 @@ class TestFleet:
             redis_server.start()
             await answers(redis)
             assert not await store.come_back()
-            assert waiting(telemetry) == {"redis": 1, "disk": 1}
+            assert waiting(telemetry) == {"redis": 2, "disk": 0}
 
     async def test_what_other_replicas_keep_is_told_while_the_store_is_away(
         self, switch: Switch, redis: RedisConnection, telemetry: Telemetry

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from memgpt_proxy.stores.codec import encode
 from memgpt_proxy.stores.journal import Entry, JournalFull, Waiting
@@ -30,9 +31,12 @@ MOST_READ = 256
 _APPEND = Script(
     "keep",
     """
-local size = tonumber(redis.call('GET', KEYS[2]) or '0') + #ARGV[2]
-if size > tonumber(ARGV[3]) then return 0 end
-redis.call('XADD', KEYS[1], '*', 'namespace', ARGV[1], 'change', ARGV[2])
+local size = tonumber(redis.call('GET', KEYS[2]) or '0')
+for at = 3, #ARGV, 2 do size = size + #ARGV[at] end
+if size > tonumber(ARGV[1]) then return 0 end
+for at = 2, #ARGV, 2 do
+    redis.call('XADD', KEYS[1], '*', 'namespace', ARGV[at], 'change', ARGV[at + 1])
+end
 redis.call('SET', KEYS[2], size)
 return 1
 """,
@@ -87,6 +91,7 @@ class RedisJournal:
     """
 
     name = "redis"
+    file: Path | None = None
 
     def __init__(
         self, redis: RedisConnection, max_bytes: int, *, lease: float = LEASE_SECONDS
@@ -112,11 +117,20 @@ class RedisJournal:
 
     async def append(self, namespace: Namespace, change: Waiting) -> None:
         """Keep a write behind all others. Raises JournalFull."""
-        name = namespace.encode("utf-8", "surrogatepass")
-        kept: list[bytes | float] = [name, encode(change), self._max_bytes]
+        await self.take_over([Entry("", namespace, encode(change))])
+
+    async def take_over(self, entries: Sequence[Entry]) -> None:
+        """Keep entries behind all others, all or none of them. Raises JournalFull."""
+        kept: list[bytes | float] = [self._max_bytes]
+        for entry in entries:
+            kept += [entry.namespace.encode("utf-8", "surrogatepass"), entry.data]
         appended = await self._redis.run(_APPEND, [self._entries, self._bytes], kept)
         if not appended:
             raise JournalFull(f"the journal in Redis may hold {self._max_bytes} bytes, and does")
+
+    async def keeps(self) -> bool:
+        """Return whether no server loses what waits when it ends."""
+        return not any(losses(about) for about in await servers(self._redis))
 
     async def waiting(self) -> int:
         """Return how many entries wait."""
