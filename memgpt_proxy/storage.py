@@ -145,6 +145,7 @@ def _stores(
         settings.data_dir / DATABASE,
         synchronous="full" if settings.durability is Durability.POWER else "normal",
     )
+    telemetry.store_full(embedded.is_full)
     measured = MeasuredStore(embedded, Timed("sqlite", telemetry))
     return embedded, HotStore(measured, settings.cache_mib * 2**20, telemetry=telemetry)
 

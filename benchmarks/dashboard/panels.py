@@ -291,7 +291,7 @@ _STORE = Row(
         Panel(
             "Away, and what waits",
             "short",
-            "Refused and put aside writes are lost to memory: neither may rise.",
+            "Writes refused or put aside and turns not stored are lost to memory: none may rise.",
             (
                 Query(f"max (memgpt_store_away{{{ONES}}})", "store away"),
                 Query(f"max (memgpt_redis_away{{{ONES}}})", "Redis away"),
@@ -299,6 +299,8 @@ _STORE = Row(
                 Query(f"sum by (queue) (memgpt_queue_length{{{ONES}}})", "{{queue}}"),
                 Query(summed("memgpt_journal_refused_writes_total"), "refused a second"),
                 Query(summed("memgpt_journal_put_aside_writes_total"), "put aside a second"),
+                Query(summed("memgpt_unstored_turns_total"), "turns not stored a second"),
+                Query(f"max (memgpt_store_full{{{ONES}}})", "store full"),
             ),
         ),
     ),

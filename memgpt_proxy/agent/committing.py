@@ -15,7 +15,7 @@ from memgpt_proxy.agent.reply import Reply
 from memgpt_proxy.agent.request import TurnRequest
 from memgpt_proxy.memory.reconcile import history
 from memgpt_proxy.memory.transcript import content_id, node_id
-from memgpt_proxy.stores.protocols import StoreError, StoreFull
+from memgpt_proxy.stores.protocols import StoreError, StoreFull, StoreUnavailable
 from memgpt_proxy.stores.records import (
     ROOT,
     Node,
@@ -79,8 +79,9 @@ class Commit:
         try:
             await self._can.store.insert_passages(self._request.namespace, passages)
             self.degraded, self._storable = marked, True
-        except StoreError:
+        except StoreError as error:
             log.exception("a long message could not be moved to archival storage")
+            self._can.telemetry.turn_not_stored(_why(error))
 
     async def _note_user(self) -> None:
         register = self._request.register
@@ -110,6 +111,7 @@ class Commit:
             trace = None if isinstance(error, StoreFull) else error
             why = str(error) or "the store has not answered in time, and may store it yet"
             log.error("a turn could not be stored: %s", why, exc_info=trace)
+            self._can.telemetry.turn_not_stored(_why(error))
             self.degraded = True
             return False
         self.reply = reply.id if reply else None
@@ -173,3 +175,16 @@ class Commit:
 
     def _now(self) -> float:
         return self._can.clock().timestamp()
+
+
+def _why(error: StoreError | TimeoutError) -> str:
+    """Return why a turn is not stored, as metrics tell it."""
+    match error:
+        case StoreFull():
+            return "full"
+        case StoreUnavailable():
+            return "unavailable"
+        case StoreError():
+            return "refused"
+        case TimeoutError():
+            return "late"

@@ -27,6 +27,10 @@ _HTTP_SECONDS = (
 _STORE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _MISSES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 2, 3)
 
+UNSTORED = ("full", "refused", "unavailable", "late")
+"""Why a turn is not stored: the disk is full, the store refuses what was said for good, neither it
+nor a journal can take it now, or it has not answered in time and may store it yet."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _OTHER_METHOD = "_OTHER"
 
@@ -86,6 +90,10 @@ class Telemetry:
         """Tell whether Redis is away, by what knows."""
         self._redis_away.set_function(lambda: float(away()))
 
+    def store_full(self, full: Callable[[], bool]) -> None:
+        """Tell whether the store's disk is full, by what knows."""
+        self._full.set_function(lambda: float(full()))
+
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer was sent; ``status`` is 0 where the client left before it.
 
@@ -108,6 +116,10 @@ class Telemetry:
         self._turns.add()
         if degraded:
             self._degraded.add()
+
+    def turn_not_stored(self, reason: str) -> None:
+        """What was said in a turn is not stored, for one of the reasons in ``UNSTORED``."""
+        self._unstored[reason].add()
 
     def store_asked(self, system: str, operation: str, error: str, seconds: float) -> None:
         """A store has done what it was asked for, or has failed with ``error``."""
@@ -196,6 +208,10 @@ class Telemetry:
         self._degraded = self._counter(
             "degraded_turns", "Turns that ran without memory, or could not be stored, or not yet"
         )
+        unstored = self._counters(
+            "unstored_turns", "Turns of which nothing said is stored, nor will be", "reason"
+        )
+        self._unstored = {reason: unstored.labels(reason) for reason in UNSTORED}
         self._miss = Distribution(
             "memgpt_token_count_miss",
             "Prompt tokens of a step as the backend reports them, as part of those counted",
@@ -226,6 +242,7 @@ class Telemetry:
         self._away = self._gauge(
             "store_away", "1 while the store is away or what waited for it is not stored yet"
         )
+        self._full = self._gauge("store_full", "1 while the store's disk is full")
         self._redis_away = self._gauge(
             "redis_away", "1 from a command that Redis has not carried out to one that it has"
         )

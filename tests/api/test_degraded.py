@@ -15,6 +15,7 @@ import pytest
 from memgpt_proxy.app import create_app
 from memgpt_proxy.config import Settings
 from memgpt_proxy.storage import DATABASE
+from tests.support.scrape import samples
 
 BOOK = "A sentence of the book.\n" * 4000
 
@@ -57,6 +58,13 @@ async def ask(client: httpx.AsyncClient, content: str, **more: Any) -> httpx.Res
     )
 
 
+async def unstored(client: httpx.AsyncClient) -> dict[str, float]:
+    """How many turns are not stored, as metrics tell, for each reason."""
+    told = samples((await client.get("http://gateway/metrics")).text)
+    counted = [each for each in told if each.name == "memgpt_unstored_turns_total"]
+    return {each.labels["reason"]: each.value for each in counted}
+
+
 @pytest.mark.parametrize(("table", "content"), [("nodes", "hi"), ("passages", BOOK)])
 async def test_what_cannot_be_stored_is_answered(
     client: httpx.AsyncClient, tmp_path: Path, table: str, content: str
@@ -66,6 +74,7 @@ async def test_what_cannot_be_stored_is_answered(
     assert answer.status_code == 200
     assert answer.headers["x-memgpt-degraded"] == "true"
     assert answer.json()["choices"][0]["message"]["content"] == "Hello."
+    assert await unstored(client) == {"full": 0, "refused": 1, "unavailable": 0, "late": 0}
     accept_inserts(tmp_path, table)
     again = await ask(client, content)
     assert again.status_code == 200

@@ -222,6 +222,22 @@ def test_an_alert_says_what_to_do(rules: Path, helm: Helm, tmp_path: Path) -> No
         assert f"\n### {name}\n" in RUNBOOK
 
 
+@pytest.mark.parametrize(
+    ("series", "values"),
+    [
+        ("memgpt_journal_put_aside_writes_total{%s}", "0x25 1x5"),
+        ('memgpt_unstored_turns_total{reason="refused", %s}', "0x25 1x5"),
+        ('memgpt_unstored_turns_total{reason="late", %s}', ""),
+        ('memgpt_store_full{pod="b", %s}', "1x30"),
+    ],
+)
+def test_whatever_is_lost_is_told(rules: Path, tmp_path: Path, series: str, values: str) -> None:
+    """But for what the store may have taken after all."""
+    rule = alerts(rules)["MemgptWritesLost"]
+    lost = [fired(rule, {})] if values else []
+    play(rules, tmp_path, {series: values or "0x25 1x5"}, {"MemgptWritesLost": lost})
+
+
 def test_alerts_of_several_releases_are_several(rules: Path) -> None:
     for rule in alerts(rules).values():
         told = {"namespace": NAMESPACE, "job": "memory", "team": "memory"}

@@ -13,6 +13,7 @@ from tests.conftest import missing_part
 from tests.e2e.chatting import Person, raw, send, user
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
+from tests.support.scrape import samples
 from tests.support.small_disk import SmallDisk, small_disk
 
 MIB = 8
@@ -41,12 +42,21 @@ def readiness(gateway: GatewayProcess) -> tuple[int, dict[str, str]]:
     return answer.status_code, answer.json()
 
 
+def metrics(gateway: GatewayProcess) -> tuple[float, float]:
+    """Whether the store is full, and how many turns are not stored for that."""
+    told = samples(httpx.get(f"{gateway.origin}/metrics").text)
+    [full] = [each.value for each in told if each.name == "memgpt_store_full"]
+    [turns] = [each.value for each in told if each.labels == {"reason": "full"}]
+    return full, turns
+
+
 def test_a_full_disk(
     backend: ScriptedBackend, disk: SmallDisk, tmp_path: Path, api_key: str, model: str
 ) -> None:
     with GatewayProcess(tmp_path / "gateway", backend.base_url) as gateway:
         greet(backend, gateway, api_key, model)
         assert readiness(gateway) == (200, {"status": "ok"})
+        assert metrics(gateway) == (0, 0)
 
         disk.fill()
         assert readiness(gateway) == (200, {"status": "degraded", "store": "full"})
@@ -54,8 +64,10 @@ def test_a_full_disk(
         answer = raw(gateway.base_url, api_key, model=model, messages=[user("Are you there?")])
         assert answer.status_code == 200
         assert answer.headers["x-memgpt-degraded"] == "true"
+        assert metrics(gateway) == (1, 1)
 
         disk.make_room()
+        assert metrics(gateway) == (0, 1)
         assert readiness(gateway) == (200, {"status": "ok"})
         backend.reply(send("All is well."))
         answer = raw(gateway.base_url, api_key, model=model, messages=[user("And now?")])

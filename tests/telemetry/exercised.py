@@ -11,6 +11,7 @@ def exercised() -> Telemetry:
     telemetry.store_asked("sqlite", "commit", "", 0.001)
     telemetry.request_limited("tokens")
     telemetry.key_used("team-a", 70)
+    telemetry.turn_not_stored("full")
     telemetry.writes_wait("disk", 1)
     telemetry.queue("traces", lambda: 0)
     telemetry.read_hot(hit=True)

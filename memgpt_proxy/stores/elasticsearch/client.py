@@ -52,8 +52,9 @@ LARGE_BYTES = 1 << 19
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 _LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
 
-_PASSING = {"cluster_block_exception"}
-"""Errors that pass, whatever their status: an index that is being copied takes no writes."""
+_PASSING = {"cluster_block_exception", "index_closed_exception"}
+"""Errors that pass, whatever their status: an index that is being copied takes no writes, one that
+somebody has closed will be opened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from memgpt_proxy.stores.elasticsearch.client import (
 from memgpt_proxy.stores.elasticsearch.clock import Clock
 from memgpt_proxy.stores.elasticsearch.forks import STEPS_WAITED, steps_of
 from memgpt_proxy.stores.elasticsearch.indices import Names
+from memgpt_proxy.stores.elasticsearch.lookups import Wanted
 from memgpt_proxy.stores.elasticsearch.pages import Window
 from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.portable import START, ContextVersion, Mark, Portable, Portion
@@ -69,6 +70,7 @@ PING_TIMEOUT = "1s"
 """How long the server may wait for an index that is not there."""
 
 _END = object()
+_NOBODY = Owner("")
 
 log = logging.getLogger(__name__)
 
@@ -137,17 +139,19 @@ class ElasticsearchStore:
         await self._client.close()
 
     async def ping(self) -> None:
-        """Return when every index has its primary shards, and all that was asked for is written.
+        """Return when every index can be read, and all that was asked for is written.
 
         Writes whose callers have left are among them; what is asked for meanwhile is not.
         """
         if self._writes:
             await asyncio.wait(self._writes)
-        aliases = ",".join(self._names.alias(layout) for layout in indices.LAYOUTS)
-        params = {"timeout": PING_TIMEOUT}
-        answer = await send(self._client, "GET", f"/_cluster/health/{aliases}", params=params)
+        aliases = [self._names.alias(layout) for layout in indices.LAYOUTS]
+        asked, params = f"/_cluster/health/{','.join(aliases)}", {"timeout": PING_TIMEOUT}
+        answer = await send(self._client, "GET", asked, params=params)
         if answer["status"] == "red":
             raise StoreUnavailable("Elasticsearch lacks shards: its health is red")
+        # The health of an index that is closed is green.
+        await self._access.get(_NOBODY, [Wanted(alias, "ping", "") for alias in aliases])
 
     async def read_turn(
         self, namespace: Namespace, chain: Sequence[NodeId], *, enough: int

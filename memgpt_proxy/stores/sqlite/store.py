@@ -147,6 +147,10 @@ class SqliteStore:
         await self._readers.stop()
         await self._writer.stop()
 
+    def is_full(self) -> bool:
+        """Return whether a write found no room on the disk, and no more is free since. Blocks."""
+        return self._room.is_lacking()
+
     async def ping(self) -> None:
         """Return when the schema can be read, a transaction was committed, and no write lacks room.
 
@@ -154,7 +158,7 @@ class SqliteStore:
         """
         await self.counts(Namespace(""))
         await self._writer.submit(Write(probe=True))
-        if await asyncio.to_thread(self._room.is_lacking):
+        if await asyncio.to_thread(self.is_full):
             raise StoreFull("the database has taken no larger write since its disk was found full")
 
     async def read_turn(

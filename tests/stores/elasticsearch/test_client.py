@@ -61,6 +61,7 @@ async def test_what_is_not_elasticsearch_is_refused() -> None:
         (503, "unavailable_shards_exception"),
         (504, "some_exception"),
         (403, "cluster_block_exception"),
+        (400, "index_closed_exception"),
     ],
 )
 async def test_what_passes_is_unavailable(status: int, kind: str) -> None:
