@@ -70,6 +70,8 @@ class Storage:
 
                 stack.push_async_callback(self.redis.close)
                 await fleet.join(self.redis, secret)
+            if not isinstance(self.records, SqliteStore):
+                self.records.expect(mark(secret))  # it may be away now
             await self.store.open()
             stack.push_async_callback(self.store.close)
             if isinstance(self.records, SqliteStore):

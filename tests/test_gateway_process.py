@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import openai
@@ -15,6 +16,7 @@ import pytest
 from memgpt_proxy.health import why_unhealthy
 from tests.checking.servers import answering
 from tests.support.backend import ScriptedBackend
+from tests.support.elasticsearch import ElasticsearchNode
 from tests.support.gateway import GatewayProcess
 from tests.support.listener import introduce, listening
 from tests.support.process import free_port, until
@@ -166,6 +168,20 @@ def test_memories_of_another_secret_are_told_of(tmp_path: Path, backend: Scripte
     env = {"MEMGPT_NAMESPACE_SECRET": "another one of some length"}
     with GatewayProcess(tmp_path, backend.base_url, env=env) as gateway:
         assert "memory.db was begun with another namespace secret than this" in gateway.log()
+
+
+@pytest.mark.elasticsearch
+def test_a_fleet_of_another_secret_is_told_of(elasticsearch: ElasticsearchNode, start_gateway):
+    def log(secret: str) -> str:
+        given = {"URL": elasticsearch.url, "PREFIX": prefix}
+        env = {f"MEMGPT_ELASTICSEARCH_{name}": value for name, value in given.items()}
+        return start_gateway(env={**env, "MEMGPT_NAMESPACE_SECRET": secret}).log()
+
+    prefix = f"secret_{uuid4().hex[:8]}"
+    told = f"{prefix}-* was begun with another namespace secret than this"
+    for secret in ("that of the whole fleet", "that of the whole fleet"):
+        assert told not in log(secret)
+    assert told in log("another one of some length")
 
 
 def test_why_its_backend_cannot_be_reached_is_told(backend: ScriptedBackend, start_gateway):

@@ -11,6 +11,7 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
+from memgpt_proxy.api.authentication import secret_of
 from memgpt_proxy.checking.findings import Finding, Level, fail, milliseconds, ok, told, warn
 from memgpt_proxy.config import Settings
 from memgpt_proxy.connections import elasticsearch_connection, without_credentials
@@ -22,7 +23,9 @@ from memgpt_proxy.stores.elasticsearch.client import (
     server_version,
 )
 from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Layout, Names, behind, version_of
+from memgpt_proxy.stores.elasticsearch.secret import read_mark
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
+from memgpt_proxy.stores.secret_mark import mark
 
 PART, CLUSTER, INDICES = "Elasticsearch", "cluster", "indices"
 
@@ -40,11 +43,19 @@ _PRIVILEGES = ("read", "write", "manage")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A client for a node that answers, and the names of the gateway's indices."""
+    """A node that answers, and what the settings say of what is there.
+
+    Attributes:
+        client: For this node.
+        names: Of the gateway's indices.
+        known_user: The settings name a user or a key.
+        mark: Of the secret that is set; None where none is.
+    """
 
     client: AsyncElasticsearch
     names: Names
     known_user: bool
+    mark: str | None
 
 
 async def elasticsearch(settings: Settings) -> Sequence[Finding]:
@@ -62,9 +73,14 @@ async def elasticsearch(settings: Settings) -> Sequence[Finding]:
         return nodes
     known_user = bool(connection.api_key or connection.basic_auth)
     async with _connected(replace(connection, hosts=answering[:1])) as client:
-        cluster = Cluster(client, Names(settings.elasticsearch_prefix), known_user)
+        names = Names(settings.elasticsearch_prefix)
+        cluster = Cluster(client, names, known_user, _mark_of(settings))
         found = await asyncio.gather(*(look(cluster) for look in LOOKS))
     return [*nodes, *(finding for findings in found for finding in findings)]
+
+
+def _mark_of(settings: Settings) -> str | None:
+    return None if settings.namespace_secret is None else mark(secret_of(settings))
 
 
 @asynccontextmanager
@@ -222,6 +238,23 @@ async def _read_only(cluster: Cluster) -> list[Finding]:
     ]
 
 
+async def _secret(cluster: Cluster) -> list[Finding]:
+    """Compare the secret with that which the indices were begun with."""
+    try:
+        begun = await read_mark(cluster.client, cluster.names)
+    except StoreError:
+        return []
+    if cluster.mark is None or begun in (None, cluster.mark):
+        return []
+    return [
+        fail(
+            INDICES,
+            f"{cluster.names.prefix}-* was begun with another namespace secret, and what was"
+            " remembered with that is not found: set namespace_secret as it was",
+        )
+    ]
+
+
 LOOKS: Sequence[Callable[[Cluster], Awaitable[list[Finding]]]] = (
     _health,
     _license,
@@ -229,6 +262,7 @@ LOOKS: Sequence[Callable[[Cluster], Awaitable[list[Finding]]]] = (
     _clock,
     _privileges,
     _indices,
+    _secret,
 )
 
 

@@ -15,12 +15,14 @@ from uuid import uuid4
 
 import pytest
 
+from memgpt_proxy.api.authentication import secret_from
 from memgpt_proxy.checking import elasticsearch as checking
 from memgpt_proxy.checking.findings import Finding, Level
 from memgpt_proxy.config import Settings
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
 from memgpt_proxy.stores.elasticsearch.client import connect, send
 from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS
+from memgpt_proxy.stores.secret_mark import mark
 from tests.checking.servers import answering
 from tests.support.elasticsearch import ElasticsearchNode, base_directory
 from tests.support.process import free_port
@@ -94,6 +96,24 @@ async def test_indices_that_take_no_writes(elasticsearch: ElasticsearchNode, pre
     (level, about), _ = said(found, "indices")
     assert level is Level.WARN
     assert f"{prefix}-transcript missing" in about
+
+
+@pytest.mark.elasticsearch
+async def test_indices_that_were_begun_with_another_secret(
+    elasticsearch: ElasticsearchNode, prefix: str
+) -> None:
+    store = ElasticsearchStore(Connection([elasticsearch.url]), prefix=prefix)
+    store.expect(mark(secret_from(SECRET["namespace_secret"])))
+    await store.open()
+    await store.close()
+    found = await looked(elasticsearch.url, elasticsearch_prefix=prefix)
+    assert {finding.level for finding in found} == {Level.OK}
+    other = "of sixteen others too"
+    found = await looked(elasticsearch.url, elasticsearch_prefix=prefix, namespace_secret=other)
+    [(level, about)] = [each for each in said(found, "indices") if "secret" in each[1]]
+    assert level is Level.FAIL
+    assert f"{prefix}-* was begun with another namespace secret" in about
+    assert not any(other in str(finding) for finding in found)
 
 
 @pytest.mark.elasticsearch

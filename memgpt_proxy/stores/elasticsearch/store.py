@@ -18,6 +18,7 @@ from memgpt_proxy.stores.elasticsearch import (
     pages,
     passages,
     reads,
+    secret,
     traces,
     tree,
 )
@@ -92,6 +93,7 @@ class ElasticsearchStore:
         self._access = Access(self._client, self._names)
         self._clock = Clock()
         self._open = False
+        self._mark: str | None = None  # what the indices are compared with, until they are
         self._writes: set[asyncio.Task[Any]] = set()
         self._forking: dict[Owner, asyncio.Task[None]] = {}
 
@@ -110,6 +112,10 @@ class ElasticsearchStore:
         for layout in indices.LAYOUTS:
             self._access.freshness.wrote(self._names.alias(layout), owner)
 
+    def expect(self, mark: str) -> None:
+        """Have ``open`` see whether the indices were begun with the secret of this mark."""
+        self._mark = mark
+
     async def open(self) -> None:
         """Create the indices that are missing.
 
@@ -122,7 +128,26 @@ class ElasticsearchStore:
             await indices.create_missing(self._client, self._names, self._shards)
         except Denied as error:
             raise StoreError(str(error)) from error
+        if self._mark is not None:
+            await self._recognise(self._mark)
         self._open = True
+
+    async def _recognise(self, own: str) -> None:
+        """Tell, once, of indices that were begun under another secret; leave the mark of one's own.
+
+        Where they cannot be asked, or take no writes now, another start will.
+        """
+        try:
+            there = await secret.leave_mark(self._client, self._names, own)
+        except StoreError:
+            return
+        self._mark = None
+        if there != own:
+            log.warning(
+                "%s-* was begun with another namespace secret than this: what was remembered with"
+                " that is not found. Set namespace_secret as it was",
+                self._names.prefix,
+            )
 
     async def close(self) -> None:
         """Carry out every write accepted so far, then close the connections.

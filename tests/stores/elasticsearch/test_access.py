@@ -23,6 +23,7 @@ MAY_SEND = {
     "lookups",  # each of an owner
     "migration",  # copies indices as they are
     "moving",  # tells who the owners are
+    "secret",  # reads and leaves one document, which nobody owns
     "store",  # asks for the cluster's health
     "vectors",  # finds texts of anybody that have none yet
 }
