@@ -35,6 +35,8 @@ def configure(level: str, *, as_json: bool, stream: TextIO) -> None:
     logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # it has one for each request
     # Each attempt that is made again has a traceback there; the last one is an error of the call.
     logging.getLogger("elastic_transport.transport").setLevel(logging.ERROR)
+    # It has one for each attempt that fails, some forty a minute while Elasticsearch is away.
+    logging.getLogger("elastic_transport.node_pool").addFilter(_is_news)
     # It has one or two for each attempt, every few seconds for as long as the receiver is away.
     spans = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
     spans.addFilter(Seldom(_SELDOM_SECONDS))
@@ -44,6 +46,12 @@ def configure(level: str, *, as_json: bool, stream: TextIO) -> None:
         threading.excepthook = _tell_what_ends_a_thread
     # What no line shows need not be found out for each record (the standard library's advice).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a record tells of a node more than that it is away still."""
+    told = record.args
+    return not (isinstance(told, tuple) and len(told) == 3 and told[1] != 1)  # which failure it is
 
 
 class Seldom(logging.Filter):

@@ -68,6 +68,39 @@ def test_attempts_that_are_made_again_do_not_flood_the_log() -> None:
     assert json.loads(line)["message"] == "Node <n> has failed"
 
 
+NODES_AWAY = """
+import asyncio, sys
+from contextlib import suppress
+from memgpt_proxy.stores.elasticsearch.client import Connection, connect, send
+from memgpt_proxy.stores.protocols import StoreUnavailable
+from memgpt_proxy.telemetry.logs import configure
+configure("info", as_json=True, stream=sys.stdout)
+
+async def ask():
+    client = connect(Connection(["http://127.0.0.1:1", "http://127.0.0.1:2"]))
+    for _ in range(4):
+        with suppress(StoreUnavailable):
+            await send(client, "GET", "/")
+    for node in client.transport.node_pool.all():
+        client.transport.node_pool.mark_live(node)
+    with suppress(StoreUnavailable):
+        await send(client, "GET", "/")
+    await client.close()
+
+asyncio.run(ask())
+"""
+
+
+def test_a_node_that_is_away_is_told_of_once() -> None:
+    command = [sys.executable, "-c", NODES_AWAY]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    messages = [json.loads(line)["message"] for line in told.splitlines()]
+    for port in (1, 2):
+        mine = [message for message in messages if f":{port})" in message]
+        assert ["failed" in message for message in mine] == [True, False, True]
+    assert len(messages) == 6
+
+
 RECEIVER_AWAY = """
 import logging, sys
 from memgpt_proxy.telemetry.logs import configure
