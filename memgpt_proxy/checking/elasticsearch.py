@@ -202,7 +202,8 @@ async def _indices(cluster: Cluster) -> list[Finding]:
         if index is not None
     ]
     missing = [alias for alias, index in zip(aliases, indices, strict=True) if index is None]
-    return [_versions(cluster, made, missing), *await _read_only(cluster)]
+    closed = await _closed(cluster, [each for each in aliases if each not in missing])
+    return [_versions(cluster, made, missing), *closed, *await _read_only(cluster)]
 
 
 def _versions(
@@ -222,6 +223,18 @@ def _versions(
         return warn(INDICES, f"{', '.join(missing)} missing: made at the next start")
     named = ", ".join(f"{layout.name} v{version}" for layout, version in made)
     return ok(INDICES, f"{pattern}: {named}")
+
+
+async def _closed(cluster: Cluster, aliases: Sequence[str]) -> list[Finding]:
+    """Look for indices that somebody has closed: their health is green."""
+    found = []
+    for alias in aliases:
+        try:
+            await send(cluster.client, "GET", f"/{alias}/_search?size=0")
+        except StoreError as error:
+            if "index_closed_exception" in str(error):
+                found.append(fail(INDICES, f"{alias} is closed, and away until somebody opens it"))
+    return found
 
 
 async def _read_only(cluster: Cluster) -> list[Finding]:

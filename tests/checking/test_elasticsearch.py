@@ -99,6 +99,22 @@ async def test_indices_that_take_no_writes(elasticsearch: ElasticsearchNode, pre
 
 
 @pytest.mark.elasticsearch
+async def test_an_index_that_is_closed(elasticsearch: ElasticsearchNode, prefix: str) -> None:
+    connection = Connection([elasticsearch.url])
+    store = ElasticsearchStore(connection, prefix=prefix)
+    await store.open()
+    await store.close()
+    client = connect(connection)
+    await send(client, "POST", f"/{prefix}-passages-v1/_close")
+    found = await looked(elasticsearch.url, elasticsearch_prefix=prefix)
+    [(level, about)] = [each for each in said(found, "indices") if each[0] is not Level.OK]
+    assert level is Level.FAIL
+    assert f"{prefix}-passages is closed" in about
+    await send(client, "POST", f"/{prefix}-passages-v1/_open")
+    await client.close()
+
+
+@pytest.mark.elasticsearch
 async def test_indices_that_were_begun_with_another_secret(
     elasticsearch: ElasticsearchNode, prefix: str
 ) -> None:
