@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from memgpt_proxy.stores.elasticsearch import ElasticsearchStore, access
+from memgpt_proxy.stores.elasticsearch import store as store_module
 from memgpt_proxy.stores.elasticsearch.commits import lineages_of
 from memgpt_proxy.stores.records import (
     MOST_LINEAGE,
@@ -188,8 +189,12 @@ async def test_another_process_finds_it_when_it_is_told(
 
 @pytest.mark.slow
 async def test_a_fork_is_carried_out_however_deep(
-    shared: ElasticsearchStore, other: ElasticsearchStore, namespace: Namespace
+    shared: ElasticsearchStore,
+    other: ElasticsearchStore,
+    namespace: Namespace,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(store_module, "LAST_SECONDS", 50.0)  # closing gives a slow machine up
     depth = 1000
     nodes = branch([f"deep {number}" for number in range(depth)])
     await shared.commit(namespace, record(*nodes))
