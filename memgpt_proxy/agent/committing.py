@@ -86,7 +86,8 @@ class Commit:
     async def _note_user(self) -> None:
         register = self._request.register
         if register is not None and self._request.writes and not self.is_erased():
-            await self._can.users.note(register, self._request.namespace)
+            anew = self._opening.finds_nothing
+            await self._can.users.note(register, self._request.namespace, anew=anew)
 
     async def store(self, context: MainContext, *, complete: bool) -> bool:
         """Store the new messages and what was said; return whether they are stored.

@@ -90,6 +90,13 @@ class Opening:
         """The last message that was known before."""
         return self.intake.nodes[0].parent if self.intake.nodes else self.author.node
 
+    @property
+    def finds_nothing(self) -> bool:
+        """Whether memory was read, and there is nothing in it."""
+        new = self.intake.nodes
+        begins = self.remembers and bool(new) and new[0].depth == 0
+        return begins and self.context.queue.state.counts == Counts(0, 0)
+
     def conversation(self, tip: NodeId) -> Conversation | None:
         """Return the named conversation as it is once it has come to ``tip``."""
         return Conversation(self.named.root, tip, self.named.resends) if self.named else None

@@ -168,7 +168,7 @@ class ContentsRoutes:
         """Have it written down that the caller's key has this user, if it is one's memory."""
         if "user" in request.query_params:
             key = self._authenticator.check(request.headers.raw)
-            await self._users.note(self._authenticator.register_of(key), namespace)
+            await self._users.note(self._authenticator.register_of(key), namespace, anew=True)
 
     async def _written(self, namespace: Namespace, version: int, content: str) -> WorkingContext:
         """Write the working context, which may be no longer than its limit, or than it was."""

@@ -145,7 +145,7 @@ class MemoryRoutes:
             lines = body.split(b"\n")
             records: list[Portable] = await asyncio.to_thread(records_for, lines, owner, namespace)
             if "user" in request.query_params:
-                await self._users.note(self._authenticator.register_of(key), namespace)
+                await self._users.note(self._authenticator.register_of(key), namespace, anew=True)
             self._records.changed_elsewhere(namespace)
             restore = partial(self._store.restore, namespace)
             counts = await take_in(records, self._records, owner, restore)

@@ -60,10 +60,11 @@ class Eraser:
         """
         held, count = await self.erase(namespace), 0
         async for user in users.of(register):
-            held += await self.erase(user)
             users.forget(user)
+            held += await self.erase(user)
             count += 1
         await self.erase(register)
+        await users.note_again(register)
         return held, count
 
     async def close(self) -> None:

@@ -133,7 +133,7 @@ async def _users(store: PortableStore, register: Owner) -> AsyncIterator[Owner]:
     async for portion in store.export(register):
         for record in portion.records:
             if isinstance(record, StoredPassage):
-                yield owner_of(Namespace(record.passage.text))
+                yield owner_of(Namespace(record.passage.id))
 
 
 def _table(erased: Holdings) -> Iterator[str]:
