@@ -32,7 +32,7 @@ class TurnMeasure:
         self._began = self._exchange.began if self._exchange else time.perf_counter()
         self._step_began = 0.0
         self._accepted = self._spoken = self._streamed = False
-        self._steps = self._tokens = 0
+        self._steps = 0
 
     @property
     def _model(self) -> OfModel:
@@ -73,7 +73,6 @@ class TurnMeasure:
         model.step.observe(time.perf_counter() - self._step_began)
         _count_tokens(model, used)
         self._steps += 1
-        self._tokens += used.input + used.output
 
     def step_failed(self, error: str) -> None:
         self._steps += 1
@@ -85,8 +84,12 @@ class TurnMeasure:
         name = function if function in FUNCTIONS else _OTHER
         self._metrics.called(name, "failed" if failed else "", seconds)
 
-    def ended(self, error: str, *, degraded: bool) -> None:
-        """The turn has ended; ``error`` is empty where it has come to a reply."""
+    def ended(self, error: str, tokens: int, *, degraded: bool) -> None:
+        """The turn has ended; ``error`` is empty where it has come to a reply.
+
+        Args:
+            tokens: That it has used, with a step that was broken off.
+        """
         seconds = time.perf_counter() - self._began
         if error:
             self._metrics.turn_failed(self._model, error, seconds)
@@ -95,7 +98,7 @@ class TurnMeasure:
         self._model.steps.observe(self._steps)
         self._telemetry.turn_ended(degraded=degraded)
         if self._exchange is not None:
-            self._exchange.steps, self._exchange.tokens = self._steps, self._tokens
+            self._exchange.steps, self._exchange.tokens = self._steps, tokens
             self._exchange.degraded = degraded
             self._exchange.model = self._name[:_LONGEST_NAME]
 

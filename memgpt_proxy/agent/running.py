@@ -132,7 +132,12 @@ class RunningTurn:
                     await self._kept.put_back()
             finally:  # the client may leave at the commit
                 reason = finish.reason if finish is not None else None
-                self._trace.ended(degraded=self.degraded, usage=self._usage, finish_reason=reason)
+                self._trace.ended(
+                    degraded=self.degraded,
+                    usage=self._usage,
+                    tokens=self.tokens,
+                    finish_reason=reason,
+                )
         if finish.reason is None:
             raise NoReply("The model came to no reply within the steps allowed for one turn.")
         return TurnResult(

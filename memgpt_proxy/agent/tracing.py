@@ -167,11 +167,18 @@ class TurnTrace:
         if self._wanted:
             self._tell("queue_flushed", {"evicted": evicted})
 
-    def ended(self, *, degraded: bool, usage: Usage | None, finish_reason: str | None) -> None:
-        """The turn has ended; where an error ends it, that is being handled now."""
+    def ended(
+        self, *, degraded: bool, usage: Usage | None, tokens: int, finish_reason: str | None
+    ) -> None:
+        """The turn has ended; where an error ends it, that is being handled now.
+
+        Args:
+            usage: Of the steps that came through.
+            tokens: Of all steps.
+        """
         error = sys.exception()
         word = _failed(error, finish_reason)
-        self._measure.ended(word, degraded=degraded)
+        self._measure.ended(word, tokens, degraded=degraded)
         if self._spans is not None:
             self._spans.ended(word, usage, degraded=degraded)
         self._end = {

@@ -23,7 +23,7 @@ from tests.e2e.test_logs import answered
 from tests.support.backend import ScriptedBackend
 from tests.support.gateway import GatewayProcess
 from tests.support.process import until
-from tests.support.replies import Usage
+from tests.support.replies import Gate, Usage, text, wait
 
 
 def write(file: Path, **entries: dict[str, Any]) -> None:
@@ -78,6 +78,25 @@ def test_the_operator_sees_what_each_name_uses(
     line = answered(gateway, count=3)
     assert (line["key"], line["tokens"]) == ("bob", 110)
     assert not [key for key in ("sk-1", "sk-2", "sk-3") if key in gateway.log()]
+
+
+def test_who_leaves_amid_a_reply_has_used_its_prompt(
+    backend: ScriptedBackend, gateway: GatewayProcess
+) -> None:
+    """A client that always leaves before the end is not one that uses nothing."""
+    backend.reply(text("Yes.").but(usage=Usage(1, 1)), text("Once upon ") + wait(Gate()))
+    body = {"model": "m", "messages": [{"role": "user", "content": "tell me"}]}
+    url, headers = f"{gateway.base_url}/chat/completions", {"authorization": "Bearer sk-1"}
+    httpx.post(
+        url, json=body, headers=headers
+    )  # of a model that is not known yet, the answer is held back
+    streamed = {**body, "stream": True}
+    with httpx.stream("POST", url, json=streamed, headers=headers) as answer:
+        next(answer.iter_bytes())
+    line = answered(gateway, count=2)
+    assert line["tokens"] > 100
+    told = httpx.get(f"{gateway.origin}/metrics").text.splitlines()
+    assert f'memgpt_key_tokens_total{{key="ann"}} {2 + line["tokens"]}.0' in told
 
 
 def test_a_name_has_limits_of_its_own(
