@@ -158,7 +158,7 @@ def as_text(exchange: Exchange) -> str:
         f"{exchange.method} {exchange.path} {exchange.status or 'left'}",
         _milliseconds(exchange.passed),
     ]
-    parts += [f"{what.replace('_', ' ')} {name}" for what, name in _names(exchange).items()]
+    parts += [f"{what.replace('_', ' ')} {_plain(name)}" for what, name in _names(exchange).items()]
     if exchange.first_token is not None:
         parts.append(f"first token {_milliseconds(exchange.first_token)}")
     if exchange.steps:
@@ -166,6 +166,11 @@ def as_text(exchange: Exchange) -> str:
     if exchange.degraded:
         parts.append("degraded")
     return ", ".join(parts)
+
+
+def _plain(name: str) -> str:
+    """Return a name, which a client may have made up, so that the line stays one and its parts."""
+    return name if name.isprintable() and ", " not in name else json.dumps(name)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -186,3 +187,19 @@ def test_another_is_made_anew(given: bytes | None) -> None:
     made = {request_id(given), request_id(given)}
     assert len(made) == 2
     assert all(each.startswith("req-") for each in made)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("qwen 3:0.6b", "model qwen 3:0.6b"),
+        ("m\n2026-02-07 10:00:00,000 INFO x: y", r'model "m\n2026-02-07 10:00:00,000 INFO x: y"'),
+        ("m, key of-bob", 'model "m, key of-bob"'),
+        ("m\x1b[2K\u2028", r'model "m\u001b[2K\u2028"'),
+    ],
+)
+def test_no_name_of_a_client_s_looks_like_more_of_the_log(model: str, told: str) -> None:
+    exchange = replace(EXCHANGED, model=model)
+    line = TextFormatter().format(record("answered", **{EXCHANGE: exchange}))
+    assert told in line
+    assert len(line.splitlines()) == 1
