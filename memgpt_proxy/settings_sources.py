@@ -106,7 +106,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: {error.strerror}") from error
     except _Twice as error:
         raise SettingsError(f"{file}: {error}") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise SettingsError(f"{file}: not valid YAML{_place(error)}") from error
     if not isinstance(values, dict | None):
         raise SettingsError(f"{file}: no names with values, such as port: 8484")

@@ -70,7 +70,7 @@ class Authenticator:
                 "You didn't provide an API key. Send it in an Authorization header using "
                 "Bearer auth (Authorization: Bearer YOUR_KEY)."
             )
-        issued = self.issued(key)
+        issued = self._issued.find(key) if self._issued is not None else None
         if issued is None and not self._accepts(key):
             raise Unauthenticated("The API key provided is not accepted here.")
         if (exchange := CURRENT.get()) is not None:
@@ -79,8 +79,17 @@ class Authenticator:
         return key
 
     def issued(self, key: bytes) -> IssuedKey | None:
-        """Return whose a key is that the operator has issued; None for any other."""
-        return self._issued.find(key) if self._issued is not None else None
+        """Return whose a key is that the operator has issued; None for any other.
+
+        One that is withdrawn was its owner's when the request came that is being answered, and
+        stays theirs to its end.
+        """
+        if self._issued is None:
+            return None
+        issued = self._issued.find(key)
+        if issued is not None or self._accepts(key):
+            return issued
+        return self._issued.withdrawn(key)
 
     def called(self, key: bytes) -> str:
         """Return what the log calls a key: the digits that its owner begins with."""

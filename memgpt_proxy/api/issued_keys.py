@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
 """From one look at the file to the next."""
 
-_State = tuple[int, int, int] | None
+_State = tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,24 @@ class IssuedKeys:
     def __init__(self, file: Path, usual: Rates) -> None:
         self._file = file
         self._usual = usual
+        self._wrong = ""
         self._state = _state_of(file)
-        self._by_digest = self._read()
+        self._by_name: dict[str, IssuedKey] = {}
+        self._by_digest: dict[str, IssuedKey] = {}
+        self._withdrawn: dict[str, IssuedKey] = {}
+        self._read()
 
     def find(self, key: bytes) -> IssuedKey | None:
         """Return whose a key is; None where it was not issued, or was withdrawn."""
         return self._by_digest.get(sha256(key).hexdigest())
 
+    def withdrawn(self, key: bytes) -> IssuedKey | None:
+        """Return whose a key was that this process has seen withdrawn."""
+        return self._withdrawn.get(sha256(key).hexdigest())
+
     def of(self, name: str) -> IssuedKey | None:
-        """Return what is known of who has this name; None of somebody who has no key."""
-        return next((each for each in self._by_digest.values() if each.name == name), None)
+        """Return what is known of who has this name; None of a name that is not in the file."""
+        return self._by_name.get(name)
 
     async def watch(self) -> None:
         """Take up what changes in the file, until it is cancelled.
@@ -79,25 +87,33 @@ class IssuedKeys:
             await asyncio.to_thread(self.look)
 
     def look(self) -> None:
-        """Read the file if it is another than before."""
+        """Read the file if it is another than before, or could not be used."""
         state = _state_of(self._file)
         if state == self._state:
+            self._wrong = ""
             return
-        self._state = state
         try:
-            self._by_digest = self._read()
+            self._read()
         except SettingsError as error:
-            log.error("the keys stay as they were: %s", error)
+            if str(error) != self._wrong:
+                log.error("the keys stay as they were: %s", error)
+            self._wrong = str(error)
         else:
+            self._state, self._wrong = state, ""
             log.info("the keys are read anew: %d in all", len(self._by_digest))
 
-    def _read(self) -> dict[str, IssuedKey]:
+    def _read(self) -> None:
         entries = read_keys(self._file).keys
-        return {
-            digest: self._issued(name, entry)
-            for name, entry in entries.items()
-            for digest in entry.sha256
-        }
+        self._by_name = {name: self._issued(name, entry) for name, entry in entries.items()}
+        before, self._by_digest = (
+            self._by_digest,
+            {
+                digest: self._by_name[name]
+                for name, entry in entries.items()
+                for digest in entry.sha256
+            },
+        )
+        self._withdrawn |= before
 
     def _issued(self, name: str, entry: KeyEntry) -> IssuedKey:
         rates = Rates(

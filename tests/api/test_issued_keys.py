@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def test_what_changes_is_taken_up(file: File) -> None:
     assert keys.find(b"sk-3") == IssuedKey("bob", None, Rates(requests=5))
 
 
-@pytest.mark.parametrize("wrong", ["keys: {", "keys: {ann: {sha256: sk-1}}", ""])
+@pytest.mark.parametrize("wrong", ["keys: {", "keys: {ann: {sha256: sk-1}}", "", "[" * 5000])
 def test_a_mistake_changes_nothing_until_it_is_mended(
     file: File, wrong: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,6 +123,53 @@ def test_a_mistake_changes_nothing_until_it_is_mended(
     file.write(ann=entry("sk-2"))
     keys.look()
     assert (keys.find(b"sk-1"), keys.find(b"sk-2")) == (None, IssuedKey("ann", None, USUAL))
+
+
+def test_a_file_that_cannot_be_read_at_first_is_taken_up_once_it_can(
+    file: File, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a key that was withdrawn would be taken until the file changes again."""
+    file.write(ann=entry("sk-1"))
+    keys = IssuedKeys(file.path, USUAL)
+    file.write(ann=entry("sk-2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", _too_many_files)
+        keys.look()
+        keys.look()
+    assert keys.find(b"sk-1") is not None
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    keys.look()
+    assert (keys.find(b"sk-1"), keys.find(b"sk-2")) == (None, IssuedKey("ann", None, USUAL))
+
+
+def _too_many_files(*_: object, **__: object) -> str:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_request_goes_on_as_whose_it_began(file: File) -> None:
+    """Else what it writes would be in a memory that nobody has; its limits would be another's."""
+    file.write(ann=entry("sk-1", requests_per_minute=5), bob=entry("sk-2"))
+    keys = IssuedKeys(file.path, USUAL)
+    gate = authenticator(keys, "sk-2")
+    before = [gate.namespace(b"sk-1", user) for user in (None, "eve")]
+    register = gate.register_of(b"sk-1")
+    file.write()
+    keys.look()
+    keys.look()
+    assert [gate.namespace(b"sk-1", user) for user in (None, "eve")] == before
+    assert gate.register_of(b"sk-1") == register
+    assert gate.issued(b"sk-1") == IssuedKey("ann", None, Rates(requests=5))
+    with pytest.raises(Unauthenticated):
+        gate.check(bearer("sk-1"))
+    assert gate.check(bearer("sk-2")) == b"sk-2"
+    listed = Authenticator(SECRET, ("sk-2",), anonymous=False)
+    assert gate.namespace(b"sk-2", None) == listed.namespace(b"sk-2", None)
+
+
+def test_who_has_no_key_left_still_has_their_namespace(file: File) -> None:
+    """Their memory can be exported and erased by name."""
+    file.write(ann=entry(namespace="0f" * 16))
+    assert authenticator(IssuedKeys(file.path, USUAL)).namespace_of("ann", None) == "0f" * 16
 
 
 def test_a_file_that_goes_away_changes_nothing(file: File) -> None:
