@@ -60,9 +60,8 @@ class Users:
         noted = self._noted.get(user)
         if not anew and noted is not None and noted.until > now:
             return
-        entry = Passage(user, "", time.time(), ROOT)
         try:
-            await self._store.insert_passages(register, [entry])
+            await self._store.insert_passages(register, [entry_of(user)])
         except StoreError as error:
             log.warning("a user of a key was not written down: %s", error)
             return
@@ -92,3 +91,8 @@ class Users:
         came = [user for user, noted in self._noted.items() if noted.register == register]
         for user in came:
             await self.note(register, user, anew=True)
+
+
+def entry_of(user: Namespace) -> Passage:
+    """Return what a register has of a user."""
+    return Passage(user, "", time.time(), ROOT)

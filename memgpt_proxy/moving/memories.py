@@ -16,8 +16,9 @@ import click
 from memgpt_proxy.config import Settings
 from memgpt_proxy.data_dir import DataDirError, DataDirInUse
 from memgpt_proxy.memory.carrying import NotEmpty, OtherNames, exported, records_for, take_in
+from memgpt_proxy.memory.users import entry_of
 from memgpt_proxy.moving.places import ElasticsearchPlace, Place, PlaceError, place_of
-from memgpt_proxy.moving.whose import Whose
+from memgpt_proxy.moving.whose import Named, Whose
 from memgpt_proxy.stores.lines import Malformed
 from memgpt_proxy.stores.portable import PortableStore, StoredPassage
 from memgpt_proxy.stores.protocols import StoreError
@@ -40,19 +41,19 @@ def erase(
     """
     with _told():
         place = _there(source, settings)
-        owner, namespace = whose.one(place, settings)
-        register = whose.register(place, settings, namespace) if all_users else None
+        named = whose.one(place, settings)
+        register = whose.register(named) if all_users else None
         with place.claimed():
-            asyncio.run(_erase(place, owner, register, settings, asks=asks))
+            asyncio.run(_erase(place, named.owner, register, settings, asks=asks))
 
 
 def export(source: str, whose: Whose, settings: Settings, file: BinaryIO) -> None:
     """Write what one owner has to a file. Raises click.ClickException."""
     with _told():
         place = _there(source, settings)
-        owner, namespace = whose.one(place, settings)
+        named = whose.one(place, settings)
         with place.claimed():
-            asyncio.run(_export(place, owner, namespace, settings, file))
+            asyncio.run(_export(place, named.owner, named.namespace, settings, file))
 
 
 def take_back(destination: str, whose: Whose, settings: Settings, path: Path) -> None:
@@ -61,9 +62,9 @@ def take_back(destination: str, whose: Whose, settings: Settings, path: Path) ->
         place = place_of(destination, settings)
         _check_is_there(path, whose)
         place.begin(settings)
-        owner, namespace = whose.one(place, settings)
+        named = whose.one(place, settings)
         with place.claimed(), path.open("rb") as file:
-            asyncio.run(_take_back(place, owner, namespace, settings, file))
+            asyncio.run(_take_back(place, named, whose, settings, file))
 
 
 @contextmanager
@@ -136,6 +137,13 @@ async def _users(store: PortableStore, register: Owner) -> AsyncIterator[Owner]:
                 yield owner_of(Namespace(record.passage.id))
 
 
+async def note_user(store: PortableStore, named: Named, whose: Whose) -> None:
+    """Write down that a key has a user, if it is one whose memory is stored here."""
+    if whose.user is not None and named.register and named.namespace:
+        entry = StoredPassage(entry_of(named.namespace), hidden=False)
+        await store.take_over(named.register, [entry])
+
+
 def _table(erased: Holdings) -> Iterator[str]:
     for field in fields(erased):
         yield f"{field.name.replace('_', ' '):<18}{getattr(erased, field.name):>12,}"
@@ -154,10 +162,12 @@ async def _export(
 
 
 async def _take_back(
-    place: Place, owner: Owner, namespace: Namespace | None, settings: Settings, file: BinaryIO
+    place: Place, named: Named, whose: Whose, settings: Settings, file: BinaryIO
 ) -> None:
-    records = await asyncio.to_thread(records_for, file, owner, namespace)
+    owner = named.owner
+    records = await asyncio.to_thread(records_for, file, owner, named.namespace)
     async with place.opened(settings, create=place.is_local) as store:
+        await note_user(store, named, whose)
         counts = await take_in(records, store, owner, partial(store.take_over, owner))
     await _have_forgotten(place, owner, settings)
     for kind, count in counts.items():

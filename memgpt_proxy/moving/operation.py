@@ -16,14 +16,14 @@ from memgpt_proxy.api.authentication import as_setting
 from memgpt_proxy.config import ENV_PREFIX, Settings
 from memgpt_proxy.data_dir import DataDirError
 from memgpt_proxy.moving.indices import migrate_indices
+from memgpt_proxy.moving.memories import note_user
 from memgpt_proxy.moving.move import LIVE_PASSES, PASSES, Move, Verdict
 from memgpt_proxy.moving.places import Place, PlaceError, place_of
 from memgpt_proxy.moving.progress import shown
 from memgpt_proxy.moving.report import about_the_secret, table_of
 from memgpt_proxy.moving.state import State, StateError, kept_state
-from memgpt_proxy.moving.whose import Whose, namespace_secret
+from memgpt_proxy.moving.whose import Named, Whose, namespace_secret
 from memgpt_proxy.stores.protocols import StoreError
-from memgpt_proxy.stores.records import Owner
 
 STATE_FILE = "memory.moving"
 
@@ -76,7 +76,6 @@ def _move(asked: Asked, source: Place, destination: Place, settings: Settings) -
     if source == destination:
         raise PlaceError(f"{source} is the place to move from and to")
     named = asked.whose.owner(source, settings)
-    only = named[0] if named else None
     kept_in = asked.state or source.beside(STATE_FILE) or destination.beside(STATE_FILE)
     path = kept_in or Path(STATE_FILE)
     with ExitStack() as stack:
@@ -86,7 +85,7 @@ def _move(asked: Asked, source: Place, destination: Place, settings: Settings) -
         state = stack.enter_context(kept_state(path, str(source), str(destination)))
         try:
             verdict = asyncio.run(
-                _moved(source, destination, only, state, settings, live=asked.live)
+                _moved(source, destination, named, asked.whose, state, settings, live=asked.live)
             )
         except KeyboardInterrupt:
             click.echo("Interrupted; the same command goes on from here.", err=True)
@@ -105,16 +104,20 @@ def _move(asked: Asked, source: Place, destination: Place, settings: Settings) -
 async def _moved(
     source: Place,
     destination: Place,
-    only: Owner | None,
+    named: Named | None,
+    whose: Whose,
     state: State,
     settings: Settings,
     *,
     live: bool,
 ) -> Verdict:
+    only = named.owner if named else None
     async with source.opened(settings, create=False) as here:
         if only is not None and not await here.size(only):
             raise PlaceError(f"{source} has nothing of this owner")
         async with destination.opened(settings, create=True) as there:
+            if named is not None:
+                await note_user(there, named, whose)
             move = Move(here, there, only, state, partial(shown, sys.stderr))
             return await move.run(LIVE_PASSES if live else PASSES)
 

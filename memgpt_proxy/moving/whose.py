@@ -19,6 +19,20 @@ from memgpt_proxy.wrong_settings import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """An owner that was named.
+
+    Attributes:
+        namespace: What the owner stands for, where a key or a name tells it.
+        register: The owner under whom the users of that key or name are written down.
+    """
+
+    owner: Owner
+    namespace: Namespace | None = None
+    register: Owner | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Whose:
     """How an owner is named.
 
@@ -41,8 +55,8 @@ class Whose:
         """Take the options of ``whose_options`` out of a command's."""
         return cls(**{each.name: options.pop(each.name) for each in fields(cls)})
 
-    def owner(self, place: Place, settings: Settings) -> tuple[Owner, Namespace | None] | None:
-        """Return the owner, with its namespace where a key tells it; None where none is named.
+    def owner(self, place: Place, settings: Settings) -> Named | None:
+        """Return the owner; None where none is named.
 
         Raises click.UsageError, and PlaceError where there is no namespace secret.
         """
@@ -52,16 +66,20 @@ class Whose:
         if key is None and self.name is None:
             if self.user is not None:
                 raise click.UsageError("--user goes with --key, --key-from-env or --name")
-            return (Owner(self.namespace), None) if self.namespace else None
-        namespace = self._namespace(_authenticator(place, settings), key)
-        return owner_of(namespace), namespace
+            return Named(Owner(self.namespace)) if self.namespace else None
+        authenticator = _authenticator(place, settings)
+        namespace = self._namespace(authenticator, key, self.user)
+        register = authenticator.register(self._namespace(authenticator, key, None))
+        return Named(owner_of(namespace), namespace, owner_of(register))
 
-    def _namespace(self, authenticator: Authenticator, key: str | None) -> Namespace:
+    def _namespace(
+        self, authenticator: Authenticator, key: str | None, user: str | None
+    ) -> Namespace:
         if self.name is not None:
-            return authenticator.namespace_of(self.name, self.user)
-        return authenticator.namespace((key or "").encode(), self.user)
+            return authenticator.namespace_of(self.name, user)
+        return authenticator.namespace((key or "").encode(), user)
 
-    def one(self, place: Place, settings: Settings) -> tuple[Owner, Namespace | None]:
+    def one(self, place: Place, settings: Settings) -> Named:
         """Return the owner. Raises click.UsageError where none is named."""
         if (owner := self.owner(place, settings)) is None:
             raise click.UsageError(
@@ -69,14 +87,14 @@ class Whose:
             )
         return owner
 
-    def register(self, place: Place, settings: Settings, namespace: Namespace | None) -> Owner:
-        """Return the owner under whom the users of a key are written down, by its namespace.
+    def register(self, named: Named) -> Owner:
+        """Return the owner under whom the users of a key are written down.
 
         Raises click.UsageError where it is not a key or a name by itself.
         """
-        if namespace is None or self.user is not None:
+        if named.register is None or self.user is not None:
             raise click.UsageError("--all-users goes with --key, --key-from-env or --name alone")
-        return owner_of(_authenticator(place, settings).register(namespace))
+        return named.register
 
     def _key(self) -> str | None:
         if self.key_from_env is None:

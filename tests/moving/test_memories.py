@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from hashlib import sha256
 from pathlib import Path
+from shutil import copy
 from uuid import uuid4
 
 import pytest
@@ -252,6 +253,28 @@ def test_a_memory_goes_to_a_machine_on_which_nothing_was_started_yet(
     assert texts(new, authenticator.namespace(b"sk-new", None)) == ["alpha"] * 3
     (new / "namespace.secret").unlink()
     assert "no namespace secret" in refused(*into, given="sk-new\n")
+
+
+@pytest.mark.parametrize("way", ["import", "migrate"])
+def test_a_user_whose_memory_is_brought_in_is_one_of_the_key_s(
+    old: Path, tmp_path: Path, way: str
+) -> None:
+    new, file, ann = tmp_path / "new", tmp_path / "memory.jsonl", ("--key", "--user", "ann")
+    commands: dict[str, list[tuple[str | Path, ...]]] = {
+        "import": [
+            ("export", "--from", f"sqlite:{old}", *ann, file),
+            ("import", "--to", f"sqlite:{new}", *ann, file),
+        ],
+        "migrate": [("migrate", "--from", f"sqlite:{old}", "--to", f"sqlite:{new}", *ann)],
+    }
+    for command in commands[way]:
+        assert run(*command, given=f"{KEY}\n").exit_code == 0
+    if way == "migrate":
+        copy(old / "namespace.secret", new)
+    erase = ("erase", "--from", f"sqlite:{new}", "--key", "--all-users", "--yes")
+    result = run(*erase, given=f"{KEY}\n")
+    assert result.exit_code == 0, result.output
+    assert owners_in(new) == []
 
 
 async def say_otherwise(directory: Path, namespace: Namespace) -> None:
