@@ -154,8 +154,8 @@ class LocalLimiter:
 
     def _refill(self, used: _Used, now: float) -> None:
         passed = (now - used.at) / PERIOD
-        used.requests = max(0.0, used.requests - passed * (used.rates.requests or 0))
-        used.tokens = max(0.0, used.tokens - passed * (used.rates.tokens or 0))
+        used.requests = _left(used.requests, used.rates.requests, passed)
+        used.tokens = _left(used.tokens, used.rates.tokens, passed)
         used.at = now
 
     def _sweep(self, now: float) -> None:
@@ -173,6 +173,11 @@ class LocalLimiter:
         standing = standing_of(used.rates, used.requests, used.tokens)
         levels = (standing.requests, standing.tokens)
         return max((level.reset for level in levels if level), default=0.0)
+
+
+def _left(used: float, rate: int | None, passed: float) -> float:
+    """Return what is still missing after so many periods; where no limit is, nothing ever is."""
+    return max(0.0, used - passed * rate) if rate else 0.0
 
 
 def standing_of(

@@ -111,6 +111,21 @@ async def test_rates_of_a_key_that_change_hold_at_once(family: Family) -> None:
     assert more == [True, True, False]
 
 
+async def test_a_key_whose_limit_is_set_while_it_is_used_begins_full(family: Family) -> None:
+    """Else all that it has ever used would have to be waited for."""
+    limiter = family.make(Rates())
+    for own in (Rates(tokens=1000), Rates(requests=5)):
+        for _ in range(5):
+            await limiter.admit(ALICE, own)
+            await limiter.spend(ALICE, 100, own)
+    both = Rates(requests=5, tokens=1000)
+    assert not (await limiter.admit(ALICE, both)).admitted, "requests were limited before"
+    await limiter.admit(BOB, Rates(tokens=1000))
+    for _ in range(9):
+        await limiter.admit(BOB, Rates(tokens=1000))
+    assert (await limiter.admit(BOB, Rates(requests=5))).admitted
+
+
 async def test_it_refills_steadily(family: Family) -> None:
     limiter = family.make(Rates(requests=6))
     assert all(await admitted(limiter, ALICE, 6))
