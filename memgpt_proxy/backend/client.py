@@ -17,6 +17,7 @@ from memgpt_proxy.backend.headers import (
     RawHeaders,
     about_the_call,
     end_to_end,
+    for_a_readable_answer,
     for_a_step,
     forwarded,
     with_authorization,
@@ -252,7 +253,10 @@ class Backend:
             target: Path and query below the base URL, such as ``/models?limit=2``.
         """
         url = httpx.URL(self.url + target)
-        return self._request(method, url, self._authorized(forwarded(headers)), body)
+        shown = self._authorized(forwarded(headers))
+        if not self.is_on_clients_account:  # errors are read
+            shown = for_a_readable_answer(shown)
+        return self._request(method, url, shown, body)
 
     def _authorized(self, headers: RawHeaders) -> RawHeaders:
         """Return a request's headers with the key that the backend is to see."""

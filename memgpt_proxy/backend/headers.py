@@ -59,6 +59,8 @@ _OF_THE_CLIENT = frozenset(
 _OF_THE_ACCOUNT = frozenset(
     {b"anthropic-organization-id", b"openai-organization", b"openai-project"}
 )
+_READABLE = frozenset({b"gzip", b"deflate", b"identity"})
+"""Codings of a body that this gateway can read."""
 _ACCOUNT_IN_WORDS = re.compile(rb"\b(org-|proj_)[A-Za-z0-9]{6,}")
 
 
@@ -110,6 +112,19 @@ def with_authorization(headers: RawHeaders, api_key: str | None) -> RawHeaders:
 def without_client(headers: RawHeaders) -> RawHeaders:
     """Return ``headers`` without what tells who the client is: keys above all."""
     return [(name, value) for name, value in headers if name not in _OF_THE_CLIENT]
+
+
+def for_a_readable_answer(headers: RawHeaders) -> RawHeaders:
+    """Return a request's headers, which ask for no coding that this gateway cannot read."""
+    return [
+        (name, _readable(value) if name == b"accept-encoding" else value) for name, value in headers
+    ]
+
+
+def _readable(codings: bytes) -> bytes:
+    wanted = [coding.strip() for coding in codings.split(b",")]
+    kept = [each for each in wanted if each.partition(b";")[0].strip().lower() in _READABLE]
+    return b", ".join(kept) or b"identity"
 
 
 def without_account(headers: RawHeaders) -> RawHeaders:

@@ -104,3 +104,26 @@ async def test_the_clients_own_is(backend: Asked, status: int) -> None:
         assert headers["openai-organization"] == "acme"
         assert headers["openai-project"] == "proj_1"
         assert words in (b"", GOOD, NAMED)
+
+
+def _asked(backend: Backend, codings: str) -> str:
+    request = backend.forward("GET", "/files", [(b"accept-encoding", codings.encode())], b"")
+    asked: str = request.headers["accept-encoding"]
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("codings", "asked"),
+    [
+        ("br, gzip;q=0.8, zstd, Deflate", "gzip;q=0.8, Deflate"),
+        ("br", "identity"),
+        ("*", "identity"),
+        ("identity", "identity"),
+    ],
+)
+def test_an_error_that_is_read_comes_in_a_coding_that_can_be(codings: str, asked: str) -> None:
+    """Browsers and node ask for Brotli, which httpx reads only with another package."""
+    for operators in OPERATORS.values():
+        assert _asked(operators(400), codings) == asked
+    for clients in CLIENTS.values():
+        assert _asked(clients(400), codings) == codings
