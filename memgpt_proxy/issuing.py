@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from memgpt_proxy.config import Settings
+from memgpt_proxy.keys_file import check_name
 from memgpt_proxy.options import CONTEXT, SettingsCommand, read_settings, setting_options
 
 _KEY_BYTES = 32
@@ -32,9 +34,13 @@ def new_command(name: str) -> None:
     The key goes to the standard output and is kept nowhere: hand it over. The entry, which holds
     its hash alone, goes to standard error.
     """
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     key = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
     click.echo(key)
-    click.echo(f"keys:\n  {name}:\n    sha256: {_digest(key)}", err=True)
+    click.echo(yaml.safe_dump({"keys": {name: {"sha256": _digest(key)}}}), err=True, nl=False)
 
 
 @key_command.command("show", cls=SettingsCommand, context_settings=CONTEXT)

@@ -60,15 +60,23 @@ class KeysFile(_Strict):
     def _each_is_somebody_s(self) -> Self:
         whose: dict[str, str] = {}
         for name, entry in self.keys.items():
-            if not _NAME.fullmatch(name):
-                raise ValueError(
-                    f"{name!r} is no name: it has to be 1 to 64 letters, digits and . _ -, and "
-                    "begin with a letter or a digit"
-                )
+            check_name(name)
             for digest in entry.sha256:
                 if whose.setdefault(digest, name) != name:
                     raise ValueError(f"{whose[digest]} and {name} have the same key")
+            memory = entry.namespace
+            if memory is not None and whose.setdefault(memory, name) != name:
+                raise ValueError(f"{whose[memory]} and {name} have the same namespace")
         return self
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless it may be the name of who has a key."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name: it has to be 1 to 64 letters, digits and . _ -, and "
+            "begin with a letter or a digit"
+        )
 
 
 def read_keys(file: Path) -> KeysFile:
@@ -90,6 +98,8 @@ def _wrong_field(detail: Mapping[str, Any]) -> str:
     known: Iterable[str] = KeysFile.model_fields
     what = wrong_value(detail)
     match detail["loc"]:
+        case ("keys", name, "[key]"):
+            return f"{name}: is no text as YAML reads it: put the name in quotes"
         case ("keys", name, *path):
             where, known = [str(name)], KeyEntry.model_fields
         case path:

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from memgpt_proxy import __version__, cli
 from memgpt_proxy.api.authentication import Authenticator, load_secret
 from memgpt_proxy.config import ENV_PREFIX, Settings
+from memgpt_proxy.keys_file import read_keys
 from memgpt_proxy.setting_groups import GROUPS
 from memgpt_proxy.stores.storable import owner_of
 from tests.support.backend import ScriptedBackend
@@ -393,6 +394,20 @@ def test_a_key_is_made_and_kept_nowhere() -> None:
     assert key != again.stdout.strip()
     entry = yaml.safe_load(made.stderr)["keys"]["team-a"]
     assert entry == {"sha256": hashlib.sha256(key.encode()).hexdigest()}
+
+
+@pytest.mark.parametrize("name", ["1001", "yes", "null", "1.5"])
+def test_the_entry_of_a_key_is_one_whatever_the_name(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(run("key", "new", name).stderr)
+    assert list(read_keys(file).keys) == [name]
+
+
+def test_a_key_is_not_made_for_what_is_no_name() -> None:
+    refused = run("key", "new", "team c")
+    assert refused.exit_code == 2
+    assert "'team c' is no name" in refused.stderr
+    assert refused.stdout == ""
 
 
 def test_a_key_is_told_by_its_other_names(tmp_path: Path) -> None:

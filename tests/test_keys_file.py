@@ -12,6 +12,8 @@ from memgpt_proxy.wrong_settings import SettingsError
 
 ONE, TWO = (sha256(key.encode()).hexdigest() for key in ("sk-one", "sk-two"))
 
+SPACE = "0f" * 16
+
 
 def written(directory: Path, text: str) -> Path:
     file = directory / "keys.yaml"
@@ -47,6 +49,11 @@ keys:
         (f"keys: {{a b: {{sha256: {ONE}}}}}", "'a b' is no name"),
         (f"keys: {{a: {{sha256: {ONE}}}, b: {{sha256: {ONE}}}}}", "a and b have the same key"),
         (f"keys: {{a: {{sha256: {ONE}, namespace: x}}}}", "a: namespace: "),
+        (
+            f"keys: {{a: &a {{sha256: {ONE}, namespace: {SPACE}}}, b: {{<<: *a, sha256: {TWO}}}}}",
+            "a and b have the same namespace",
+        ),
+        (f"keys: {{1001: {{sha256: {ONE}}}}}", "1001: is no text as YAML reads it"),
         (f"keys: {{a: {{sha256: {ONE}, requests_per_minute: 0}}}}", "a: requests_per_minute: "),
         (
             f"keys: {{a: {{sha256: {ONE}, request_per_minute: 1}}}}",
