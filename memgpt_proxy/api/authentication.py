@@ -70,13 +70,19 @@ class Authenticator:
                 "You didn't provide an API key. Send it in an Authorization header using "
                 "Bearer auth (Authorization: Bearer YOUR_KEY)."
             )
-        issued = self._issued.find(key) if self._issued is not None else None
-        if issued is None and not self._accepts(key):
+        if not self.takes(key):
             raise Unauthenticated("The API key provided is not accepted here.")
+        issued = self.issued(key)
         if (exchange := CURRENT.get()) is not None:
             exchange.key = self.called(key) if issued is None else issued.name
             exchange.issued = issued is not None
         return key
+
+    def takes(self, key: bytes) -> bool:
+        """Return whether a key is accepted now; one that was may be withdrawn."""
+        if not key:
+            return self._anonymous
+        return self._found(key) is not None or self._accepts(key)
 
     def issued(self, key: bytes) -> IssuedKey | None:
         """Return whose a key is that the operator has issued; None for any other.
@@ -84,12 +90,13 @@ class Authenticator:
         One that is withdrawn was its owner's when the request came that is being answered, and
         stays theirs to its end.
         """
-        if self._issued is None:
-            return None
-        issued = self._issued.find(key)
-        if issued is not None or self._accepts(key):
-            return issued
+        found = self._found(key)
+        if found is not None or self._issued is None or self._accepts(key):
+            return found
         return self._issued.withdrawn(key)
+
+    def _found(self, key: bytes) -> IssuedKey | None:
+        return self._issued.find(key) if self._issued is not None else None
 
     def called(self, key: bytes) -> str:
         """Return what the log calls a key: the digits that its owner begins with."""

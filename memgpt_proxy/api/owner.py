@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -58,7 +59,10 @@ class OwnerRoutes:
 
     async def listen(self, request: Request) -> Response:
         """Answer with what happens from now on, as server-sent events."""
-        return _EventStream(self._events, self._namespace(request), self._keepalive)
+        key = self._authenticator.check(request.headers.raw)
+        namespace = self._authenticator.namespace_asked_for(key, request.query_params)
+        is_taken = partial(self._authenticator.takes, key)
+        return _EventStream(self._events, namespace, self._keepalive, is_taken)
 
     async def list_traces(self, request: Request) -> Response:
         """Answer with what turns did, the newest first."""
@@ -77,14 +81,25 @@ class OwnerRoutes:
 
 
 class _EventStream(EventSourceResponse):
-    """The events of a namespace, for as long as the client stays."""
+    """The events of a namespace, for as long as the client stays.
 
-    def __init__(self, events: Events, namespace: Namespace, keepalive: float) -> None:
+    Args:
+        is_taken: Tells whether its key still is: to one that was withdrawn nothing more is told.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        namespace: Namespace,
+        keepalive: float,
+        is_taken: Callable[[], bool],
+    ) -> None:
         super().__init__(
             self._heard(), ping=keepalive, ping_message_factory=_keep_alive, sep=_LINE_END
         )
         self._events = events
         self._namespace = namespace
+        self._is_taken = is_taken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -96,6 +111,8 @@ class _EventStream(EventSourceResponse):
     async def _heard(self) -> AsyncIterator[ServerSentEvent]:
         yield ServerSentEvent(comment="listening", sep=_LINE_END)
         async for event in self._subscription:
+            if not self._is_taken():
+                return
             content = orjson.dumps(event.content).decode()
             yield ServerSentEvent(content, event=event.kind, sep=_LINE_END)
 

@@ -138,6 +138,28 @@ def test_a_key_is_withdrawn_and_another_issued_while_it_runs(
         assert status("sk-1") == 401
 
 
+def test_who_has_a_key_that_is_withdrawn_hears_nothing_more(
+    backend: ScriptedBackend, tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory goes on with another key: who has found the old one is not to follow it."""
+    monkeypatch.setattr(issued_keys, "LOOK_SECONDS", 0.01)
+    write(file, ann={"sha256": ["sk-1"]})
+    settings = Settings(data_dir=tmp_path / "data", keys_file=file)
+    backend.script(lambda _: send("Hi."))
+    with served(create_app(settings, backend.base_url)) as origin:
+        old = {"authorization": "Bearer sk-1"}
+        with httpx.stream("GET", f"{origin}/memgpt/events", headers=old) as events:
+            lines = events.iter_lines()
+            assert next(lines) == ": listening"
+            Person(f"{origin}/v1", "sk-1", "m").say("one")
+            assert "event: turn_ended" in lines
+            write(file, ann={"sha256": ["sk-2"]})
+            url = f"{origin}/memgpt/traces"
+            until(lambda: httpx.get(url, headers=old).status_code == 401)
+            Person(f"{origin}/v1", "sk-2", "m").say("two")
+            assert [line for line in lines if line.startswith("event: ")] == []
+
+
 @pytest.mark.parametrize("text", ["keys: {ann: {sha256: x}}", None])
 def test_a_wrong_file_is_told_at_the_start(
     start_gateway: StartGateway, file: Path, text: str | None
