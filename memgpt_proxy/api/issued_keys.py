@@ -105,15 +105,12 @@ class IssuedKeys:
     def _read(self) -> None:
         entries = read_keys(self._file).keys
         self._by_name = {name: self._issued(name, entry) for name, entry in entries.items()}
-        before, self._by_digest = (
-            self._by_digest,
-            {
-                digest: self._by_name[name]
-                for name, entry in entries.items()
-                for digest in entry.sha256
-            },
-        )
-        self._withdrawn |= before
+        self._withdrawn |= self._by_digest  # first: requests go on meanwhile
+        self._by_digest = {
+            digest: self._by_name[name]
+            for name, entry in entries.items()
+            for digest in entry.sha256
+        }
 
     def _issued(self, name: str, entry: KeyEntry) -> IssuedKey:
         rates = Rates(
