@@ -106,11 +106,9 @@ class ContentsRoutes:
         key = self._authenticator.check(request.headers.raw)
         namespace = self._authenticator.namespace_asked_for(key, request.query_params)
         try:
-            # As a turn begins: what other replicas have written, or erased, is known by then.
-            context = (await self._store.read_turn(namespace, (), enough=0)).context
+            return self._shown(await self._now(namespace))
         except StoreError as error:
             raise MemoryUnreadable("The working context cannot be read now.") from error
-        return self._shown(context)
 
     async def edit(self, request: Request) -> Response:
         """Replace the version of the working context that the caller has seen."""
@@ -170,9 +168,13 @@ class ContentsRoutes:
             key = self._authenticator.check(request.headers.raw)
             await self._users.note(self._authenticator.register_of(key), namespace, anew=True)
 
+    async def _now(self, namespace: Namespace) -> WorkingContext:
+        # As a turn begins: what other replicas have written, or erased, is known by then.
+        return (await self._store.read_turn(namespace, (), enough=0)).context
+
     async def _written(self, namespace: Namespace, version: int, content: str) -> WorkingContext:
         """Write the working context, which may be no longer than its limit, or than it was."""
-        now = await self._store.context(namespace)
+        now = await self._now(namespace)
         if now.version != version:
             raise StaleVersion(f"it is {now.version} by now")
         if now.content == content:

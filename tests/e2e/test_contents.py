@@ -335,3 +335,6 @@ def test_what_one_replica_writes_the_other_shows(
         listed = get(reader, "recall-storage", api_key)
         assert texts(listed)[:2] == ["Yes.", f"message {number}"]
         assert listed.json()["data"][0]["role"] == "assistant"
+    for number, writer in enumerate([one, other, one], 2):
+        written = edit(writer, api_key, number, f"Version {number}")
+        assert written.status_code == 200, "whichever replica the version was read from"
