@@ -28,6 +28,8 @@ const notice = part("door-notice");
 
 /** The memory that is open: whose it is, and its views by name. */
 let opened = null;
+/** What asks for the memory that is being opened, or was opened last. */
+let opening = null;
 /** The view that is shown. */
 let shown = null;
 
@@ -37,12 +39,13 @@ function part(id) {
 
 /** Opens a memory; one that was open before has kept what was typed into its views. */
 async function open(identity) {
-  const api = new Api(identity, ask);
+  const api = new Api(identity, (message) => refused(api, message));
+  opening = api;
   await api.read("working-context");
   session.keep(identity);
   if (opened === null || opened.key !== identity.key || opened.user !== identity.user) {
     close();
-    opened = { ...identity, views: made(api) };
+    opened = { ...identity, api, views: made(api) };
   }
   key.value = "";
   user.value = identity.user;
@@ -71,6 +74,11 @@ function close() {
   leave();
   for (const view of opened?.views.values() ?? []) view.section.remove();
   opened = null;
+}
+
+/** Asks for the key again, unless it was that of a memory which is not open any more. */
+function refused(api, message) {
+  if (api === opening || api === opened?.api) ask(message);
 }
 
 /** Asks for the key, again or for the first time. */
@@ -117,6 +125,7 @@ form.addEventListener("submit", (event) => {
 forget.addEventListener("click", () => {
   session.forget();
   close();
+  opening = null;
   form.reset();
   ask();
   say(notice, "The key is forgotten.", "plain");

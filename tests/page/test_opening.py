@@ -54,6 +54,26 @@ def test_a_key_that_is_withdrawn_takes_nothing_away_that_was_typed(
     assert visitor.text() == ""
 
 
+def test_a_late_refusal_of_another_key_closes_nothing(start_gateway: StartGateway, visit: Visit):
+    visitor = visit(start_gateway("--accepted-keys", "old,new"), "old")
+    visitor.tab.run("""
+        const ask = window.fetch.bind(window);
+        const refused = new Response("", { status: 401 });
+        window.fetch = (url, options) => {
+            if (window.refuse || !String(url).includes("traces")) return ask(url, options);
+            return new Promise((answer) => (window.refuse = () => answer(refused)));
+        };
+    """)
+    visitor.show("Turns")
+    visitor.tab.until("window.refuse !== undefined")
+    visitor.tab.press("button", "Forget key")
+    visitor.offer("new")
+    visitor.tab.find("button", "Forget key")
+    visitor.tab.run("window.refuse()")
+    visitor.tab.run("new Promise((done) => setTimeout(done, 50))")
+    assert "API key" not in visitor.tab.shown()
+
+
 def test_an_open_gateway_needs_no_key(start_gateway: StartGateway, visit: Visit):
     visit(start_gateway("--anonymous"), "")
 
