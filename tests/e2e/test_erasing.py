@@ -343,3 +343,22 @@ def test_a_turn_that_ends_after_an_erasure_elsewhere_keeps_no_conversation_from_
     backend.reply(send("Fine."))
     person.say("How are you?")
     assert "recall_storage_search" in offered(backend.requests[-1])
+
+
+@pytest.mark.redis
+@pytest.mark.elasticsearch
+def test_a_user_who_goes_on_after_an_erasure_elsewhere_is_erased_by_the_next(
+    backend: ScriptedBackend,
+    replicas: tuple[GatewayProcess, GatewayProcess],
+    api_key: str,
+    model: str,
+) -> None:
+    """Their replica has written them down not long ago, in a register that is gone."""
+    here, there = replicas
+    person = Person(there.base_url, api_key, model)
+    backend.script(lambda _: send("Yes."))
+    for messages in (2, 4):
+        person.say("Are you there?", user="ann")
+        answer = erase(here.origin, api_key, users="all").json()
+        assert (answer["users"], answer["erased"]["messages"]) == (1, messages)
+    assert erase(here.origin, api_key, users="all").json()["users"] == 0
