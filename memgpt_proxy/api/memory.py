@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from memgpt_proxy.api.admission import Admission
 from memgpt_proxy.api.authentication import Authenticator
-from memgpt_proxy.api.owned import PREFIX, json_response
+from memgpt_proxy.api.owned import NOT_KEPT, PREFIX, json_response
 from memgpt_proxy.errors import (
     InvalidRequest,
     MemoryNotEmpty,
@@ -132,9 +132,9 @@ class MemoryRoutes:
             first = [await anext(lines), await anext(lines)]
         except StoreError as error:
             raise MemoryUnreadable("The memory cannot be read now.") from error
-        headers = {"content-disposition": 'attachment; filename="memory.jsonl"'}
+        named = {"content-disposition": 'attachment; filename="memory.jsonl"'}
         kind = "application/jsonl"
-        return StreamingResponse(_all(first, lines), media_type=kind, headers=headers)
+        return StreamingResponse(_all(first, lines), media_type=kind, headers={**named, **NOT_KEPT})
 
     async def take_in(self, request: Request) -> Response:
         """Store an export in the caller's memory, which has to be empty."""

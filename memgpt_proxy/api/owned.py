@@ -16,6 +16,9 @@ from memgpt_proxy.errors import InvalidRequest
 PREFIX = "/memgpt"
 """What the paths of their routes begin with."""
 
+NOT_KEPT = {"cache-control": "no-store"}
+"""A header: what a memory holds stays in no cache, of a browser or on the way to it."""
+
 MOST_LISTED = 100
 """Entries in one answer."""
 
@@ -25,7 +28,7 @@ _DIGITS = 9
 
 def json_response(content: object) -> Response:
     """Return an answer of JSON."""
-    return Response(orjson.dumps(content), media_type="application/json")
+    return Response(orjson.dumps(content), media_type="application/json", headers=NOT_KEPT)
 
 
 def limit_of(request: Request, usual: int) -> int:

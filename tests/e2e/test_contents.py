@@ -278,6 +278,17 @@ def test_users_of_a_key_are_apart(gateway: GatewayProcess, api_key: str) -> None
 
 
 @pytest.mark.parametrize(
+    "path", ["working-context", "recall-storage", "archival-storage", "traces", "export", "events"]
+)
+def test_no_cache_keeps_what_is_told(gateway: GatewayProcess, api_key: str, path: str) -> None:
+    """Nor does one on the way, where a gateway takes requests without a key."""
+    url = f"{gateway.origin}/memgpt/{path}"
+    with httpx.stream("GET", url, headers=headers(api_key)) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
     ("method", "path"),
     [
         ("PUT", "working-context"),
