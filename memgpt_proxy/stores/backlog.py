@@ -282,19 +282,51 @@ class Backlog:
         return count
 
     async def _drain_some(self, journal: Journal, store: Store) -> bool:
-        """Carry out the oldest entries, those of one namespace in order."""
-        if not await journal.lead():
+        """Carry out the oldest entries, those of one namespace in order.
+
+        Where a newer release has written some, what is behind them in other namespaces, too.
+        Raises LeftToNewer then.
+        """
+        held: dict[Namespace, LeftToNewer] = {}
+        last: Entry | None = None
+        while await journal.lead():
+            if not (entries := await journal.oldest(BATCH, last)):
+                break
+            if not await self._carry_out_several(journal, entries, store, held):
+                return False
+            if not held:
+                return True
+            last = entries[-1]
+        else:
             return False
+        for error in held.values():
+            await journal.resign()  # for a process that knows more
+            raise error
+        return True
+
+    async def _carry_out_several(
+        self,
+        journal: Journal,
+        entries: Sequence[Entry],
+        store: Store,
+        held: dict[Namespace, LeftToNewer],
+    ) -> bool:
+        """Carry out entries; False where this cannot go on now.
+
+        Args:
+            held: Namespaces that are passed over; those at an entry of a newer release are added.
+        """
         namespaces: defaultdict[Namespace, list[Entry]] = defaultdict(list)
-        for entry in await journal.oldest(BATCH):
-            namespaces[entry.namespace].append(entry)
+        for entry in entries:
+            if entry.namespace not in held:
+                namespaces[entry.namespace].append(entry)
         draining = (self._carry_out_all(journal, each, store) for each in namespaces.values())
         outcomes = await asyncio.gather(*draining, return_exceptions=True)
-        errors = [each for each in outcomes if isinstance(each, BaseException)]
-        if any(isinstance(error, LeftToNewer) for error in errors):
-            await journal.resign()  # for a process that knows more
-        for error in sorted(errors, key=lambda error: isinstance(error, LeftToNewer)):
-            raise error
+        for namespace, outcome in zip(namespaces, outcomes, strict=True):
+            if isinstance(outcome, LeftToNewer):
+                held[namespace] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
         return all(outcomes)
 
     async def _carry_out_all(

@@ -59,7 +59,7 @@ BYTES = "SELECT bytes FROM total"
 
 WAITING = "SELECT entries FROM total"
 
-OLDEST = "SELECT number, namespace, change FROM entries ORDER BY number LIMIT ?"
+OLDEST = "SELECT number, namespace, change FROM entries WHERE number > ? ORDER BY number LIMIT ?"
 
 NAMESPACES = "SELECT namespace FROM entries UNION SELECT namespace FROM put_aside"
 
@@ -144,11 +144,12 @@ class DiskJournal:
     async def resign(self) -> None:
         """Nobody else could drain it."""
 
-    async def oldest(self, limit: int) -> Sequence[Entry]:
+    async def oldest(self, limit: int, behind: Entry | None = None) -> Sequence[Entry]:
         """Return the entries that have waited longest, oldest first."""
+        after = int(behind.id) if behind else 0
 
         def oldest(connection: sqlite3.Connection) -> list[Entry]:
-            return _entries(connection.execute(OLDEST, [limit]))
+            return _entries(connection.execute(OLDEST, [after, limit]))
 
         return await self._run(oldest)
 

@@ -89,8 +89,12 @@ class Journal(Protocol):
         """Let another process drain it, if this one may."""
         ...
 
-    async def oldest(self, limit: int) -> Sequence[Entry]:
-        """Return the entries that have waited longest, ``limit`` at most, oldest first."""
+    async def oldest(self, limit: int, behind: Entry | None = None) -> Sequence[Entry]:
+        """Return the entries that have waited longest, ``limit`` at most, oldest first.
+
+        Args:
+            behind: Of those that have come after this one.
+        """
         ...
 
     async def done(self, entries: Sequence[Entry]) -> None:

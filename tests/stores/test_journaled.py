@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from memgpt_proxy.stores.backlog import BATCH
 from memgpt_proxy.stores.changes import Change, Committed
 from memgpt_proxy.stores.codec import decode
 from memgpt_proxy.stores.disk_journal import DiskJournal
@@ -393,6 +394,23 @@ class TestRefused:
         assert await store.come_back()
         assert switch.commits[2:] == [(ALICE, "newer"), (ALICE, "behind")]
         assert await disk.waiting() == 0
+
+    async def test_what_is_left_to_a_newer_release_holds_up_nobody_else_however_much_it_is(
+        self,
+        store: JournaledStore,
+        switch: Switch,
+        disk: DiskJournal,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        switch.here = False
+        await keep_newer(disk, ALICE, monkeypatch)
+        for number in range(2 * BATCH):
+            await store.commit(ALICE, record(message(f"behind{number}", "hi")))
+        await store.commit(BOB, record(message("other", "hi")))
+        switch.here = True
+        assert await store.come_back()
+        assert switch.commits == [(BOB, "other")]
+        assert await disk.waiting() == 1 + 2 * BATCH
 
     async def test_no_more_waits_than_may(
         self, switch: Switch, tmp_path: Path, telemetry: Telemetry

@@ -144,9 +144,10 @@ class RedisJournal:
         """Give the lease back, if this process has it."""
         await self._redis.run(_RESIGN, [self._leader], [self._token])
 
-    async def oldest(self, limit: int) -> Sequence[Entry]:
+    async def oldest(self, limit: int, behind: Entry | None = None) -> Sequence[Entry]:
         """Return the entries that have waited longest, oldest first."""
-        found = await self._redis.execute("XRANGE", self._entries, "-", "+", "COUNT", limit)
+        begin = f"({behind.id}" if behind else "-"
+        found = await self._redis.execute("XRANGE", self._entries, begin, "+", "COUNT", limit)
         return [_entry(name, fields) for name, fields in found]
 
     async def done(self, entries: Sequence[Entry]) -> None:
