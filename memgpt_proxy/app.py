@@ -14,10 +14,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from memgpt_proxy.agent.agent import Agent
@@ -35,20 +32,20 @@ from memgpt_proxy.agent.window import Thresholds, Windows
 from memgpt_proxy.api.admission import Admission, LimitedAdmission
 from memgpt_proxy.api.authentication import Authenticator, secret_of
 from memgpt_proxy.api.chat import ChatCompletions
-from memgpt_proxy.api.checks import listed
 from memgpt_proxy.api.contents import ContentsRoutes
 from memgpt_proxy.api.cross_origin import CrossOrigin, origin_of
 from memgpt_proxy.api.endpoint import Endpoint
+from memgpt_proxy.api.error_responses import ERROR_HANDLERS
 from memgpt_proxy.api.exchanges import CHAT_COMPLETIONS, RESPONSES, Exchanges
 from memgpt_proxy.api.hosts import Hosts
 from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.issued_keys import IssuedKeys, issued_keys
 from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.openapi import openapi_routes
-from memgpt_proxy.api.owned import PREFIX as MEMORY
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.page import page_routes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
+from memgpt_proxy.api.probes import probe_routes
 from memgpt_proxy.api.reading import RequestReader
 from memgpt_proxy.api.request_headers import RequestHeaders
 from memgpt_proxy.api.responses.endpoint import Responses, StoredResponses
@@ -67,7 +64,6 @@ from memgpt_proxy.config import (
     is_loopback,
 )
 from memgpt_proxy.draining import Draining
-from memgpt_proxy.errors import GatewayError
 from memgpt_proxy.memory.archival import Archive
 from memgpt_proxy.memory.beginnings import Beginnings
 from memgpt_proxy.memory.branching import Branching
@@ -81,7 +77,7 @@ from memgpt_proxy.memory.working_context import WorkingContextEditor
 from memgpt_proxy.storage import Storage, storage
 from memgpt_proxy.stores.ending import ended
 from memgpt_proxy.stores.limits import Limiter
-from memgpt_proxy.stores.protocols import Store, StoreError, StoreFull
+from memgpt_proxy.stores.protocols import Store
 from memgpt_proxy.telemetry import Telemetry
 from memgpt_proxy.telemetry.spans import Spans
 from memgpt_proxy.wrong_settings import SettingsError
@@ -191,12 +187,13 @@ def create_app(
     telemetry.streams(lambda: draining.running)
     opened = partial(_opened, kept, secret, transport, telemetry.spans, eraser, issued)
     owners = _owners_routes(settings, authenticator, admission, kept, eraser, users)
-    served = [*owners, *page_routes(), *openapi_routes(), *routes]
+    probes = probe_routes(kept.store, telemetry, draining)
+    served = [*probes, *owners, *page_routes(), *openapi_routes(), *routes]
     return Gateway(
         chat=endpoint(ChatCompletions(agent, reader, passthrough)),
         responses=endpoint(Responses(agent, reader, kept.store)),
         passthrough=passthrough,
-        rest=_starlette(kept.store, telemetry, draining, opened, served),
+        rest=_starlette(opened, served),
         exchanges=Exchanges(telemetry, draining, settings.access_log),
         cross_origin=CrossOrigin(settings.cors_origins),
         hosts=_hosts(settings),
@@ -436,70 +433,6 @@ async def _opened(
 
 
 def _starlette(
-    store: Store,
-    telemetry: Telemetry,
-    draining: Draining,
-    opened: Callable[[], AbstractAsyncContextManager[None]],
-    routes: Sequence[BaseRoute],
+    opened: Callable[[], AbstractAsyncContextManager[None]], routes: Sequence[BaseRoute]
 ) -> Starlette:
-    async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def metrics(request: Request) -> Response:
-        accept = request.headers.get("accept", "")
-        told, kind = await asyncio.to_thread(telemetry.exposition, accept)  # some milliseconds
-        return Response(told, headers={"content-type": kind})
-
-    async def readyz(_: Request) -> Response:
-        if draining.begun:
-            return JSONResponse({"status": "draining"}, status_code=503)
-        try:
-            await store.ping()
-        except StoreFull:  # turns are answered, and not stored
-            return JSONResponse({"status": "degraded", "store": "full"})
-        except StoreError:
-            if not store.degraded:
-                return JSONResponse({"status": "unavailable", "store": "away"}, status_code=503)
-        return JSONResponse({"status": "degraded" if store.degraded else "ok"})
-
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-            *routes,
-        ],
-        exception_handlers={HTTPException: _http_error, GatewayError: _gateway_error},
-        lifespan=lambda _: opened(),
-    )
-
-
-async def _gateway_error(_: Request, error: Exception) -> Response:
-    if not isinstance(error, GatewayError):
-        raise error
-    headers = {name.decode(): value.decode() for name, value in error.headers}
-    kind = {"content-type": "application/json"}
-    return Response(error.body(), status_code=error.status, headers={**kind, **headers})
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer unknown routes in OpenAI's shape, like everything else."""
-    if not isinstance(error, HTTPException):
-        raise error
-    path = request.url.path
-    message = f"{error.detail}: {request.method} {path}. {_way_out(request, path, error)}"
-    body = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-    return JSONResponse({"error": body}, status_code=error.status_code, headers=error.headers)
-
-
-def _way_out(request: Request, path: str, error: HTTPException) -> str:
-    takes = (error.headers or {}).get("Allow")
-    if takes and path.startswith(MEMORY):
-        return f"It takes {listed(sorted(takes.split(', ')))}."
-    if path.startswith(MEMORY):
-        told = (each for each in request.app.routes if isinstance(each, Route))
-        served = (each.path for each in told if each.include_in_schema)
-        return f"Of a memory there are {listed(sorted(p for p in served if p.startswith(MEMORY)))}."
-    scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
-    base = f"{'https' if scheme.startswith('https') else 'http'}://{request.url.netloc}{PREFIX}"
-    return f"The API is under {PREFIX}: a client's base URL is {base}"
+    return Starlette(routes=routes, exception_handlers=ERROR_HANDLERS, lifespan=lambda _: opened())
