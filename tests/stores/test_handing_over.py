@@ -23,28 +23,13 @@ from memgpt_proxy.telemetry import Telemetry
 from tests.stores.build import ALICE, BOB, message, passage, record
 from tests.stores.switched import Switch
 from tests.stores.test_journal import answers
-from tests.stores.test_journaled import BOUND, opened, waiting
+from tests.stores.test_journaled import BOUND, disk, embedded, opened, switch, waiting
 from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
 
 
-@pytest.fixture
-async def embedded(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "memory.db")
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def switch(embedded: SqliteStore) -> Switch:
-    return Switch(embedded)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> DiskJournal:
-    return DiskJournal(tmp_path / "journal.db", BOUND)
+__all__ = ["disk", "embedded", "switch"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.disk_journal import DiskJournal
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
-from memgpt_proxy.stores.elasticsearch.client import connect, send
+from memgpt_proxy.stores.elasticsearch.client import send
 from memgpt_proxy.stores.journaled import JournaledStore
 from memgpt_proxy.stores.protocols import Store, StoreUnavailable
 from memgpt_proxy.stores.records import Counts, NodeId
@@ -24,13 +24,6 @@ pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 NEVER = (3600.0, 3600.0)
 
 Ask = Callable[[Store], Awaitable[object]]
-
-
-@pytest.fixture
-async def client(elasticsearch: ElasticsearchNode) -> AsyncIterator[AsyncElasticsearch]:
-    opened = connect(Connection([elasticsearch.url]))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

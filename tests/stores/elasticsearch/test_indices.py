@@ -11,7 +11,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch import indices
-from memgpt_proxy.stores.elasticsearch.client import Connection, Refused, connect, send
+from memgpt_proxy.stores.elasticsearch.client import Refused, send
 from memgpt_proxy.stores.elasticsearch.indices import (
     LAYOUTS,
     Names,
@@ -19,16 +19,8 @@ from memgpt_proxy.stores.elasticsearch.indices import (
     create_missing_one,
 )
 from memgpt_proxy.stores.protocols import StoreError
-from tests.support.elasticsearch import ElasticsearchNode
 
 pytestmark = pytest.mark.elasticsearch
-
-
-@pytest.fixture
-async def client(elasticsearch: ElasticsearchNode) -> AsyncIterator[AsyncElasticsearch]:
-    opened = connect(Connection([elasticsearch.url]))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

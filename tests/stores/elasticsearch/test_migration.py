@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from uuid import uuid4
 
 import pytest
 from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore, indices, migration
-from memgpt_proxy.stores.elasticsearch.client import connect, send
+from memgpt_proxy.stores.elasticsearch.client import send
 from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Names
 from memgpt_proxy.stores.elasticsearch.migration import Migrated, migrate
 from memgpt_proxy.stores.protocols import StoreError, StoreUnavailable
@@ -40,21 +39,6 @@ async def store(
     await opened.open()
     yield opened
     await opened.close()
-
-
-@pytest.fixture
-async def client(elasticsearch: ElasticsearchNode) -> AsyncIterator[AsyncElasticsearch]:
-    opened = connect(Connection([elasticsearch.url]))
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def names(client: AsyncElasticsearch) -> AsyncIterator[Names]:
-    made = Names(f"migration-{uuid4().hex}")
-    yield made
-    for index in await send(client, "GET", f"/{made.prefix}-*"):
-        await send(client, "DELETE", f"/{index}")
 
 
 def silent(_alias: str, _done: int, _total: int) -> None:

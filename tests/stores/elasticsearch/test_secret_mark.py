@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from uuid import uuid4
 
 import pytest
 from elasticsearch import AsyncElasticsearch
 
 from memgpt_proxy.stores.elasticsearch import Connection, ElasticsearchStore
-from memgpt_proxy.stores.elasticsearch.client import connect, send
+from memgpt_proxy.stores.elasticsearch.client import send
 from memgpt_proxy.stores.elasticsearch.indices import LAYOUTS, Names
 from memgpt_proxy.stores.elasticsearch.migration import migrate
 from memgpt_proxy.stores.elasticsearch.secret import ID, leave_mark, read_mark
@@ -27,21 +25,6 @@ pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 
 TOLD = "was begun with another namespace secret than this"
 CONTEXTS = next(layout for layout in LAYOUTS if layout.name == "contexts")
-
-
-@pytest.fixture
-async def client(elasticsearch: ElasticsearchNode) -> AsyncIterator[AsyncElasticsearch]:
-    opened = connect(Connection([elasticsearch.url]))
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def names(client: AsyncElasticsearch) -> AsyncIterator[Names]:
-    made = Names(f"secret-{uuid4().hex}")
-    yield made
-    for index in await send(client, "GET", f"/{made.prefix}-*"):
-        await send(client, "DELETE", f"/{index}")
 
 
 async def start(node: ElasticsearchNode, names: Names, mark: str | None) -> ElasticsearchStore:
