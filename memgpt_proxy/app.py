@@ -42,6 +42,7 @@ from memgpt_proxy.api.idempotency import IdempotencyKeys
 from memgpt_proxy.api.issued_keys import IssuedKeys, issued_keys
 from memgpt_proxy.api.memory import MemoryRoutes
 from memgpt_proxy.api.openapi import openapi_routes
+from memgpt_proxy.api.owned import Owners
 from memgpt_proxy.api.owner import OwnerRoutes
 from memgpt_proxy.api.page import page_routes
 from memgpt_proxy.api.passthrough import PREFIX, Passthrough
@@ -293,27 +294,17 @@ def _owners_routes(
     users: Users,
 ) -> Sequence[BaseRoute]:
     """Return what the owner of a key may ask of its memory."""
-    told = OwnerRoutes(authenticator, kept.traces, kept.events, settings.keepalive_seconds)
+    owners = Owners(admission, authenticator, users)
     max_body = settings.max_request_mib * 2**20
+    told = OwnerRoutes(owners, kept.traces, kept.events, settings.keepalive_seconds)
     contents = ContentsRoutes(
-        admission,
-        authenticator,
+        owners,
         kept.store,
-        users,
         limit=settings.working_context_limit,
         zone=ZoneInfo(settings.time_zone),
         max_body=max_body,
     )
-    whole = MemoryRoutes(
-        admission,
-        authenticator,
-        eraser,
-        users,
-        kept.store,
-        kept.records,
-        kept.traces,
-        max_body,
-    )
+    whole = MemoryRoutes(owners, eraser, kept.store, kept.records, kept.traces, max_body)
     stored = StoredResponses(admission, authenticator, kept.store)
     return [*told.routes(), *contents.routes(), *whole.routes(), *stored.routes()]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import click
 import yaml
 
+from memgpt_proxy.asked_key import asked_key, key_in
 from memgpt_proxy.config import Settings
 from memgpt_proxy.keys_file import check_name
 from memgpt_proxy.options import CONTEXT, SettingsCommand, read_settings, setting_options
@@ -65,13 +64,8 @@ def _digest(key: str) -> str:
 
 def _key(variable: str | None) -> str:
     if variable is not None:
-        if key := os.environ.get(variable):
-            return key
-        raise click.UsageError(f"there is no environment variable {variable}")
-    if sys.stdin.isatty():
-        typed: str = click.prompt("API key", hide_input=True, err=True)
-        return typed
-    if key := sys.stdin.readline().rstrip("\r\n"):
+        return key_in(variable)
+    if key := asked_key():
         return key
     raise click.UsageError("a line of the standard input is read, and there is none")
 

@@ -6,7 +6,6 @@ It asks the gateway by the API, as the memory page does, and so needs no access 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ import httpx
 import orjson
 
 from memgpt_proxy.api import shapes
+from memgpt_proxy.asked_key import asked_key
 from memgpt_proxy.client import Event, Memory, MemoryRefused
 from memgpt_proxy.options import CONTEXT
 
@@ -54,16 +54,7 @@ def memory_command(context: click.Context, url: str, user: str | None) -> None:
 
 
 def _opened(url: str, user: str | None) -> Memory:
-    return Memory(url, _key(), user)
-
-
-def _key() -> str:
-    if key := os.environ.get("OPENAI_API_KEY"):
-        return key
-    if sys.stdin.isatty():
-        typed: str = click.prompt("API key", hide_input=True, err=True)
-        return typed
-    return sys.stdin.readline().rstrip("\r\n")
+    return Memory(url, os.environ.get("OPENAI_API_KEY") or asked_key(), user)
 
 
 @contextmanager

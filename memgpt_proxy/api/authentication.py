@@ -28,7 +28,8 @@ _SECRET_BYTES = 32
 _SECRET_DIGITS = re.compile(rf"[0-9a-fA-F]{{{2 * _SECRET_BYTES}}}")
 _NAMESPACE_BYTES = 16
 _ANONYMOUS = b""
-_USER = "user"
+USER = "user"
+"""The parameter of a query that names a user."""
 _DIGITS_SHOWN = 12
 """Of an owner's 32, that tell one key from another in a log, and the owner in a list."""
 
@@ -151,8 +152,8 @@ class Authenticator:
         Raises:
             InvalidRequest: Something stands there that would be passed over.
         """
-        only((_USER, *takes), query)
-        return self.namespace(key, query.get(_USER))
+        only((USER, *takes), query)
+        return self.namespace(key, query.get(USER))
 
     def _hash(self, what: bytes) -> bytes:
         return blake2b(what, digest_size=_NAMESPACE_BYTES, key=self._secret).digest()

@@ -16,10 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from memgpt_proxy.api.admission import Admission
-from memgpt_proxy.api.authentication import Authenticator
 from memgpt_proxy.api.checks import typed
-from memgpt_proxy.api.owned import PREFIX, fields_of, json_response, limit_of, page_of
+from memgpt_proxy.api.owned import PREFIX, Owners, fields_of, json_response, limit_of, page_of
 from memgpt_proxy.errors import (
     InvalidRequest,
     MemoryNotWritten,
@@ -28,7 +26,6 @@ from memgpt_proxy.errors import (
 )
 from memgpt_proxy.memory.archival import cut
 from memgpt_proxy.memory.results import PAGE_SIZE
-from memgpt_proxy.memory.users import Users
 from memgpt_proxy.memory.working_context import grouped
 from memgpt_proxy.stores.protocols import StaleVersion, Store, StoreError
 from memgpt_proxy.stores.records import NO_TURN, ROOT, Hit, Namespace, Page, WorkingContext
@@ -68,6 +65,7 @@ class ContentsRoutes:
     """Serves the working context, recall storage and archival storage.
 
     Args:
+        owners: Knows whose memory is asked for.
         store: As turns use it.
         limit: Size of the working context, in characters.
         zone: Time zone of the days that are asked for.
@@ -76,19 +74,15 @@ class ContentsRoutes:
 
     def __init__(
         self,
-        admission: Admission,
-        authenticator: Authenticator,
+        owners: Owners,
         store: Store,
-        users: Users,
         *,
         limit: int,
         zone: tzinfo,
         max_body: int,
     ) -> None:
-        self._admission = admission
-        self._authenticator = authenticator
+        self._owners = owners
         self._store = store
-        self._users = users
         self._limit = limit
         self._zone = zone
         self._max_body = max_body
@@ -103,21 +97,20 @@ class ContentsRoutes:
 
     async def working_context(self, request: Request) -> Response:
         """Answer with the working context as it is now."""
-        key = self._authenticator.check(request.headers.raw)
-        namespace = self._authenticator.namespace_asked_for(key, request.query_params)
+        asked = self._owners.known(request)
         try:
-            return self._shown(await self._now(namespace))
+            return self._shown(await self._now(asked.namespace))
         except StoreError as error:
             raise MemoryUnreadable("The working context cannot be read now.") from error
 
     async def edit(self, request: Request) -> Response:
         """Replace the version of the working context that the caller has seen."""
-        namespace = await self._namespace(request)
+        asked = await self._owners.admitted(request)
         fields = await fields_of(request, "version", "content", most=self._max_body)
         version, content = _given(fields, "version", int), _given(fields, "content", str)
-        await self._note_user(request, namespace)
+        await self._owners.note(asked)
         try:
-            return self._shown(await self._written(namespace, version, content))
+            return self._shown(await self._written(asked.namespace, version, content))
         except StaleVersion as error:
             raise WorkingContextChanged from error
         except StoreError as error:
@@ -125,48 +118,42 @@ class ContentsRoutes:
 
     async def recall(self, request: Request) -> Response:
         """Answer with messages: what was searched for, or was said on some days, or all."""
-        namespace = await self._namespace(
+        asked = await self._owners.admitted(
             request, "query", "start_date", "end_date", "page", "limit"
         )
         listing = self._listing(request)
         try:
-            found = await self._messages(namespace, listing)
+            found = await self._messages(asked.namespace, listing)
         except StoreError as error:
             raise MemoryUnreadable("Recall storage cannot be read now.") from error
         return listing.shown(found, [_message(hit) for hit in found.hits])
 
     async def archival(self, request: Request) -> Response:
         """Answer with passages: what was searched for, or all."""
-        namespace = await self._namespace(request, "query", "page", "limit")
+        asked = await self._owners.admitted(request, "query", "page", "limit")
         listing = self._listing(request)
         try:
-            found = await self._passages(namespace, listing)
+            found = await self._passages(asked.namespace, listing)
         except StoreError as error:
             raise MemoryUnreadable("Archival storage cannot be read now.") from error
         return listing.shown(found, [_passage(hit) for hit in found.hits])
 
     async def insert(self, request: Request) -> Response:
         """Store a text of the caller's as passages; the same once more stores nothing."""
-        namespace = await self._namespace(request)
+        asked = await self._owners.admitted(request)
         fields = await fields_of(request, "content", most=self._max_body)
         text = _given(fields, "content", str)
         now = datetime.now(UTC).timestamp()
         passages = await asyncio.to_thread(cut, text, ROOT, now, NO_TURN)
         if not passages:
             raise InvalidRequest("content is empty.", param="content")
-        await self._note_user(request, namespace)
+        await self._owners.note(asked)
         try:
-            await self._store.insert_passages(namespace, passages)
+            await self._store.insert_passages(asked.namespace, passages)
         except StoreError as error:
             message = "Not all of it may be stored. Send the request again."
             raise MemoryNotWritten(message) from error
         return json_response({"inserted": len(passages)})
-
-    async def _note_user(self, request: Request, namespace: Namespace) -> None:
-        """Have it written down that the caller's key has this user, if it is one's memory."""
-        if "user" in request.query_params:
-            key = self._authenticator.check(request.headers.raw)
-            await self._users.note(self._authenticator.register_of(key), namespace, anew=True)
 
     async def _now(self, namespace: Namespace) -> WorkingContext:
         # As a turn begins: what other replicas have written, or erased, is known by then.
@@ -230,10 +217,6 @@ class ContentsRoutes:
         return json_response(
             {"version": context.version, "content": context.content, "limit": self._limit}
         )
-
-    async def _namespace(self, request: Request, *takes: str) -> Namespace:
-        admitted = await self._admission.admit(request.headers.raw)
-        return self._authenticator.namespace_asked_for(admitted.key, request.query_params, *takes)
 
 
 def _route(path: str, **served: Serve) -> Route:

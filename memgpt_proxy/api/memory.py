@@ -18,9 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from memgpt_proxy.api.admission import Admission
-from memgpt_proxy.api.authentication import Authenticator
-from memgpt_proxy.api.owned import NOT_KEPT, PREFIX, json_response
+from memgpt_proxy.api.owned import NOT_KEPT, PREFIX, Owners, json_response
 from memgpt_proxy.errors import (
     InvalidRequest,
     MemoryNotEmpty,
@@ -38,7 +36,6 @@ from memgpt_proxy.memory.carrying import (
     take_in,
 )
 from memgpt_proxy.memory.erasing import Eraser
-from memgpt_proxy.memory.users import Users
 from memgpt_proxy.stores.lines import Malformed
 from memgpt_proxy.stores.portable import Portable, PortableStore
 from memgpt_proxy.stores.protocols import Remains, Store, StoreAway, StoreError, StoreFull
@@ -60,6 +57,7 @@ class MemoryRoutes:
     """Serves ``DELETE /memgpt/memory``, ``GET /memgpt/export`` and ``POST /memgpt/import``.
 
     Args:
+        owners: Knows whose memory is asked for.
         store: As turns use it.
         records: What is in it.
         max_body: Bytes of an import at the most.
@@ -67,19 +65,15 @@ class MemoryRoutes:
 
     def __init__(
         self,
-        admission: Admission,
-        authenticator: Authenticator,
+        owners: Owners,
         eraser: Eraser,
-        users: Users,
         store: Store,
         records: Records,
         traces: Traces,
         max_body: int,
     ) -> None:
-        self._admission = admission
-        self._authenticator = authenticator
+        self._owners = owners
         self._eraser = eraser
-        self._users = users
         self._store = store
         self._records = records
         self._traces = traces
@@ -99,7 +93,7 @@ class MemoryRoutes:
         With ``users=all`` that of the key and of all of its users. A body is refused: whoever is
         named there would not be the one who is erased.
         """
-        key, namespace = await self._asked(request, "users")
+        asked = await self._owners.admitted(request, "users")
         with_users = _with_users(request)
         if await _has_body(request):
             raise InvalidRequest(
@@ -108,16 +102,17 @@ class MemoryRoutes:
             )
         try:
             if not with_users:
-                return json_response({"erased": asdict(await self._eraser.erase(namespace))})
-            register = self._authenticator.register_of(key)
-            erased, count = await self._eraser.erase_all(namespace, register, self._users)
+                erased = await self._eraser.erase(asked.namespace)
+                return json_response({"erased": asdict(erased)})
+            register, users = self._owners.register(asked), self._owners.users
+            erased, count = await self._eraser.erase_all(asked.namespace, register, users)
         except StoreError as error:
             raise MemoryNotErased(_why(error)) from error
         return json_response({"erased": asdict(erased), "users": count})
 
     async def export(self, request: Request) -> Response:
         """Answer with the caller's memory, as lines of JSON."""
-        _, namespace = await self._asked(request)
+        namespace = (await self._owners.admitted(request)).namespace
         if self._store.degraded:
             raise MemoryUnreadable("The store is away: not all of the memory can be read now.")
         self._records.changed_elsewhere(namespace)
@@ -138,14 +133,14 @@ class MemoryRoutes:
 
     async def take_in(self, request: Request) -> Response:
         """Store an export in the caller's memory, which has to be empty."""
-        key, namespace = await self._asked(request)
+        asked = await self._owners.admitted(request)
+        namespace = asked.namespace
         body = await self._body(request)
         owner = owner_of(namespace)
         try:
             lines = body.split(b"\n")
             records: list[Portable] = await asyncio.to_thread(records_for, lines, owner, namespace)
-            if "user" in request.query_params:
-                await self._users.note(self._authenticator.register_of(key), namespace, anew=True)
+            await self._owners.note(asked)
             self._records.changed_elsewhere(namespace)
             restore = partial(self._store.restore, namespace)
             counts = await take_in(records, self._records, owner, restore)
@@ -180,12 +175,6 @@ class MemoryRoutes:
         except ClientDisconnect as error:
             raise InvalidRequest("The export broke off.") from error
         return b"".join(parts)
-
-    async def _asked(self, request: Request, *takes: str) -> tuple[bytes, Namespace]:
-        """Return whose key asks, and for which memory."""
-        key = (await self._admission.admit(request.headers.raw)).key
-        asked = self._authenticator.namespace_asked_for(key, request.query_params, *takes)
-        return key, asked
 
 
 def _with_users(request: Request) -> bool:

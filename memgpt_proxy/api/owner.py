@@ -18,8 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from memgpt_proxy.api.authentication import Authenticator
-from memgpt_proxy.api.owned import PREFIX, json_response, limit_of
+from memgpt_proxy.api.owned import PREFIX, Owners, json_response, limit_of
 from memgpt_proxy.errors import InvalidRequest, MemoryUnreadable, TooManyListeners
 from memgpt_proxy.stores.events import Events, TooManySubscribers
 from memgpt_proxy.stores.protocols import StoreError
@@ -34,17 +33,18 @@ class OwnerRoutes:
     """Serves live events and traces.
 
     Args:
+        owners: Knows whose memory is asked for.
         keepalive: Seconds of silence after which an event stream gets a comment.
     """
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        owners: Owners,
         traces: TraceWriter,
         events: Events,
         keepalive: float,
     ) -> None:
-        self._authenticator = authenticator
+        self._owners = owners
         self._traces = traces
         self._events = events
         self._keepalive = keepalive
@@ -59,14 +59,13 @@ class OwnerRoutes:
 
     async def listen(self, request: Request) -> Response:
         """Answer with what happens from now on, as server-sent events."""
-        key = self._authenticator.check(request.headers.raw)
-        namespace = self._authenticator.namespace_asked_for(key, request.query_params)
-        is_taken = partial(self._authenticator.takes, key)
-        return _EventStream(self._events, namespace, self._keepalive, is_taken)
+        asked = self._owners.known(request)
+        is_taken = partial(self._owners.authenticator.takes, asked.key)
+        return _EventStream(self._events, asked.namespace, self._keepalive, is_taken)
 
     async def list_traces(self, request: Request) -> Response:
         """Answer with what turns did, the newest first."""
-        namespace = self._namespace(request, "limit", "before")
+        namespace = self._owners.known(request, "limit", "before").namespace
         limit, before = limit_of(request, _USUAL_TRACES), _before(request)
         try:
             traces = await self._traces.traces(namespace, limit=limit, before=before)
@@ -74,10 +73,6 @@ class OwnerRoutes:
             raise MemoryUnreadable("The traces cannot be read now.") from error
         following = _mark(traces[-1]) if len(traces) == limit else None
         return json_response({"data": [_trace(each) for each in traces], "before": following})
-
-    def _namespace(self, request: Request, *takes: str) -> Namespace:
-        key = self._authenticator.check(request.headers.raw)
-        return self._authenticator.namespace_asked_for(key, request.query_params, *takes)
 
 
 class _EventStream(EventSourceResponse):

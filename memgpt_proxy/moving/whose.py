@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +9,7 @@ import click
 
 from memgpt_proxy.api.authentication import SECRET_FILE, Authenticator, read_secret, secret_of
 from memgpt_proxy.api.issued_keys import issued_keys
+from memgpt_proxy.asked_key import asked_key, key_in
 from memgpt_proxy.config import Settings
 from memgpt_proxy.moving.places import Place, PlaceError
 from memgpt_proxy.stores.records import Namespace, Owner
@@ -97,11 +96,13 @@ class Whose:
         return named.register
 
     def _key(self) -> str | None:
-        if self.key_from_env is None:
-            return _asked_for() if self.key else None
-        if key := os.environ.get(self.key_from_env):
+        if self.key_from_env is not None:
+            return key_in(self.key_from_env)
+        if not self.key:
+            return None
+        if key := asked_key():
             return key
-        raise click.UsageError(f"there is no environment variable {self.key_from_env}")
+        raise click.UsageError("--key reads a line of the standard input, and there is none")
 
 
 def _authenticator(place: Place, settings: Settings) -> Authenticator:
@@ -111,16 +112,6 @@ def _authenticator(place: Place, settings: Settings) -> Authenticator:
     except SettingsError as error:
         raise PlaceError(str(error)) from error
     return Authenticator(namespace_secret(place, settings), (), anonymous=True, issued=issued)
-
-
-def _asked_for() -> str:
-    """Return a key: asked for on a terminal, else the next line of the standard input."""
-    if sys.stdin.isatty():
-        typed: str = click.prompt("API key", hide_input=True, err=True)
-        return typed
-    if key := sys.stdin.readline().rstrip("\r\n"):
-        return key
-    raise click.UsageError("--key reads a line of the standard input, and there is none")
 
 
 def namespace_secret(place: Place, settings: Settings) -> bytes:
